@@ -1,0 +1,1 @@
+//! Profile and wish to bytes, and the bytes to the gateway.

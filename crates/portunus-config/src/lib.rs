@@ -1,0 +1,1 @@
+//! Text to rules, keys and settings, and back. Pure.

@@ -1,0 +1,1 @@
+//! Grants to firewall: ledger, plan, nftables, iptables, and the walk of a ruleset.

@@ -1,0 +1,1 @@
+//! The state machine between a datagram and a grant. Pure.

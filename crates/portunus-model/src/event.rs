@@ -1,0 +1,142 @@
+//! What happened: exactly one verdict a datagram, and the ends of grants.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientName, Now, PortSpec, Via};
+
+/// A language that a knock can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// openme v1: 165 bytes.
+    Openme,
+}
+
+impl Dialect {
+    /// The word in files and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Openme => "openme",
+        }
+    }
+}
+
+/// Why: the one fixed list of reasons in logs, metrics and events (docs: "Words").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A door was opened; the kernel has the rule and it was read back.
+    Granted,
+    /// A door that was open for this client stays open longer.
+    Extended,
+    /// A grant ended: its time was up, or somebody closed it.
+    Closed,
+    /// Not a packet of any dialect in use.
+    Noise,
+    /// More than the budget of its lane allows.
+    RateLimited,
+    /// Shaped like a packet, and not sealed for us or not signed by anyone.
+    Unauthentic,
+    /// Proven, and its timestamp is outside the window.
+    Stale,
+    /// Proven, and it was used before.
+    Replayed,
+    /// Sealed for us, and no client's signature fits.
+    UnknownClient,
+    /// Proven, and the client's time is over.
+    Expired,
+    /// Proven, and the policy does not allow what it asks.
+    NotAllowed,
+    /// Proven, and the second factor is missing or wrong.
+    SecondFactor,
+    /// Our queue is full.
+    Busy,
+    /// The firewall did not take the grant.
+    FirewallFailed,
+    /// The replay store did not answer.
+    StoreUnavailable,
+}
+
+impl Reason {
+    /// Every reason, in the order of the docs.
+    pub const ALL: [Self; 15] = [
+        Self::Granted,
+        Self::Extended,
+        Self::Closed,
+        Self::Noise,
+        Self::RateLimited,
+        Self::Unauthentic,
+        Self::Stale,
+        Self::Replayed,
+        Self::UnknownClient,
+        Self::Expired,
+        Self::NotAllowed,
+        Self::SecondFactor,
+        Self::Busy,
+        Self::FirewallFailed,
+        Self::StoreUnavailable,
+    ];
+
+    /// The word in logs, metrics and events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Extended => "extended",
+            Self::Closed => "closed",
+            Self::Noise => "noise",
+            Self::RateLimited => "rate-limited",
+            Self::Unauthentic => "unauthentic",
+            Self::Stale => "stale",
+            Self::Replayed => "replayed",
+            Self::UnknownClient => "unknown-client",
+            Self::Expired => "expired",
+            Self::NotAllowed => "not-allowed",
+            Self::SecondFactor => "second-factor",
+            Self::Busy => "busy",
+            Self::FirewallFailed => "firewall-failed",
+            Self::StoreUnavailable => "store-unavailable",
+        }
+    }
+}
+
+/// One outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Now,
+    /// The source of the datagram; `None` where no datagram was the cause (a grant's time was up).
+    pub source: Option<SocketAddr>,
+    /// How it came in; `None` as above.
+    pub via: Option<Via>,
+    /// Which dialect, as far as it is known.
+    pub dialect: Option<Dialect>,
+    /// Whose it is; only ever set when proven.
+    pub client: Option<ClientName>,
+    /// Why.
+    pub reason: Reason,
+    /// More, for people.
+    pub detail: Option<Detail>,
+}
+
+/// What else is worth saying of an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// What was opened, extended or closed.
+    Grant {
+        /// For which address.
+        address: IpAddr,
+        /// Which ports.
+        ports: Box<[PortSpec]>,
+        /// For how long from the event on; zero for an end.
+        lasting: Duration,
+    },
+    /// How far the client's clock is from ours (positive: the client's runs ahead), in milliseconds.
+    ClockOffset(i64),
+    /// In words, of our making only: never a stranger's bytes.
+    Said(&'static str),
+}

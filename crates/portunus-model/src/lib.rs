@@ -1,0 +1,24 @@
+//! The nouns of Portunus, shared by every crate: time, datagrams, clients, ports, claims, grants, rules, verdicts.
+//!
+//! Here are values and their own invariants. Not here: any socket, file, clock, thread, random source or key.
+//! Everybody calls it; it calls nobody (serde is used only so that a value can cross a process boundary).
+
+mod address;
+mod claim;
+mod client;
+mod clock;
+mod datagram;
+mod event;
+mod grant;
+mod port;
+mod rules;
+
+pub use address::{NotOpenable, openable};
+pub use claim::{Claim, ClaimKey, Claimed};
+pub use client::{ClientName, NameError};
+pub use clock::{Mono, Now, Unix};
+pub use datagram::{Datagram, LONGEST, Via};
+pub use event::{Detail, Dialect, Event, Reason};
+pub use grant::{Closing, Opened, Opening};
+pub use port::{PortError, PortSpec, Proto};
+pub use rules::{Client, ClientKey, Family, Limits, Place, Rules, Seat, Stance};

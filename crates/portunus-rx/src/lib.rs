@@ -1,0 +1,1 @@
+//! Receivers: each turns a source of packets into datagrams.

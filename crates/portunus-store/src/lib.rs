@@ -1,0 +1,1 @@
+//! What must survive: the replay store and the grant journal.

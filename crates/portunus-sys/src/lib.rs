@@ -1,0 +1,1 @@
+//! The only unsafe code: sockets, netlink descriptors, clocks, confinement, careful files.

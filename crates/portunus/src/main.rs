@@ -1,0 +1,2 @@
+//! One binary, several faces.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The daemon: keeper, front and grantor.
