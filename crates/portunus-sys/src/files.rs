@@ -1,0 +1,370 @@
+//! Careful files: opening with owner and mode checks, atomic replacement that keeps owner and mode, locks.
+//!
+//! Here is how bytes get from and to a disk. Not here: what they mean.
+//! Called by the keeper (configuration, keys, state) and by the command line (add, revoke, init).
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid};
+
+/// The longest file that is read: far above 10,000 clients in one file.
+pub const LONGEST_FILE: u64 = 64 << 20;
+
+/// Whether a file holds something that others must not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anybody may read it.
+    Public,
+    /// It holds a private key: refused when somebody else can read it or owns it.
+    Secret,
+}
+
+/// Why a file was not read, written or locked. The text names the place and the mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error("{}: there is no such file", .0.display())]
+    Missing(PathBuf),
+    /// The system says no.
+    #[error("{}: permission denied: run this as root, or as the user who owns it", .0.display())]
+    Denied(PathBuf),
+    /// A folder, a socket, a device.
+    #[error("{}: it is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A secret that others can read or change.
+    #[error("{}: it holds a secret and its mode is {mode:04o}, so others can reach it: chmod 600 {}", .path.display(), .path.display())]
+    TooOpen {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A secret that belongs to somebody else.
+    #[error("{}: it holds a secret and belongs to uid {owner}: chown it to root or to uid {us}", .path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Who owns it.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// Longer than [`LONGEST_FILE`].
+    #[error("{}: it has more than 64 MiB, so it is not one of ours", .0.display())]
+    TooLong(PathBuf),
+    /// Not UTF-8.
+    #[error("{}: it is not UTF-8 text (byte {at})", .path.display())]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+        /// The first byte that is wrong.
+        at: usize,
+    },
+    /// Somebody else holds the lock.
+    #[error("{}: somebody else holds the lock", .0.display())]
+    Locked(PathBuf),
+    /// It exists, and it must not.
+    #[error("{}: it exists already", .0.display())]
+    Exists(PathBuf),
+    /// Anything else that the system says.
+    #[error("{}: {what}", .path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// In the system's words.
+        what: String,
+    },
+}
+
+impl FileError {
+    fn of(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_owned();
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => Self::Missing(path),
+            Some(libc::EACCES | libc::EPERM) => Self::Denied(path),
+            Some(libc::EEXIST) => Self::Exists(path),
+            Some(libc::EISDIR) => Self::NotAFile(path),
+            _ => Self::Other { path, what: error.to_string() },
+        }
+    }
+}
+
+/// Reads a text file whole.
+///
+/// # Errors
+/// [`FileError`]; for a [`Secrecy::Secret`] one also when others can read it or own it.
+pub fn read(path: &Path, secrecy: Secrecy) -> Result<String, FileError> {
+    let bytes = read_bytes(path, secrecy)?;
+    String::from_utf8(bytes)
+        .map_err(|e| FileError::NotText { path: path.to_owned(), at: e.utf8_error().valid_up_to() })
+}
+
+/// Reads a file whole, as bytes.
+///
+/// # Errors
+/// As [`read`], but for the text.
+pub fn read_bytes(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
+    let of = |e: &io::Error| FileError::of(path, e);
+    // Without O_NONBLOCK a fifo in the file's place would hang us here.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|e| of(&e))?;
+    // The checks are made on what was opened, not on the name: nobody can swap it in between.
+    let meta = file.metadata().map_err(|e| of(&e))?;
+    if !meta.is_file() {
+        return Err(FileError::NotAFile(path.to_owned()));
+    }
+    if secrecy == Secrecy::Secret {
+        check_secret(path, &meta)?;
+    }
+    if meta.len() > LONGEST_FILE {
+        return Err(FileError::TooLong(path.to_owned()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0).saturating_add(1));
+    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| of(&e))?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(FileError::TooLong(path.to_owned()));
+    }
+    Ok(bytes)
+}
+
+fn check_secret(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {
+    let us = rustix::process::geteuid().as_raw();
+    if meta.uid() != 0 && meta.uid() != us {
+        return Err(FileError::Foreign { path: path.to_owned(), owner: meta.uid(), us });
+    }
+    let mode = meta.mode() & 0o7777;
+    // A group may read (a unit's own group, `root:portunus 0640`) only where the file is root's and we are not.
+    let group_reads = mode & 0o070 == 0o040 && meta.uid() == 0 && us != 0;
+    let reach = if group_reads { mode & 0o037 } else { mode & 0o077 };
+    if reach != 0 {
+        return Err(FileError::TooOpen { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// The entries of a folder, sorted by name; names that begin with a dot are left out (editors' and our own drafts).
+///
+/// # Errors
+/// [`FileError`].
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let of = |e: &io::Error| FileError::of(dir, e);
+    let mut names: Vec<OsString> = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| of(&e))? {
+        names.push(entry.map_err(|e| of(&e))?.file_name());
+    }
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+}
+
+/// Replaces a file's content in one step: readers see the old or the new, also after a power cut. An existing file
+/// keeps its owner and its mode; a new one gets `mode`. A symbolic link stays, and what it points at is replaced.
+///
+/// # Errors
+/// [`FileError`]; the old content is then untouched.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let old = fs::metadata(&real).ok();
+    let of = |e: &io::Error| FileError::of(path, e);
+    let (mut draft, name) = draft_beside(&real).map_err(|e| of(&e))?;
+    let written = fill(&mut draft, bytes, old.as_ref(), mode).and_then(|()| fs::rename(&name, &real));
+    if let Err(e) = written {
+        let _ = fs::remove_file(&name);
+        return Err(of(&e));
+    }
+    sync_folder(&real);
+    Ok(())
+}
+
+/// Creates a file that was not there before.
+///
+/// # Errors
+/// [`FileError::Exists`] when it was; nothing is changed then.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let of = |e: &io::Error| FileError::of(path, e);
+    let (mut draft, name) = draft_beside(path).map_err(|e| of(&e))?;
+    // A hard link, unlike a rename, refuses to take the place of another file.
+    let made = fill(&mut draft, bytes, None, mode).and_then(|()| fs::hard_link(&name, path));
+    let _ = fs::remove_file(&name);
+    made.map_err(|e| of(&e))?;
+    sync_folder(path);
+    Ok(())
+}
+
+fn draft_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut last = io::Error::from_raw_os_error(libc::EEXIST);
+    for _ in 0..16 {
+        let nth = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let draft = path.with_file_name(format!(".{name}.{}.{nth}.draft", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft) {
+            Ok(file) => return Ok((file, draft)),
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
+fn fill(draft: &mut File, bytes: &[u8], old: Option<&fs::Metadata>, mode: u32) -> io::Result<()> {
+    draft.write_all(bytes)?;
+    if let Some(old) = old {
+        let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
+        // Somebody who may write a file that belongs to another may not give it back; then it stays theirs.
+        match rustix::fs::fchown(draft.as_fd(), Some(uid), Some(gid)) {
+            Ok(()) | Err(rustix::io::Errno::PERM) => (),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let mode = old.map_or(mode, |old| old.mode() & 0o7777);
+    draft.set_permissions(fs::Permissions::from_mode(mode))?;
+    draft.sync_all()
+}
+
+fn sync_folder(path: &Path) {
+    // The content is safe either way; a folder that cannot be synced (some network file systems) only delays the name.
+    if let Some(Ok(dir)) = path.parent().map(File::open) {
+        let _ = dir.sync_all();
+    }
+}
+
+/// Makes a folder (and those above it) when it is not there.
+///
+/// # Errors
+/// [`FileError`].
+pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|e| FileError::of(path, &e))
+}
+
+/// Gives a file or folder to a user and group.
+///
+/// # Errors
+/// [`FileError::Denied`] when we may not.
+pub fn give(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), FileError> {
+    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    rustix::fs::chown(path, uid, gid).map_err(|e| FileError::of(path, &e.into()))
+}
+
+/// Opens a state file for reading and writing and makes it (0600) when it is not there. Never follows a link: the
+/// folder is ours, so a link in it was put there by somebody else.
+///
+/// # Errors
+/// [`FileError`].
+pub fn open_state(path: &Path) -> Result<File, FileError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|e| FileError::of(path, &e.into()))?;
+    let file = File::from(fd);
+    let meta = file.metadata().map_err(|e| FileError::of(path, &e))?;
+    if !meta.is_file() {
+        return Err(FileError::NotAFile(path.to_owned()));
+    }
+    Ok(file)
+}
+
+/// An advisory lock on a file of its own; given back when it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, waiting for whoever has it.
+    ///
+    /// # Errors
+    /// [`FileError`] when the lock file cannot be made.
+    pub fn wait(path: &Path) -> Result<Self, FileError> {
+        Self::take(path, FlockOperation::LockExclusive)
+    }
+
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// [`FileError::Locked`] when somebody has.
+    pub fn try_now(path: &Path) -> Result<Self, FileError> {
+        Self::take(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn take(path: &Path, how: FlockOperation) -> Result<Self, FileError> {
+        let file = open_state(path)?;
+        loop {
+            match rustix::fs::flock(&file, how) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::INTR) => (),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(FileError::Locked(path.to_owned())),
+                Err(e) => return Err(FileError::of(path, &e.into())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_and_the_mend_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        create(&path, b"secret", 0o640).unwrap();
+        let refused = read(&path, Secrecy::Secret).unwrap_err();
+        assert_eq!(refused, FileError::TooOpen { path: path.clone(), mode: 0o640 });
+        assert!(refused.to_string().contains("chmod 600"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read(&path, Secrecy::Secret).as_deref(), Ok("secret"));
+    }
+
+    #[test]
+    fn replacing_keeps_mode_and_link_and_leaves_no_draft() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("real");
+        let link = dir.path().join("link");
+        create(&path, b"old", 0o604).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"new", 0o600).unwrap();
+        assert_eq!(read(&path, Secrecy::Public).as_deref(), Ok("new"));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o604);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn creating_never_takes_the_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        create(&path, b"1", 0o600).unwrap();
+        assert_eq!(create(&path, b"2", 0o600), Err(FileError::Exists(path.clone())));
+        assert_eq!(read(&path, Secrecy::Public).as_deref(), Ok("1"));
+    }
+
+    #[test]
+    fn a_fifo_or_a_folder_in_a_files_place_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(read(&fifo, Secrecy::Public), Err(FileError::NotAFile(fifo)));
+        assert_eq!(read(dir.path(), Secrecy::Public), Err(FileError::NotAFile(dir.path().to_owned())));
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::try_now(&path).unwrap();
+        assert_eq!(Lock::try_now(&path).unwrap_err(), FileError::Locked(path.clone()));
+        drop(held);
+        assert!(Lock::try_now(&path).is_ok());
+    }
+}
