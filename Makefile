@@ -1,0 +1,82 @@
+# Thin: each rule calls cargo or one short script. What a rule needs and does not find, it installs with apt-get
+# (as root or by sudo). Everything but `deb` and `install` uses the one release build in $(TARGET)/release.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+TARGET := $(CARGO_TARGET_DIR)
+BIN := $(TARGET)/release/portunus
+export PORTUNUS_BIN := $(BIN)
+
+PREFIX ?= /usr
+DESTDIR ?=
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Namespaces need root. sudo forgets PATH and HOME, so they are handed on: cargo is found, and its caches are the user's.
+AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR=$(TARGET)" "PORTUNUS_BIN=$(BIN)" "CI=$(CI)")
+
+.PHONY: help build demo test test-unit test-interop test-long check fmt clippy deny rules bench install uninstall deb docs clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+build: need-build ## the one release build
+	cargo build --release --locked -p portunus
+
+demo: build need-net ## the whole story in two namespaces; the host's rules stay as they are
+	$(AS_ROOT) $(BIN) demo
+
+test: test-unit test-interop ## every test but the long ones
+
+test-unit: need-build need-net ## unit, vectors, simulation, firewall conformance, command line
+	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
+
+test-interop: build need-net need-ssh ## the built binary in real namespaces, one test at a time
+	$(AS_ROOT) cargo test --release --locked -p portunus-interop -- --test-threads=1
+
+test-long: build need-net need-ssh ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes
+	$(AS_ROOT) packaging/scripts/test-long
+
+check: fmt clippy rules deny ## formatting, lints, layers, licences
+
+fmt: ## formatting, not changed
+	cargo fmt --all --check
+
+clippy: need-build ## lints; a warning is an error
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+rules: need-build ## layers, lints and texts of the repository
+	cargo test --release --locked -p portunus-repo
+
+deny: ## licences, bans and sources of every crate
+	packaging/scripts/deny
+
+bench: build need-net ## criterion for the primitives and the gate; the whole system in namespaces
+	cargo bench --locked --workspace --exclude portunus-interop --benches -- --noplot --warm-up-time 1 --measurement-time 3
+	$(AS_ROOT) cargo run --release --locked -p portunus-bench
+
+install: build ## binary, faces, unit, man pages, completions
+	$(SUDO) packaging/scripts/install "$(BIN)" "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## what install put there; configuration and state stay
+	$(SUDO) packaging/scripts/uninstall "$(DESTDIR)" "$(PREFIX)"
+
+deb: need-build ## dist/portunus_VERSION_ARCH.deb
+	cargo build --profile dist --locked -p portunus
+	packaging/scripts/deb "$(TARGET)/dist/portunus"
+
+docs: ## the book, when mdbook is there
+	mdbook build docs
+
+clean: ## the build
+	cargo clean
+
+need-build:
+	@command -v cargo >/dev/null || { echo "make: cargo not found: install Rust from https://rustup.rs" >&2; exit 1; }
+	@packaging/scripts/need cc:gcc
+need-net:
+	@packaging/scripts/need ip:iproute2 nft:nftables iptables-restore:iptables conntrack:conntrack
+need-ssh:
+	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
+.PHONY: need-build need-net need-ssh

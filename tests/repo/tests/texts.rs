@@ -1,0 +1,52 @@
+//! The texts: links lead somewhere, every page of the book is listed, and the words that people type exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in [root(), root().join("docs"), root().join("docs/adr")] {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    found
+}
+
+/// The targets of `[text](target)` in a page.
+fn links(text: &str) -> Vec<&str> {
+    let ends = text.split("](").skip(1);
+    ends.filter_map(|rest| rest.split(')').next()).map(|target| target.split('#').next().unwrap_or("")).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in links(&text).into_iter().filter(|t| !t.is_empty() && !t.contains("://")) {
+            let path = page.parent().unwrap().join(target);
+            assert!(path.exists(), "{} links to {target}, which is not there", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_page_of_the_book_is_listed() {
+    let docs = root().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    for page in pages().iter().filter(|p| p.starts_with(&docs) && !p.ends_with("SUMMARY.md")) {
+        let name = page.strip_prefix(&docs).unwrap().display().to_string();
+        assert!(summary.contains(&format!("({name})")), "docs/SUMMARY.md does not list {name}");
+    }
+}
+
+#[test]
+fn the_unit_says_what_the_security_page_claims() {
+    let unit = fs::read_to_string(root().join("packaging/portunus.service")).unwrap();
+    for line in ["Type=notify", "Before=network-pre.target", "NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes"] {
+        assert!(unit.lines().any(|l| l == line), "packaging/portunus.service has no line {line}");
+    }
+}
