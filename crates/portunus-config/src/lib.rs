@@ -1,1 +1,39 @@
 //! Text to rules, keys and settings, and back. Pure.
+//!
+//! Here: what people write (`portunus.toml`, `services.toml`, `clients/NAME.toml`; openme's two YAML files; profiles;
+//! QR payloads; the session state file), read into one [`Settings`] with file, line and column for every mistake, and
+//! edited so that nothing but the touched client changes. Not here: opening a file (that is [`Files`]), a clock, a
+//! network name, a firewall. The daemon and the command line call it.
+
+mod client;
+mod date;
+mod diagnostic;
+mod duration;
+mod edit;
+mod files;
+mod keys;
+mod lower;
+pub mod native;
+pub mod openme;
+mod place;
+mod ports;
+pub mod profile;
+mod reader;
+pub mod sessions;
+mod settings;
+mod toml_tree;
+mod tree;
+mod yaml_tree;
+
+pub use client::{Entry, NewClient};
+pub use date::{parse_date, render_date};
+pub use diagnostic::Diagnostic;
+pub use duration::{DurationError, parse_duration, render_duration};
+pub use edit::{EditError, FileChange};
+pub use files::{FileError, Files, Overlay, Secrecy};
+pub use keys::{KeyTextError, fingerprint};
+pub use place::{parse_place, render_place};
+pub use settings::{FirewallKind, OnExit, Secrets, Settings, StanceWish};
+
+/// The UDP port that knocks go to, and the TCP port that answers `status`, unless a file says otherwise.
+pub const DEFAULT_PORT: u16 = 54154;

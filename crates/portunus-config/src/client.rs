@@ -1,0 +1,56 @@
+//! A client as a file has it: what `list` and `show` print, and what `add` writes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use portunus_model::{ClientKey, ClientName, Unix};
+
+/// One client as it is written, services by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: ClientName,
+    /// Its public key.
+    pub key: ClientKey,
+    /// Service (or group) names and inline ports, as written; empty: the default ones.
+    pub services: Vec<String>,
+    /// From then on it is refused.
+    pub expires: Option<Unix>,
+    /// How long a grant lasts; `None`: as the server's default says.
+    pub lasting: Option<Duration>,
+    /// Whether it may open for an address other than its own.
+    pub any_target: bool,
+    /// Whether a knock opens the health port too.
+    pub health_port: bool,
+    /// Where it stands.
+    pub file: PathBuf,
+    /// On which line.
+    pub line: u32,
+}
+
+/// A client to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClient {
+    /// Its name.
+    pub name: ClientName,
+    /// Its public key.
+    pub key: ClientKey,
+    /// Service (or group) names and inline ports; empty: the default ones.
+    pub services: Vec<String>,
+    /// From then on it is refused.
+    pub expires: Option<Unix>,
+    /// How long a grant lasts; `None`: as the server's default says. openme's file has no word for it.
+    pub lasting: Option<Duration>,
+    /// Whether it may open for an address other than its own. openme's file has no word for it: always.
+    pub any_target: bool,
+    /// Whether a knock opens the health port too.
+    pub health_port: bool,
+}
+
+impl NewClient {
+    /// A client with the default services, no end and nothing unusual.
+    #[must_use]
+    pub const fn new(name: ClientName, key: ClientKey) -> Self {
+        Self { name, key, services: Vec::new(), expires: None, lasting: None, any_target: false, health_port: true }
+    }
+}

@@ -1,0 +1,132 @@
+//! What both spellings of the configuration mean: one value, which the daemon runs by.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use portunus_crypto::Secret;
+use portunus_model::{Limits, Place, PortSpec, Rules, Stance};
+
+use crate::Diagnostic;
+
+/// A whole configuration, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// The name that clients reach this server by, for the profiles that are handed out.
+    pub host: Option<String>,
+    /// What such a profile is called, unless somebody says otherwise: openme's `default_profile`, else the first label
+    /// of the host's name.
+    pub profile_name: String,
+    /// What the front decides by. `generation` is 0: whoever reloads counts.
+    pub rules: Rules,
+    /// What the grantor allows: exactly the doors and the longest grant that the clients have, no more.
+    pub limits: Limits,
+    /// How we would stand in the firewall.
+    pub stance: StanceWish,
+    /// Where knocks are received; all on one port.
+    pub listen: Vec<SocketAddr>,
+    /// Whether somebody wrote `listen`. Where nobody did, it is every address of both families, and a family that
+    /// the host lacks is left out without a word.
+    pub listen_named: bool,
+    /// The TCP port that answers `status`; `None`: nobody listens.
+    pub health_port: Option<u16>,
+    /// The private keys.
+    pub secrets: Secrets,
+    /// Who, besides uid 0, may change things through the control socket.
+    pub admins: Vec<u32>,
+    /// What happens to open grants when the daemon ends.
+    pub on_exit: OnExit,
+    /// Every file and folder that this was read from, or would be, if it were there: what a reload watches.
+    pub sources: Vec<PathBuf>,
+    /// What is odd and yet no mistake.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// How we would stand in the firewall, before the ruleset was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StanceWish {
+    /// Where; `None`: found at each start.
+    pub place: Option<Place>,
+    /// Only packets that come in by one of these are received, accepted or dropped; empty: all.
+    pub interfaces: Vec<String>,
+    /// Whether we drop the protected ports for whoever has no grant.
+    pub protect: bool,
+    /// Those ports: every door of a client, every named service and the health port; empty when `protect` is false.
+    /// Sorted, no duplicates. They do not depend on the clients alone, or revoking the last client would open a door
+    /// to everybody.
+    pub protected: Vec<PortSpec>,
+    /// The knock port, where we accept it ourselves.
+    pub knock_port: Option<u16>,
+    /// Which back end.
+    pub firewall: FirewallKind,
+}
+
+impl StanceWish {
+    /// The stance at `place`, which is the wished one or the one that was found.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Stance {
+        Stance {
+            place,
+            interfaces: self.interfaces.clone(),
+            protected: self.protected.clone(),
+            knock_port: self.knock_port,
+        }
+    }
+}
+
+/// Which firewall back end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirewallKind {
+    /// nftables, and iptables where its tools hold the ruleset.
+    #[default]
+    Auto,
+    /// nftables.
+    Nft,
+    /// iptables and ip6tables.
+    Iptables,
+}
+
+impl FirewallKind {
+    /// The words of files and flags.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("nft", Self::Nft), ("iptables", Self::Iptables)];
+
+    /// The word in files and flags.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Nft => "nft",
+            Self::Iptables => "iptables",
+        }
+    }
+}
+
+/// What happens to open grants when the daemon ends. The drops stay in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExit {
+    /// They end now.
+    Close,
+    /// The kernel ends each when its time is up.
+    #[default]
+    Keep,
+}
+
+impl OnExit {
+    /// The words of the file.
+    pub const WORDS: [(&'static str, Self); 2] = [("keep", Self::Keep), ("close", Self::Close)];
+}
+
+/// The server's private keys.
+#[derive(Default)]
+pub struct Secrets {
+    /// X25519, for openme knocks; `None`: the dialect is off.
+    pub openme: Option<Secret<32>>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let openme = self.openme.as_ref().map(|_| "(not shown)");
+        f.debug_struct("Secrets").field("openme", &openme).finish()
+    }
+}
