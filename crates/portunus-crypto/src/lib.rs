@@ -1,1 +1,24 @@
-//! The only crate that names a cryptographic library.
+//! The only crate that names a cryptographic library: secrets that wipe themselves, the primitives that the dialects
+//! are made of, randomness as an argument.
+//!
+//! Here: [`Secret`], [`Entropy`], X25519, strict Ed25519, ChaCha20-Poly1305, HKDF-SHA256, SHA-256, base64 of keys.
+//! Not here: any packet, protocol, file or clock. The dialects call it; config does for reading and checking keys.
+
+pub mod aead;
+pub mod digest;
+pub mod ed25519;
+mod entropy;
+pub mod hkdf;
+mod secret;
+pub mod text;
+pub mod x25519;
+
+#[cfg(any(test, feature = "fixed"))]
+pub use entropy::FixedEntropy;
+pub use entropy::{Entropy, EntropyFailed, SystemEntropy};
+pub use secret::Secret;
+
+/// The cryptographic library refused an operation that cannot fail for its input: in practice, no memory is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cryptographic library refused the operation (out of memory?)")]
+pub struct LibraryRefused;

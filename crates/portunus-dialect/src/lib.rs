@@ -1,1 +1,38 @@
-//! Bytes and keys to a proven knock, a wish and keys to bytes. Pure.
+//! Bytes and keys to a proven knock; a wish and keys to bytes. Pure: no socket, clock, file or randomness of its own.
+//!
+//! Here: a folder per dialect, [`recognise`] (which dialect, by shape alone), [`Knock`] (what is proven). The way is
+//! one-way: bytes, [`Candidate`], unsealed, [`Knock`]; nothing here or above takes bytes *and* believes them.
+//! Not here: whether a knock is fresh, new or allowed: that is the gate's. The gate and the client call it.
+
+mod knock;
+pub mod openme;
+
+pub use knock::Knock;
+
+/// What a datagram may be, by its shape alone. Nobody is believed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidate<'a> {
+    /// openme v1.
+    Openme(openme::Packet<'a>),
+}
+
+/// Which dialect `bytes` may be written in; `None` is noise.
+#[must_use]
+pub fn recognise(bytes: &[u8]) -> Option<Candidate<'_>> {
+    openme::Packet::new_checked(bytes).map(Candidate::Openme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_shape_is_looked_at() {
+        let mut bytes = [0; openme::LENGTH];
+        assert_eq!(recognise(&bytes), None);
+        bytes[0] = 1;
+        assert!(matches!(recognise(&bytes), Some(Candidate::Openme(_))));
+        assert_eq!(recognise(&bytes[1..]), None);
+        assert_eq!(recognise(&[]), None);
+    }
+}

@@ -1,0 +1,2 @@
+//! What a knock costs: to make, to open, to verify.
+fn main() {}

@@ -1,0 +1,54 @@
+//! A knock: what is believed, because a client's key proved it. Nobody outside this crate can make one.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portunus_model::{Claim, ClaimKey, ClientKey, Dialect, Unix};
+
+/// A proven knock: sealed for our key and signed by a client's. Not yet fresh, new or allowed.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knock {
+    key: ClientKey,
+    stamp: Unix,
+    target: Option<IpAddr>,
+    claim: ClaimKey,
+}
+
+impl Knock {
+    pub(crate) const fn proven(key: ClientKey, stamp: Unix, target: Option<IpAddr>, claim: ClaimKey) -> Self {
+        Self { key, stamp, target, claim }
+    }
+
+    /// The language it was written in.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        match self.key {
+            ClientKey::Openme(_) => Dialect::Openme,
+        }
+    }
+
+    /// The client's key that proved it.
+    #[must_use]
+    pub const fn key(&self) -> ClientKey {
+        self.key
+    }
+
+    /// When the client says that it was made.
+    #[must_use]
+    pub const fn stamp(&self) -> Unix {
+        self.stamp
+    }
+
+    /// For which address the door is wanted, in canonical form; `None`: for where the datagram came from.
+    #[must_use]
+    pub const fn target(&self) -> Option<IpAddr> {
+        self.target
+    }
+
+    /// The one right to use it. It is to be kept until the packet's own timestamp plus `window`, not for a window from
+    /// now: a client whose clock runs ahead stays fresh for longer than a window after its packet came.
+    pub fn claim(&self, window: Duration) -> Claim {
+        Claim { key: self.claim, stamp: self.stamp, keep_until: self.stamp.after(window) }
+    }
+}
