@@ -1,1 +1,19 @@
-//! Profile and wish to bytes, and the bytes to the gateway.
+//! The client side: a wish becomes bytes, the bytes go to the server, and the door is tried.
+//!
+//! Here is the IO of a client: names, UDP, TCP, the wall clock. Not here: profiles and their files
+//! (portunus-config), the bytes themselves (portunus-dialect), words for people (the faces). Nothing here is for one
+//! system only, and no function changes anything on this machine.
+
+mod carry;
+mod door;
+mod error;
+mod knock;
+mod resolve;
+mod whom;
+
+pub use carry::{Ended, carry};
+pub use door::{Closed, Opened, Patience, knock_and_connect, reachable};
+pub use error::ClientError;
+pub use knock::{Seal, Sent, knock_all, knock_one};
+pub use resolve::{Families, resolve, source_towards};
+pub use whom::{Whom, WhomError};

@@ -1,0 +1,80 @@
+//! Why a knock could not go out.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use portunus_model::NotOpenable;
+
+/// Why a knock could not go out, or a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The name has no address at all.
+    #[error("{host}: no address for this name ({why}): check the spelling and this machine's DNS")]
+    NoAddress {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// The name has addresses, none of the family that was asked for.
+    #[error("{host}: no IPv{family} address for this name: leave -{family} out, or give the server one")]
+    NoSuchFamily {
+        /// The name.
+        host: String,
+        /// 4 or 6.
+        family: u8,
+    },
+    /// This machine has no way to that address.
+    #[error("{to}: no way there from this machine ({why}): check its network and routes")]
+    NoRoute {
+        /// Where to.
+        to: SocketAddr,
+        /// What the system said.
+        why: String,
+    },
+    /// The system did not take the datagram.
+    #[error("{to}: the knock was not sent ({why}): check this machine's firewall and network")]
+    NotSent {
+        /// Where to.
+        to: SocketAddr,
+        /// What the system said.
+        why: String,
+    },
+    /// No server opens for that address.
+    #[error("{address}: no server opens for it: {why}")]
+    NotOpenable {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Why.
+        why: NotOpenable,
+    },
+    /// This machine has no global address on the way there.
+    #[error(
+        "{address}: this machine's address is not a public one: use --ip source, the address that the server sees"
+    )]
+    NotPublic {
+        /// The address that it has.
+        address: IpAddr,
+    },
+    /// The bytes could not be made.
+    #[error("{0}")]
+    NotSealed(String),
+}
+
+impl ClientError {
+    pub(crate) fn no_route(to: SocketAddr, error: &io::Error) -> Self {
+        Self::NoRoute { to, why: plain(error) }
+    }
+
+    pub(crate) fn not_sent(to: SocketAddr, error: &io::Error) -> Self {
+        Self::NotSent { to, why: plain(error) }
+    }
+}
+
+/// The system's sentence without its number, lower-case as ours are.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

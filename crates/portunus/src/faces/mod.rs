@@ -1,0 +1,53 @@
+//! The table of faces. A face only translates: its flags and words on one side, the shared values on the other.
+
+mod openme;
+mod portunus;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One face of the binary.
+pub(crate) struct Face {
+    /// The name that the binary is called by, or its first word.
+    pub(crate) name: &'static str,
+    /// What it is, in one sentence.
+    pub(crate) sentence: &'static str,
+    /// Runs it; the first word is the face's name, as in any argv.
+    run: fn(Vec<OsString>) -> ExitCode,
+    /// Its table of flags: help, man pages and completions are views of it.
+    pub(crate) table: fn() -> clap::Command,
+}
+
+/// Every face; the first is the one for an unknown name.
+pub(crate) static FACES: [Face; 2] = [
+    Face {
+        name: "portunus",
+        sentence: "opens a port for whoever proves with one packet that they may",
+        run: portunus::run,
+        table: portunus::table,
+    },
+    Face {
+        name: "openme",
+        sentence: "openme's commands, flags, files and words",
+        run: openme::run,
+        table: openme::table,
+    },
+];
+
+/// Chooses a face by the name of the program, else by the first word, and runs it.
+pub(crate) fn run(mut words: Vec<OsString>) -> ExitCode {
+    let named = |word: &OsString| {
+        let base = Path::new(word).file_name()?;
+        FACES.iter().find(|face| base == face.name)
+    };
+    let [own, _] = &FACES;
+    let called = words.first().and_then(named).unwrap_or(own);
+    if called.name == own.name
+        && let Some(first) = words.get(1).filter(|word| !Path::new(word).is_absolute()).and_then(named)
+    {
+        words.remove(0);
+        return (first.run)(words);
+    }
+    (called.run)(words)
+}

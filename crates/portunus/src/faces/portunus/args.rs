@@ -1,0 +1,500 @@
+//! The table of flags of the `portunus` face: help, man page and completions are views of it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::places::Places;
+use crate::values;
+
+/// Opens a port for whoever proves with one packet that they may
+#[derive(Parser, Debug)]
+#[command(name = "portunus", version, propagate_version = false, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Example, on the server and then on the laptop:
+  sudo portunus init --host home.example.org
+  sudo portunus add alice --ports ssh > alice.toml
+  sudo systemctl enable --now portunus
+  portunus join < alice.toml
+  portunus knock home && ssh home
+
+Other faces: `portunus openme …`, or a link to this program named openme, takes openme's command line.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 78 bad configuration.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Every command of the face.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make the server's keys and configuration, and choose how to stand in its firewall
+    Init(Init),
+    /// Run the server in the foreground
+    Serve(Serve),
+    /// Add a client and print its profile
+    Add(Add),
+    /// List the clients
+    List(Listing),
+    /// Show one client
+    Show(Show),
+    /// Remove a client; its open grants are closed at once
+    Revoke(Named),
+    /// Remove everything of ours from the firewall, and say which ports are open then
+    Teardown(Teardown),
+    /// Show open grants with their countdown, and who was seen last
+    Sessions(Sessions),
+    /// Close grants now
+    Close(Close),
+    /// Load every configuration file as the server would
+    Check(Listing),
+    /// Walk this machine, as a server or as a client, and name what is wrong with its mend
+    Doctor(Doctor),
+    /// Take over another program's configuration
+    Import(Import),
+    /// Say what every step of the pipeline makes of a knock's bytes
+    Explain(Explain),
+    /// Follow what the running server decides
+    Events(Listing),
+    /// Take a profile from a server: from standard input, a file, or openme's file
+    Join(Join),
+    /// Knock
+    Knock(Knock),
+    /// Knock, wait until the door is open, then run a command
+    Connect(Connect),
+    /// For ssh's ProxyCommand: knock, connect, carry the stream
+    Proxy(Proxy),
+    /// Print the Host block that lets ssh knock by itself
+    SshConfig(SshConfig),
+    /// Say whether the door is open from here
+    Status(Status),
+    /// List this person's profiles, or show one without its private key
+    Profiles(Profiles),
+    /// Print a completion script
+    Completion(Completion),
+    /// Show the whole story in two network namespaces of its own (root); your rules stay untouched
+    #[command(after_help = "Example:\n  sudo portunus demo")]
+    Demo,
+    /// Write man pages and completions of every face into a folder
+    #[command(hide = true)]
+    Man(Man),
+}
+
+/// `portunus init`
+#[derive(Args, Debug)]
+#[command(after_help = "Changes no firewall rule: it looks, and says what `serve` would do.
+
+Example:
+  sudo portunus init --host home.example.org
+  sudo portunus init --host 203.0.113.7 --interface eth0 --place attach:inet/filter/input")]
+pub(crate) struct Init {
+    /// The name or address by which clients reach this machine
+    #[arg(long, value_name = "HOST", value_parser = values::host)]
+    pub(crate) host: String,
+    /// The UDP port to listen on
+    #[arg(long, default_value_t = 54154, value_parser = values::port)]
+    pub(crate) port: u16,
+    /// Which firewall to drive
+    #[arg(long, value_enum, default_value_t = FirewallKind::Auto)]
+    pub(crate) firewall: FirewallKind,
+    /// Only this interface (repeat for more; all when it is left out)
+    #[arg(long = "interface", value_name = "NAME", value_parser = values::interface)]
+    pub(crate) interfaces: Vec<String>,
+    /// Which dialects to speak
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "openme")]
+    pub(crate) dialects: Vec<DialectName>,
+    /// Where our rules stand: own, iptables or attach:FAMILY/TABLE/CHAIN (repeat for more; found when it is left out)
+    #[arg(long, value_name = "PLACE", value_parser = values::place)]
+    pub(crate) place: Vec<values::PlaceWish>,
+    /// Overwrite a configuration that is already there (its keys are kept aside)
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Which firewall to drive.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirewallKind {
+    /// Find out
+    Auto,
+    /// nftables over netlink
+    Nft,
+    /// iptables and ip6tables
+    Iptables,
+}
+
+/// A dialect's name.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DialectName {
+    /// openme v1
+    Openme,
+}
+
+/// `portunus serve`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "SIGHUP or a changed file reloads, SIGTERM ends. The drops of protected ports stay: `teardown` removes them.
+
+Example:
+  sudo systemctl enable --now portunus
+  sudo portunus serve --log-level debug"
+)]
+pub(crate) struct Serve {
+    /// How much to log
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, env = "PORTUNUS_LOG", hide_env_values = true)]
+    pub(crate) log_level: LogLevel,
+}
+
+/// How much to log.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    /// Strangers' packets too
+    Debug,
+    /// What became of clients' knocks
+    Info,
+    /// Only what needs attention
+    Warn,
+    /// Only what stops the work
+    Error,
+}
+
+/// `portunus add`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The profile holds the client's private key, which the server does not keep: send it on a safe way.
+
+Example:
+  sudo portunus add alice --ports ssh > alice.toml
+  sudo portunus add phone --ports ssh,8000-8010/tcp --for 2m --expires 2027-01-31T00:00:00Z --qr"
+)]
+pub(crate) struct Add {
+    /// The client's name
+    #[arg(value_name = "NAME", value_parser = values::client)]
+    pub(crate) name: portunus_model::ClientName,
+    /// Services and ports, by comma: ssh, 22/tcp, 8000-8010/udp (the configured default when left out)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) ports: Vec<String>,
+    /// When its time is over: 2027-01-31, or with a time, 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "DATE", value_parser = values::date)]
+    pub(crate) expires: Option<String>,
+    /// How long one grant lasts: 30s, 5m, 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = values::span)]
+    pub(crate) lasting: Option<Duration>,
+    /// The dialect of its knocks
+    #[arg(long, value_enum, default_value_t = DialectName::Openme)]
+    pub(crate) dialect: DialectName,
+    /// Let it open for addresses other than its own
+    #[arg(long)]
+    pub(crate) any_target: bool,
+    /// Show the profile as a QR code for a phone
+    #[arg(long)]
+    pub(crate) qr: bool,
+    /// Write the QR code to a picture: .png or .svg
+    #[arg(long, value_name = "FILE", value_parser = values::picture)]
+    pub(crate) qr_out: Option<PathBuf>,
+}
+
+/// A command that only prints a table.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sudo portunus list --json\n  sudo portunus check\n  sudo portunus events --json"
+)]
+pub(crate) struct Listing {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus show`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sudo portunus show alice")]
+pub(crate) struct Show {
+    /// The client's name
+    #[arg(value_name = "NAME", value_parser = values::client)]
+    pub(crate) name: portunus_model::ClientName,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus revoke`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sudo portunus revoke alice")]
+pub(crate) struct Named {
+    /// The client's name
+    #[arg(value_name = "NAME", value_parser = values::client)]
+    pub(crate) name: portunus_model::ClientName,
+}
+
+/// `portunus teardown`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sudo systemctl disable --now portunus && sudo portunus teardown")]
+pub(crate) struct Teardown {
+    /// Remove our rules though a server is running (it would put them back: stop it first)
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `portunus sessions`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  portunus sessions --watch\n  portunus sessions --json")]
+pub(crate) struct Sessions {
+    /// Show it anew every second
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus close`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sudo portunus close alice\n  sudo portunus close 198.51.100.7\n  sudo portunus close --all"
+)]
+pub(crate) struct Close {
+    /// Whose grants, or for which address
+    #[arg(value_name = "NAME|ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) whose: Option<String>,
+    /// Every grant
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `portunus doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "Looks at the server where a server's configuration is, else at the client.
+
+Example:
+  sudo portunus doctor
+  portunus doctor --client home")]
+pub(crate) struct Doctor {
+    /// Look at the client side, with this profile or the one there is
+    #[arg(long, value_name = "PROFILE", num_args = 0..=1)]
+    pub(crate) client: Option<Option<String>>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus import`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sudo portunus import openme /etc/openme/config.yaml")]
+pub(crate) struct Import {
+    /// Whose configuration it is
+    #[command(subcommand)]
+    pub(crate) from: ImportFrom,
+}
+
+/// Whose configuration is taken over.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ImportFrom {
+    /// openme's server file
+    #[command(after_help = "Says what could not be carried over.
+
+Example:
+  sudo portunus import openme /etc/openme/config.yaml")]
+    Openme {
+        /// The file
+        #[arg(value_name = "FILE", default_value = "/etc/openme/config.yaml")]
+        file: PathBuf,
+        /// Overwrite a configuration that is already there
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `portunus explain`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "FILE is a pcap or the bytes in hex; `-` is standard input. Opens nothing and claims nothing.
+
+Example:
+  sudo tcpdump -c1 -w knock.pcap udp port 54154
+  sudo portunus explain knock.pcap"
+)]
+pub(crate) struct Explain {
+    /// A pcap or hex of a knock
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The source of the bytes, where the file does not say it
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) source: Option<IpAddr>,
+    /// Judge as of this moment rather than now: an RFC 3339 date
+    #[arg(long, value_name = "DATE", value_parser = values::date)]
+    pub(crate) at: Option<String>,
+}
+
+/// `portunus join`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portunus join < alice.toml
+  portunus join ~/.openme/config.yaml --as work")]
+pub(crate) struct Join {
+    /// A profile of portunus or openme (standard input when it is left out)
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The name that it gets here (else the first label of the server's host)
+    #[arg(long = "as", value_name = "NAME", value_parser = values::profile)]
+    pub(crate) name: Option<String>,
+    /// Overwrite a profile of that name
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Which addresses of the server to knock at.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct FamilyFlags {
+    /// Only IPv4
+    #[arg(short = '4', long = "ipv4", conflicts_with = "six")]
+    pub(crate) four: bool,
+    /// Only IPv6
+    #[arg(short = '6', long = "ipv6")]
+    pub(crate) six: bool,
+}
+
+/// `portunus knock`
+#[derive(Args, Debug)]
+#[command(after_help = "Nothing ever comes back from the server: --check says whether the door is open.
+
+Example:
+  portunus knock home
+  portunus knock home --continuous --interval 25s")]
+pub(crate) struct Knock {
+    /// The profile (`default`, or the only one, when it is left out)
+    #[arg(value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// For whom the door opens: an address, `source` (what the server sees) or `public` (our own global address)
+    #[arg(long, value_name = "WHOM", default_value = "source", value_parser = values::whom)]
+    pub(crate) ip: portunus_client::Whom,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// Say afterwards whether the server is reachable; exit 1 when it is not
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Knock again and again, until interrupted
+    #[arg(long)]
+    pub(crate) continuous: bool,
+    /// How long to wait between two knocks
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = values::span)]
+    pub(crate) interval: Duration,
+    /// Knock so many times and end
+    #[arg(long, value_name = "N", conflicts_with = "continuous", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: Option<u32>,
+    /// Say each knock, also where it is not a terminal
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// `portunus connect`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portunus connect home
+  portunus connect home --port 22 -- ssh home")]
+pub(crate) struct Connect {
+    /// The profile (`default`, or the only one, when it is left out)
+    #[arg(value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// The TCP port that tells that the door is open (the server's health port when it is left out)
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
+    pub(crate) port: Option<u16>,
+    /// How long to wait for the door
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::span)]
+    pub(crate) wait: Duration,
+    /// What to run then, rather than the profile's post_knock
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// `portunus proxy`
+#[derive(Args, Debug)]
+#[command(after_help = "Example, in ~/.ssh/config (portunus ssh-config prints it):
+  Host home
+      HostName home.example.org
+      ProxyCommand portunus proxy --profile home %h %p")]
+pub(crate) struct Proxy {
+    /// The host to connect to
+    #[arg(value_name = "HOST", value_parser = values::host)]
+    pub(crate) host: String,
+    /// The TCP port to connect to
+    #[arg(value_name = "PORT", value_parser = values::port)]
+    pub(crate) port: u16,
+    /// The profile to knock with (else the one of that name, or for that host)
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// How long to try each address of the host
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::span)]
+    pub(crate) wait: Duration,
+}
+
+/// `portunus ssh-config`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  portunus ssh-config home >> ~/.ssh/config && ssh home")]
+pub(crate) struct SshConfig {
+    /// The profile (`default`, or the only one, when it is left out)
+    #[arg(value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+}
+
+/// `portunus status`
+#[derive(Args, Debug)]
+#[command(after_help = "Exit 0 when the door is open from here, 1 when it is closed.
+
+Example:
+  portunus status home --knock")]
+pub(crate) struct Status {
+    /// The profile (`default`, or the only one, when it is left out)
+    #[arg(value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Knock first
+    #[arg(long)]
+    pub(crate) knock: bool,
+    /// The TCP port that tells that the door is open (the server's health port when it is left out)
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus profiles`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  portunus profiles\n  portunus profiles home")]
+pub(crate) struct Profiles {
+    /// Only this one, in full but for its private key
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portunus completion`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  portunus completion bash > ~/.local/share/bash-completion/completions/portunus"
+)]
+pub(crate) struct Completion {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// `portunus man`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  portunus man --out dist")]
+pub(crate) struct Man {
+    /// The folder; man1/ and completions/ are made in it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}

@@ -1,0 +1,56 @@
+//! Where things lie: the server's folders and the person's own, each movable by a flag or a variable.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::say::Failure;
+
+/// The folders of a server; each flag has a variable of the same meaning.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Places {
+    /// The server's configuration
+    #[arg(long, global = true, value_name = "DIR", env = "PORTUNUS_CONFIG_DIR", hide_env_values = true)]
+    #[arg(default_value = "/etc/portunus", help_heading = "Places")]
+    pub(crate) config_dir: PathBuf,
+    /// What the server must remember over a restart
+    #[arg(long, global = true, value_name = "DIR", env = "PORTUNUS_STATE_DIR", hide_env_values = true)]
+    #[arg(default_value = "/var/lib/portunus", help_heading = "Places")]
+    pub(crate) state_dir: PathBuf,
+    /// The control socket of a running server
+    #[arg(long, global = true, value_name = "DIR", env = "PORTUNUS_RUN_DIR", hide_env_values = true)]
+    #[arg(default_value = "/run/portunus", help_heading = "Places")]
+    pub(crate) run_dir: PathBuf,
+}
+
+impl Places {
+    /// The socket on which the daemon answers.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.run_dir.join("control.sock")
+    }
+}
+
+/// The person's home folder.
+///
+/// # Errors
+/// HOME is not set.
+pub(crate) fn home() -> Result<PathBuf, Failure> {
+    std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+        .ok_or_else(|| Failure::new("HOME is not set", "", "set it to your home folder"))
+}
+
+/// The folder of a person's profiles.
+///
+/// # Errors
+/// Neither XDG_CONFIG_HOME nor HOME is set.
+pub(crate) fn profiles() -> Result<PathBuf, Failure> {
+    // The XDG base directory specification: a relative path there is to be ignored.
+    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let base = match base {
+        Some(dir) => dir,
+        None => home()?.join(".config"),
+    };
+    Ok(base.join("portunus/profiles"))
+}
