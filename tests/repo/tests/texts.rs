@@ -43,6 +43,35 @@ fn every_page_of_the_book_is_listed() {
     }
 }
 
+/// Every `name_in_backquotes` of SECURITY.md that looks like a test's name is one.
+#[test]
+fn every_claim_of_the_security_page_has_its_test() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_name = |word: &str| word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let code = all_sources();
+    for name in quoted.filter(|word| is_name(word)) {
+        let here = code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""));
+        assert!(here, "SECURITY.md names the test {name}, and there is none");
+    }
+}
+
+fn all_sources() -> String {
+    let mut folders = vec![root().join("crates"), root().join("tests"), root().join("fuzz")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                text.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    text
+}
+
 #[test]
 fn the_unit_says_what_the_security_page_claims() {
     let unit = fs::read_to_string(root().join("packaging/portunus.service")).unwrap();
