@@ -1,0 +1,99 @@
+//! A disk for tests: it knows what is durable, counts what it is asked, fails when told to, and loses power.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use crate::Segment;
+
+/// One file on a disk that may lose power. Clones are the same file.
+#[derive(Clone, Default)]
+pub(crate) struct Disk(Rc<RefCell<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    syncs: usize,
+    /// Every write and sync fails from the n-th operation on, counting down.
+    fails_after: Option<usize>,
+}
+
+impl Disk {
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.0.borrow_mut().durable.clone_from(&bytes);
+        disk.0.borrow_mut().bytes = bytes;
+        disk
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.borrow().bytes.clone()
+    }
+
+    pub(crate) fn syncs(&self) -> usize {
+        self.0.borrow().syncs
+    }
+
+    /// The next `n` writes, truncations and syncs still work; then none does, until told otherwise.
+    pub(crate) fn fail_after(&self, n: Option<usize>) {
+        self.0.borrow_mut().fails_after = n;
+    }
+
+    /// What a power cut leaves: what was durable, and of the rest the 512-byte sectors that `kept` says.
+    pub(crate) fn after_power_cut(&self, kept: impl Fn(usize) -> bool) -> Self {
+        let inner = self.0.borrow();
+        let mut bytes = inner.durable.clone();
+        for (sector, written) in inner.bytes.chunks(512).enumerate().filter(|&(sector, _)| kept(sector)) {
+            let start = sector * 512;
+            bytes.resize(bytes.len().max(start + written.len()), 0);
+            bytes[start..start + written.len()].copy_from_slice(written);
+        }
+        Self::holding(bytes)
+    }
+
+    fn operation(&self) -> io::Result<std::cell::RefMut<'_, Inner>> {
+        let mut inner = self.0.borrow_mut();
+        match &mut inner.fails_after {
+            Some(0) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(n) => *n -= 1,
+            None => {}
+        }
+        Ok(inner)
+    }
+}
+
+impl Segment for Disk {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.borrow().bytes.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let inner = self.0.borrow();
+        let from = inner.bytes.get(offset as usize..).unwrap_or_default();
+        let n = from.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&from[..n]);
+        Ok(n)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut inner = self.operation()?;
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        let len = inner.bytes.len().max(end);
+        inner.bytes.resize(len, 0);
+        inner.bytes[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn empty(&self) -> io::Result<()> {
+        self.operation()?.bytes.clear();
+        Ok(())
+    }
+
+    fn make_durable(&self) -> io::Result<()> {
+        let mut inner = self.operation()?;
+        inner.syncs += 1;
+        inner.durable = inner.bytes.clone();
+        Ok(())
+    }
+}

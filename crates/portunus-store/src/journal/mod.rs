@@ -1,0 +1,312 @@
+//! The journal of open grants: what a grantor that was killed needs to know when it is started again.
+//!
+//! Rows are appended as they open and close; [`Journal::compact`] begins a new turn in the other segment with the live
+//! ones. Nothing is synced: what a killed process has written, the kernel keeps, and a power cut or a reboot takes the
+//! firewall's elements with it. So the journal is never behind the kernel by more than what was not yet said.
+
+mod record;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::IpAddr;
+
+use portunus_model::{ClientName, Mono, PortSpec};
+
+use crate::segment::{self, Opening};
+use crate::{BootId, Segment, StoreError};
+use record::{Header, MAGIC, SLOT, WANTED};
+
+/// How many slots are read at a time.
+const CHUNK: usize = 512;
+/// Below this many entries nobody compacts.
+const SMALL: u32 = 4096;
+
+/// A row of the ledger: a port that is open for a client at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Whose grant it is.
+    pub client: ClientName,
+    /// For which address; canonical (never v4-mapped).
+    pub address: IpAddr,
+    /// The port, or range.
+    pub port: PortSpec,
+    /// Until when.
+    pub until: Mono,
+}
+
+impl Row {
+    /// What tells it from every other row.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key { client: self.client.clone(), address: self.address, port: self.port }
+    }
+}
+
+/// What tells a row from every other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Whose grant it is.
+    pub client: ClientName,
+    /// For which address; canonical.
+    pub address: IpAddr,
+    /// The port, or range.
+    pub port: PortSpec,
+}
+
+/// What is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// It is open until then; also for a row whose deadline changed. Written *before* the kernel is asked, so that no
+    /// element of ours is ever unknown.
+    Open(Row),
+    /// It was closed before its time. A row whose time is up needs no entry.
+    Close(Key),
+}
+
+/// The journal over two files that the caller has opened for reading and writing.
+pub struct Journal<S = File> {
+    active: S,
+    other: S,
+    generation: u32,
+    boot: BootId,
+    /// The slot that is written next.
+    tail: u32,
+    /// How many entries a compacted turn began with.
+    began_with: u32,
+    buffer: Vec<u8>,
+}
+
+impl<S: Segment> Journal<S> {
+    /// Opens it and gives the rows of this boot that still have time left, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a file is something else, damaged in its first block, or cannot be read or written.
+    pub fn open(segments: [S; 2], boot: BootId, now: Mono) -> Result<(Self, Vec<Row>), StoreError> {
+        let generations = [generation(&segments[0], boot)?, generation(&segments[1], boot)?];
+        let [one, two] = segments;
+        let (active, other) = if generations[0] < generations[1] { (two, one) } else { (one, two) };
+        let generation = generations[0].max(generations[1]);
+        let mut journal = Self {
+            active,
+            other,
+            generation,
+            boot,
+            tail: 1,
+            began_with: 0,
+            buffer: Vec::with_capacity(SLOT),
+        };
+        let rows = if generation == 0 { Vec::new() } else { journal.load(now)? };
+        // A new turn at each start: torn tails and rows of other boots are gone with the old one.
+        journal.compact(&rows)?;
+        Ok((journal, rows))
+    }
+
+    /// Writes `entries` down, in order.
+    ///
+    /// # Errors
+    /// What the system says; nothing of it counts as written then, and what is written next takes its place.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.buffer.clear();
+        for entry in entries {
+            record::encode(entry, self.generation, &mut self.buffer);
+        }
+        self.active.write_all_at(&self.buffer, place(self.tail)).map_err(writing())?;
+        self.tail = self.tail.saturating_add(count(entries.len()));
+        Ok(())
+    }
+
+    /// Whether it has grown so much that it is time for [`Journal::compact`].
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.tail >= self.began_with.saturating_mul(2).saturating_add(SMALL)
+    }
+
+    /// Begins a new turn with `rows` alone: those of the ledger that have time left. Killed in the middle of it, the
+    /// turn before still counts, for the header is written last.
+    ///
+    /// # Errors
+    /// What the system says; the turn before goes on then.
+    pub fn compact(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        let generation = self.generation.saturating_add(1);
+        self.other.empty().map_err(writing())?;
+        let mut slot = 1;
+        for some in rows.chunks(CHUNK) {
+            self.buffer.clear();
+            for row in some {
+                record::encode(&Entry::Open(row.clone()), generation, &mut self.buffer);
+            }
+            self.other.write_all_at(&self.buffer, place(slot)).map_err(writing())?;
+            slot = slot.saturating_add(count(some.len()));
+        }
+        let header = Header { generation, boot: self.boot };
+        self.other.write_all_at(&header.encode(), 0).map_err(writing())?;
+        std::mem::swap(&mut self.active, &mut self.other);
+        self.generation = generation;
+        self.tail = slot;
+        self.began_with = slot;
+        Ok(())
+    }
+
+    fn load(&self, now: Mono) -> Result<Vec<Row>, StoreError> {
+        let mut rows: HashMap<Key, Mono> = HashMap::new();
+        let mut buffer = vec![0; CHUNK * SLOT];
+        let mut slot = 1;
+        loop {
+            let read = self
+                .active
+                .read_at(&mut buffer, place(slot))
+                .map_err(StoreError::io("reading the journal"))?;
+            for bytes in buffer.get(..read).unwrap_or_default().chunks_exact(SLOT) {
+                match record::decode(bytes, self.generation) {
+                    Some(Entry::Open(row)) => {
+                        rows.insert(row.key(), row.until);
+                    }
+                    Some(Entry::Close(key)) => {
+                        rows.remove(&key);
+                    }
+                    None => {}
+                }
+                slot = slot.saturating_add(1);
+            }
+            if read < buffer.len() {
+                break;
+            }
+        }
+        let row = |(key, until): (Key, Mono)| Row {
+            client: key.client,
+            address: key.address,
+            port: key.port,
+            until,
+        };
+        Ok(rows.into_iter().map(row).filter(|row| row.until > now).collect())
+    }
+}
+
+/// Its turn; 0 when it is not in use or of another boot.
+fn generation<S: Segment>(segment: &S, boot: BootId) -> Result<u32, StoreError> {
+    match segment::open(segment, MAGIC, WANTED, Header::decode)? {
+        Opening::InUse(header) if header.boot == boot => Ok(header.generation),
+        Opening::InUse(_) | Opening::Unused => Ok(0),
+    }
+}
+
+fn writing() -> impl Fn(std::io::Error) -> StoreError {
+    StoreError::io("writing the journal")
+}
+
+fn place(slot: u32) -> u64 {
+    u64::from(slot) * SLOT as u64
+}
+
+fn count(entries: usize) -> u32 {
+    u32::try_from(entries).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::Proto;
+
+    use super::*;
+    use crate::disk::Disk;
+
+    const BOOT: BootId = BootId::from_bytes([1; 16]);
+
+    fn row(client: &str, address: &str, port: u16, until: u64) -> Row {
+        Row {
+            client: ClientName::new(client).unwrap(),
+            address: address.parse().unwrap(),
+            port: PortSpec::range(Proto::Tcp, port, port + 3).unwrap(),
+            until: Mono::from_nanos(until),
+        }
+    }
+
+    fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+        rows.sort_by_key(|row| (row.client.clone(), row.port));
+        rows
+    }
+
+    fn reopen(disks: &[Disk; 2], now: u64) -> Vec<Row> {
+        sorted(Journal::open(disks.clone(), BOOT, Mono::from_nanos(now)).unwrap().1)
+    }
+
+    #[test]
+    fn a_killed_grantor_finds_what_is_still_open() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, rows) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        assert_eq!(rows, []);
+        let (alice, bob) = (row("alice", "192.0.2.1", 22, 50), row("bob", "2001:db8::1", 80, 60));
+        let longer = row("alice", "192.0.2.1", 22, 90);
+        let short = row("carol", "192.0.2.9", 22, 20);
+        journal.append(&[Entry::Open(alice), Entry::Open(bob.clone()), Entry::Open(short)]).unwrap();
+        journal.append(&[Entry::Open(longer.clone())]).unwrap();
+        assert_eq!(reopen(&disks, 30), [longer.clone(), bob.clone()]);
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::from_nanos(30)).unwrap();
+        journal.append(&[Entry::Close(bob.key())]).unwrap();
+        assert_eq!(reopen(&disks, 31), [longer]);
+        assert_eq!(disks[0].syncs() + disks[1].syncs(), 0);
+    }
+
+    #[test]
+    fn another_boot_has_nothing_open() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        journal.append(&[Entry::Open(row("alice", "192.0.2.1", 22, 50))]).unwrap();
+        let (_, rows) = Journal::open(disks, BootId::from_bytes([2; 16]), Mono::default()).unwrap();
+        assert_eq!(rows, []);
+    }
+
+    #[test]
+    fn killed_at_every_operation_of_a_compaction() {
+        for works in 0..4 {
+            let disks = [Disk::default(), Disk::default()];
+            let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+            let alice = row("alice", "192.0.2.1", 22, 50);
+            journal.append(&[Entry::Open(alice.clone())]).unwrap();
+            for disk in &disks {
+                disk.fail_after(Some(works));
+            }
+            let compacted = journal.compact(std::slice::from_ref(&alice)).is_ok();
+            assert_eq!(compacted, works >= 3);
+            for disk in &disks {
+                disk.fail_after(None);
+            }
+            journal.append(&[Entry::Open(row("bob", "192.0.2.1", 22, 50))]).unwrap();
+            assert_eq!(reopen(&disks, 0), [alice, row("bob", "192.0.2.1", 22, 50)], "{works} operations");
+        }
+    }
+
+    #[test]
+    fn cut_at_every_byte_every_whole_row_is_found() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        let rows: Vec<Row> = (0..3).map(|n| row("alice", "192.0.2.1", 100 + n, 50)).collect();
+        journal.append(&rows.iter().cloned().map(Entry::Open).collect::<Vec<_>>()).unwrap();
+        let used = if disks[0].bytes().is_empty() { 1 } else { 0 };
+        let whole = disks[used].bytes();
+        for cut in 0..=whole.len() {
+            let left = [Disk::default(), Disk::holding(whole[..cut].to_vec())];
+            assert_eq!(reopen(&left, 0), rows[..(cut / SLOT).saturating_sub(1)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn says_when_it_is_crowded() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, _) = Journal::open(disks, BOOT, Mono::default()).unwrap();
+        let alice = row("alice", "192.0.2.1", 22, 50);
+        while !journal.is_crowded() {
+            journal.append(&vec![Entry::Open(alice.clone()); 500]).unwrap();
+        }
+        journal.compact(&[alice]).unwrap();
+        assert!(!journal.is_crowded());
+    }
+
+    #[test]
+    fn the_longest_name_fits() {
+        let long = row(&"x".repeat(ClientName::LONGEST), "2001:db8::1", 60_000, 50);
+        let mut out = Vec::new();
+        record::encode(&Entry::Open(long.clone()), 1, &mut out);
+        assert_eq!(out.len(), SLOT);
+        assert_eq!(record::decode(&out, 1), Some(Entry::Open(long)));
+    }
+}
