@@ -2,5 +2,14 @@
 //!
 //! Here is what the kernel offers, as safe functions. Not here: any decision. Called by every crate that does IO.
 
+pub mod channel;
 pub mod clock;
+pub mod confine;
 pub mod files;
+pub mod memfd;
+pub mod poll;
+pub mod process;
+pub mod signals;
+pub mod udp;
+pub mod users;
+pub mod watch;

@@ -1,0 +1,188 @@
+//! Confinement: what a part can still do after it has become a user with no rights. Three walls, each for itself:
+//! no_new_privs and no capability (users.rs), landlock (no file, no port, no signal to others), seccomp (an allow-list).
+//!
+//! Called by the parts, before their first stranger's byte and before there is a second thread.
+
+use std::collections::BTreeMap;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+/// Which part is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// Reads strangers' packets; makes no socket, opens nothing.
+    Front,
+    /// Speaks netlink; opens nothing else.
+    Grantor,
+}
+
+/// How far landlock could go on this kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landlock {
+    /// Everything that we ask for.
+    Full,
+    /// An older kernel does a part of it.
+    Partial,
+    /// The kernel has none.
+    Missing,
+}
+
+/// Why a part could not be confined; it must end then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot confine the process: {0}")]
+pub struct ConfineError(String);
+
+/// Confines this process for good.
+///
+/// # Errors
+/// [`ConfineError`] where the kernel has no seccomp filters; a kernel without landlock is no error.
+pub fn confine(how: Confinement) -> Result<Landlock, ConfineError> {
+    let wrong = |what: &dyn std::fmt::Display| ConfineError(what.to_string());
+    rustix::thread::set_no_new_privs(true).map_err(|e| wrong(&e))?;
+    let landlock = landlock().map_err(|e| wrong(&e))?;
+    let program = program(how).map_err(|e| wrong(&e))?;
+    seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+    Ok(landlock)
+}
+
+/// No file below any path, no TCP port, no signal or abstract socket outside: what was handed to us stays usable.
+fn landlock() -> Result<Landlock, landlock::RulesetError> {
+    let newest = ABI::V6;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))?
+        .handle_access(AccessNet::from_all(newest))?
+        .scope(Scope::from_all(newest))?
+        .create()?
+        .restrict_self()?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => Landlock::Full,
+        RulesetStatus::PartiallyEnforced => Landlock::Partial,
+        RulesetStatus::NotEnforced => Landlock::Missing,
+    })
+}
+
+/// What both parts need: their descriptors, memory, time, and an end.
+const COMMON: &[libc::c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_ftruncate,
+    libc::SYS_fdatasync,
+    libc::SYS_fsync,
+    libc::SYS_fstat,
+    libc::SYS_close,
+    libc::SYS_recvmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_epoll_ctl,
+    libc::SYS_ppoll,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_getrandom,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getsockopt,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// The older forms that only x86_64 has, which the C library still uses there.
+#[cfg(target_arch = "x86_64")]
+const COMMON_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_epoll_wait];
+#[cfg(not(target_arch = "x86_64"))]
+const COMMON_HERE: &[libc::c_long] = &[];
+
+/// The front's own: datagrams in batches, connections to the control socket and the health port, and the memory file
+/// by which it tells the keeper who is there.
+const FRONT: &[libc::c_long] =
+    &[libc::SYS_recvmmsg, libc::SYS_accept4, libc::SYS_memfd_create, libc::SYS_shutdown];
+
+/// The grantor's own: netlink sockets.
+const GRANTOR: &[libc::c_long] = &[libc::SYS_bind, libc::SYS_getsockname, libc::SYS_setsockopt];
+
+fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let own = match how {
+        Confinement::Front => FRONT,
+        Confinement::Grantor => GRANTOR,
+    };
+    for call in COMMON.iter().chain(COMMON_HERE).chain(own) {
+        rules.insert(*call, Vec::new());
+    }
+    // Memory is for data: nothing new becomes code.
+    let not_code =
+        || condition(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0).map(|c| vec![c]);
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(not_code()?)?]);
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(not_code()?)?]);
+    rules.insert(libc::SYS_fcntl, equal_to(1, &FCNTL)?);
+    rules.insert(libc::SYS_ioctl, equal_to(1, &[libc::FIONBIO, libc::SIOCGIFNAME])?);
+    // An abort (the end of a panic) signals its own process; nothing else may be signalled.
+    let us = u64::from(std::process::id());
+    rules.insert(libc::SYS_tgkill, equal_to(0, &[us])?);
+    match how {
+        Confinement::Front => (),
+        Confinement::Grantor => {
+            let netlink = [u64::from(libc::AF_NETLINK.unsigned_abs())];
+            rules.insert(libc::SYS_socket, equal_to(0, &netlink)?);
+        }
+    }
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch()?)?;
+    filter.try_into()
+}
+
+const FCNTL: [u64; 8] = [
+    libc::F_GETFL as u64,
+    libc::F_SETFL as u64,
+    libc::F_GETFD as u64,
+    libc::F_SETFD as u64,
+    libc::F_DUPFD_CLOEXEC as u64,
+    libc::F_ADD_SEALS as u64,
+    libc::F_GET_SEALS as u64,
+    libc::F_DUPFD as u64,
+];
+
+fn equal_to(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    values
+        .iter()
+        .map(|value| SeccompRule::new(vec![condition(argument, SeccompCmpOp::Eq, *value)?]))
+        .collect()
+}
+
+fn condition(
+    argument: u8,
+    compare: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)
+}
+
+fn arch() -> Result<TargetArch, seccompiler::BackendError> {
+    std::env::consts::ARCH.try_into()
+}

@@ -1,0 +1,70 @@
+//! Processes of ours: starting a part, and what each does to itself first.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+
+use crate::channel::Channel;
+
+/// Starts this very program again, with `channel` as standard input and nothing else of ours: no other descriptor,
+/// no environment but the named variables. A fresh address space, so that a part never sees what another had in memory.
+///
+/// # Errors
+/// When the system has no processes left.
+pub fn start_again(
+    title: &str,
+    words: &[&OsStr],
+    channel: Channel,
+    variables: &[&str],
+) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(title).args(words).env_clear();
+    for name in variables {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
+}
+
+/// Has the kernel kill this process when the one that started it ends. A change of user forgets it, so call it after.
+///
+/// # Errors
+/// As the system says.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Keeps this process's memory out of core files and from others of the same user (ptrace, /proc/PID/mem).
+///
+/// # Errors
+/// As the system says.
+pub fn hide_memory() -> io::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // A limit that cannot be lowered does no harm beside the next line, which is the one that counts.
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Raises the limit of open descriptors to what is allowed, at most `most`.
+pub fn raise_descriptors(most: u64) {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let ceiling = limit.maximum.unwrap_or(most).min(most);
+    if limit.current.is_some_and(|now| now < ceiling) {
+        limit.current = Some(ceiling);
+        let _ = rustix::process::setrlimit(Resource::Nofile, limit);
+    }
+}
+
+/// Gives memory that was freed back to the kernel: after a large configuration was read and handed on.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes no pointer and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
