@@ -7,8 +7,8 @@ mod packet;
 mod plain;
 mod seal;
 
-use portunus_crypto::{LibraryRefused, Secret, hkdf};
 pub use portunus_crypto::ed25519::{KeyError, VerifyingKey};
+use portunus_crypto::{LibraryRefused, Secret, hkdf};
 
 pub use open::{OpenError, ServerKey, Unsealed};
 pub use packet::{LENGTH, Packet};

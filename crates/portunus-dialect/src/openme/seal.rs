@@ -48,7 +48,12 @@ pub enum SealError {
 ///
 /// # Errors
 /// [`SealError`] says why not.
-pub fn seal(keys: &ClientKeys, wish: Wish, stamp: Unix, entropy: &mut dyn Entropy) -> Result<[u8; LENGTH], SealError> {
+pub fn seal(
+    keys: &ClientKeys,
+    wish: Wish,
+    stamp: Unix,
+    entropy: &mut dyn Entropy,
+) -> Result<[u8; LENGTH], SealError> {
     let stamp = i64::try_from(stamp.as_nanos()).map_err(|_| SealError::Clock)?;
     let ephemeral = PrivateKey::new(&Secret::generate(entropy)?)?;
     let mut aead_nonce = [0; NONCE];
