@@ -1,0 +1,71 @@
+//! What to do about a drop, in one sentence.
+
+use portunus_model::Seat;
+
+use super::neighbours::{Keeper, keeper};
+use super::{Blocked, SeatError, Wanted, check_seat};
+use crate::ruleset::{Hook, Ruleset, TableFamily};
+use crate::walk::Site;
+
+/// The mend, starting lower-case, to follow a colon.
+pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
+    let (ports, proto) = match drop.wanted {
+        Wanted::Knock(port) => (port.to_string(), "udp"),
+        Wanted::Door(spec) if spec.is_single() => (spec.first().to_string(), spec.proto().as_str()),
+        Wanted::Door(spec) => (format!("{}-{}", spec.first(), spec.last()), spec.proto().as_str()),
+    };
+    let site = &drop.by;
+    let table = ruleset
+        .tables
+        .iter()
+        .find(|t| (t.family, t.held) == (site.family, site.held) && t.name == site.table);
+    match table.and_then(keeper) {
+        Some(Keeper::Firewalld) => format!(
+            "allow it there (`firewall-cmd --permanent --add-port={ports}/{proto} && firewall-cmd --reload`); our own drop stands before firewalld's rules"
+        ),
+        Some(Keeper::Ufw) => {
+            let ports = ports.replace('-', ":");
+            format!("allow it there (`ufw allow {ports}/{proto}`); our own drop stands before ufw's rules")
+        }
+        Some(Keeper::Iptables) => {
+            let tool = if site.family == TableFamily::Ip6 { "ip6tables" } else { "iptables" };
+            let ports = ports.replace('-', ":");
+            format!(
+                "use place = \"iptables\", or allow it there (`{tool} -I {} -p {proto} --dport {ports} -j ACCEPT`)",
+                site.base
+            )
+        }
+        Some(Keeper::Owner(port)) => {
+            format!(
+                "allow {ports}/{proto} in the program that owns this table (netlink port {port}); our own drop stands before it"
+            )
+        }
+        Some(Keeper::Docker | Keeper::Libvirt) => {
+            format!("allow {ports}/{proto} in the program that made this table")
+        }
+        None => native(ruleset, site, &ports, proto),
+    }
+}
+
+fn native(ruleset: &Ruleset, site: &Site, ports: &str, proto: &str) -> String {
+    let (family, table, chain) = (site.family, &site.table, &site.base);
+    let seat = family.seat().map(|family| Seat { family, table: table.clone(), chain: chain.clone() });
+    match seat.map(|seat| check_seat(ruleset, &seat)) {
+        Some(Ok(())) => format!("use place = \"attach:{family}/{table}/{chain}\""),
+        Some(Err(SeatError::Missing(_) | SeatError::NotInput(_) | SeatError::Kept { .. })) | None => {
+            let before = match site.hook {
+                Hook::Input => "",
+                Hook::Ingress
+                | Hook::Prerouting
+                | Hook::Forward
+                | Hook::Output
+                | Hook::Postrouting
+                | Hook::Egress
+                | Hook::Other(_) => "it stands where we cannot; ",
+            };
+            format!(
+                "{before}allow it there (`nft insert rule {family} {table} {chain} {proto} dport {ports} accept`)"
+            )
+        }
+    }
+}
