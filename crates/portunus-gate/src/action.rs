@@ -1,0 +1,45 @@
+//! Every effect that the gate can ever ask for.
+
+use portunus_model::{Claim, Closing, Event};
+
+use crate::Warrant;
+
+/// What the shell is to do. In the order given: a `Close` means the opens before it too.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the store; the answer goes to [`crate::Gate::handle_claimed`].
+    Claim(Ticket, Claim),
+    /// Have it opened; the answer goes to [`crate::Gate::handle_opened`].
+    Open(Ticket, Warrant),
+    /// Have it closed now, before its time.
+    Close(Closing),
+    /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.
+    Tell(Event),
+}
+
+/// Which question an answer belongs to. It may travel as a number; one that was never given out is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    pub(crate) const fn new(slot: u32, turn: u32) -> Self {
+        Self((turn as u64) << 32 | slot as u64)
+    }
+
+    pub(crate) const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// As a number, for a message to another process.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// From a message's number.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+}

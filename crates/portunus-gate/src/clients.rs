@@ -1,0 +1,115 @@
+//! The clients as the rules have them, by number, with when each was last seen.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use portunus_dialect::Knock;
+use portunus_dialect::openme::{Unsealed, VerifyingKey};
+use portunus_model::{Client, ClientKey, ClientName, Mono, Now, Rules, Unix};
+
+/// The number of no client: what a client's number becomes when a reload took it away.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Clients {
+    rules: Rules,
+    seen: Vec<Seen>,
+    clock: u64,
+}
+
+/// What is remembered of a client; 0 and defaults: nothing yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Larger: later.
+    order: u64,
+    at: Unix,
+    /// Since when `knocks` counts.
+    since: Mono,
+    knocks: u32,
+}
+
+impl Clients {
+    pub(crate) fn new(rules: Rules) -> Self {
+        let seen = vec![Seen::default(); rules.clients.len()];
+        Self { rules, seen, clock: 0 }
+    }
+
+    pub(crate) const fn window(&self) -> Duration {
+        self.rules.window
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Client> {
+        self.rules.clients.get(number as usize)
+    }
+
+    pub(crate) fn name(&self, number: u32) -> Option<ClientName> {
+        self.get(number).map(|client| client.name.clone())
+    }
+
+    /// One verification: whether the packet is this client's.
+    pub(crate) fn verify(&self, number: u32, unsealed: &Unsealed) -> Option<Knock> {
+        let ClientKey::Openme(key) = self.get(number)?.key;
+        // Checked when the rules were compiled; a key that is none after all fits no signature.
+        unsealed.verify(&VerifyingKey::already_checked(key).ok()?)
+    }
+
+    /// Puts the numbers of all clients into `order`, the most recently seen first.
+    pub(crate) fn by_recency(&self, order: &mut Vec<u32>) {
+        order.clear();
+        order.extend(0..u32::try_from(self.seen.len()).unwrap_or(NOBODY));
+        let seen = |number: &u32| self.seen.get(*number as usize).map_or(0, |seen| seen.order);
+        order.sort_by_key(|number| Reverse(seen(number)));
+    }
+
+    /// It was proven, fresh and claimed just now.
+    pub(crate) fn saw(&mut self, number: u32, now: Now) {
+        let Some(seen) = self.seen.get_mut(number as usize) else { return };
+        self.clock += 1;
+        seen.order = self.clock;
+        seen.at = now.wall;
+        if now.mono.since(seen.since) >= MINUTE {
+            (seen.since, seen.knocks) = (now.mono, 0);
+        }
+        seen.knocks = seen.knocks.saturating_add(1);
+    }
+
+    /// Whether it had `most` knocks accepted within this minute already.
+    pub(crate) fn is_over(&self, number: u32, most: u32, now: Mono) -> bool {
+        let over = |seen: &Seen| seen.knocks >= most && now.since(seen.since) < MINUTE;
+        self.seen.get(number as usize).is_some_and(over)
+    }
+
+    pub(crate) fn last_seen(&self) -> impl Iterator<Item = (&ClientName, Unix)> {
+        let named = self.rules.clients.iter().zip(&self.seen);
+        named.filter(|(_, seen)| seen.order > 0).map(|(client, seen)| (&client.name, seen.at))
+    }
+
+    /// Takes new rules. Gives the new number of each old one: a client stays the same when its name and key do.
+    pub(crate) fn replace(&mut self, rules: Rules) -> Vec<Option<u32>> {
+        let numbers: HashMap<&ClientName, u32> =
+            rules.clients.iter().map(|client| &client.name).zip(0..).collect();
+        let renumbered = self.rules.clients.iter().map(|old| {
+            let number = numbers.get(&old.name).copied()?;
+            let same = rules.clients.get(number as usize).is_some_and(|new| new.key == old.key);
+            same.then_some(number)
+        });
+        let renumbered: Vec<Option<u32>> = renumbered.collect();
+        let mut seen = vec![Seen::default(); rules.clients.len()];
+        for (number, old) in renumbered.iter().zip(&self.seen) {
+            if let Some(new) = number.and_then(|number| seen.get_mut(number as usize)) {
+                *new = *old;
+            }
+        }
+        self.rules = rules;
+        self.seen = seen;
+        renumbered
+    }
+
+    /// The clients by name, for going over the grants.
+    pub(crate) fn by_name(&self) -> HashMap<&ClientName, &Client> {
+        self.rules.clients.iter().map(|client| (&client.name, client)).collect()
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);

@@ -1,0 +1,226 @@
+//! Questions that were asked and not yet answered: bounded, each with a deadline.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portunus_model::{ClientName, Closing, Dialect, Mono, Opening};
+
+use crate::Ticket;
+use crate::chain::{Fresh, Origin};
+
+/// A knock whose claim is with the store.
+#[derive(Debug)]
+pub(crate) struct Claiming {
+    pub(crate) fresh: Fresh,
+    pub(crate) origin: Origin,
+    pub(crate) dialect: Dialect,
+}
+
+/// A warrant that is with the grantor.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) opening: Opening,
+    pub(crate) origin: Origin,
+    pub(crate) dialect: Dialect,
+    /// A `Close` for it was sent after it: it does not stay open, whatever the answer is.
+    pub(crate) revoked: bool,
+    /// An answer for the same client and address came too late while this one waited: should this one fail, the door
+    /// that the late one opened is to be closed.
+    pub(crate) stray: bool,
+}
+
+impl Asked {
+    pub(crate) fn is_of(&self, client: &ClientName, address: IpAddr) -> bool {
+        self.opening.client == *client && self.opening.address == address
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Claim(Claiming),
+    Open(Asked),
+    /// Its verdict was given; an answer that comes all the same must not leave a door open.
+    Abandoned(Asked),
+}
+
+/// What its time is up for.
+#[derive(Debug)]
+pub(crate) enum Overdue {
+    Claim(Claiming),
+    Open { client: ClientName, origin: Origin, dialect: Dialect },
+}
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// In order: everybody waits equally long.
+    due: VecDeque<(Mono, Ticket)>,
+    abandoned: VecDeque<Ticket>,
+    capacity: usize,
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// How often it was used: an answer to an earlier question is not taken for this one's.
+    turn: u32,
+    waiting: Option<Waiting>,
+}
+
+impl Pending {
+    pub(crate) fn new(capacity: usize, patience: Duration) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            due: VecDeque::new(),
+            abandoned: VecDeque::new(),
+            capacity: capacity.clamp(1, u32::MAX as usize),
+            patience,
+        }
+    }
+
+    /// `None`: too many wait already.
+    pub(crate) fn insert(&mut self, now: Mono, waiting: Waiting) -> Option<Ticket> {
+        let number = self.free.pop().or_else(|| self.grow()).or_else(|| self.reuse())?;
+        let slot = self.slots.get_mut(number as usize)?;
+        slot.turn = slot.turn.wrapping_add(1);
+        slot.waiting = Some(waiting);
+        let ticket = Ticket::new(number, slot.turn);
+        self.due.push_back((now.after(self.patience), ticket));
+        Some(ticket)
+    }
+
+    fn grow(&mut self) -> Option<u32> {
+        let number = u32::try_from(self.slots.len()).ok().filter(|_| self.slots.len() < self.capacity)?;
+        self.slots.push(Slot::default());
+        Some(number)
+    }
+
+    /// The grantor that owes the oldest of them an answer will hardly give it any more; the kernel closes by itself.
+    fn reuse(&mut self) -> Option<u32> {
+        loop {
+            let ticket = self.abandoned.pop_front()?;
+            if self.take(ticket).is_some() {
+                return self.free.pop();
+            }
+        }
+    }
+
+    pub(crate) fn take_claim(&mut self, ticket: Ticket) -> Option<Claiming> {
+        match self.peek(ticket)? {
+            Waiting::Claim(_) => match self.take(ticket)? {
+                Waiting::Claim(claiming) => Some(claiming),
+                Waiting::Open(_) | Waiting::Abandoned(_) => None,
+            },
+            Waiting::Open(_) | Waiting::Abandoned(_) => None,
+        }
+    }
+
+    /// A [`Waiting::Open`] or [`Waiting::Abandoned`].
+    pub(crate) fn take_asked(&mut self, ticket: Ticket) -> Option<Waiting> {
+        match self.peek(ticket)? {
+            Waiting::Open(_) | Waiting::Abandoned(_) => self.take(ticket),
+            Waiting::Claim(_) => None,
+        }
+    }
+
+    fn peek(&self, ticket: Ticket) -> Option<&Waiting> {
+        let slot = self.slots.get(ticket.slot() as usize)?;
+        slot.waiting.as_ref().filter(|_| Ticket::new(ticket.slot(), slot.turn) == ticket)
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        self.peek(ticket)?;
+        let waiting = self.slots.get_mut(ticket.slot() as usize)?.waiting.take()?;
+        self.free.push(ticket.slot());
+        // Answers come nearly in order, so this keeps the queue as short as what really waits.
+        while let Some(&(_, ticket)) = self.due.front() {
+            if self.is_asking(ticket) {
+                break;
+            }
+            self.due.pop_front();
+        }
+        Some(waiting)
+    }
+
+    fn is_asking(&self, ticket: Ticket) -> bool {
+        matches!(self.peek(ticket), Some(Waiting::Claim(_) | Waiting::Open(_)))
+    }
+
+    /// When [`Pending::overdue`] is to be called.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.due.front().map(|&(deadline, _)| deadline)
+    }
+
+    /// The next whose time is up.
+    pub(crate) fn overdue(&mut self, now: Mono) -> Option<Overdue> {
+        while let Some(&(_, ticket)) = self.due.front().filter(|(deadline, _)| *deadline <= now) {
+            self.due.pop_front();
+            if let Some(claiming) = self.take_claim(ticket) {
+                return Some(Overdue::Claim(claiming));
+            }
+            if let Some(overdue) = self.abandon(ticket) {
+                return Some(overdue);
+            }
+        }
+        None
+    }
+
+    fn abandon(&mut self, ticket: Ticket) -> Option<Overdue> {
+        self.peek(ticket)?;
+        let slot = self.slots.get_mut(ticket.slot() as usize)?;
+        let (waiting, overdue) = match slot.waiting.take()? {
+            Waiting::Open(asked) => {
+                let (client, origin, dialect) = (asked.opening.client.clone(), asked.origin, asked.dialect);
+                (Waiting::Abandoned(asked), Some(Overdue::Open { client, origin, dialect }))
+            }
+            other @ (Waiting::Claim(_) | Waiting::Abandoned(_)) => (other, None),
+        };
+        slot.waiting = Some(waiting);
+        self.abandoned.push_back(ticket);
+        overdue
+    }
+
+    /// Everything that is with the grantor, its verdict given or not.
+    pub(crate) fn asked(&mut self) -> impl Iterator<Item = &mut Asked> {
+        self.slots.iter_mut().filter_map(|slot| match slot.waiting.as_mut()? {
+            Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(asked),
+            Waiting::Claim(_) => None,
+        })
+    }
+
+    /// One for this client and address whose verdict is still to come.
+    pub(crate) fn open_for(&mut self, client: &ClientName, address: IpAddr) -> Option<&mut Asked> {
+        self.slots.iter_mut().find_map(|slot| match slot.waiting.as_mut()? {
+            Waiting::Open(asked) => Some(asked).filter(|asked| asked.is_of(client, address)),
+            Waiting::Claim(_) | Waiting::Abandoned(_) => None,
+        })
+    }
+
+    /// A `Close` goes out after them.
+    pub(crate) fn revoke(&mut self, closing: &Closing) {
+        for asked in
+            self.asked().filter(|asked| is_meant(closing, &asked.opening.client, asked.opening.address))
+        {
+            asked.revoked = true;
+        }
+    }
+
+    /// After a reload the clients have other numbers.
+    pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        for slot in &mut self.slots {
+            if let Some(Waiting::Claim(claiming)) = &mut slot.waiting {
+                let client = number(claiming.fresh.client());
+                claiming.fresh.set_client(client);
+            }
+        }
+    }
+}
+
+/// Whether a closing means the grants of `client` at `address`.
+pub(crate) fn is_meant(closing: &Closing, client: &ClientName, address: IpAddr) -> bool {
+    closing.client.as_ref().is_none_or(|only| only == client)
+        && closing.address.is_none_or(|only| only.to_canonical() == address)
+}
