@@ -1,1 +1,20 @@
-//! tests: interop
+//! What the tests in `tests/` and the benchmark in `bench/` stand on: two namespaces and a cable, the built binary in
+//! one of them, knocks and connections from the other.
+//!
+//! Here is no assertion about Portunus. Every helper fails by panicking with what it tried and what the system said:
+//! where a machine cannot run these tests they fail and say why, they are never skipped.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails by panicking")]
+
+mod daemon;
+mod door;
+mod knocker;
+mod namespace;
+mod tool;
+mod world;
+
+pub use daemon::{Daemon, Part};
+pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
+pub use knocker::{Knocker, PACKET};
+pub use namespace::Namespace;
+pub use tool::{binary, run, run_with_input, try_run};
+pub use world::{CLIENT, CLIENT6, Firewall, SERVER, SERVER6, World};
