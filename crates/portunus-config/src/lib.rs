@@ -21,19 +21,30 @@ pub mod profile;
 mod reader;
 pub mod sessions;
 mod settings;
+mod source;
 mod toml_tree;
 mod tree;
+mod value;
 mod yaml_tree;
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use client::{Entry, NewClient};
 pub use date::{parse_date, render_date};
 pub use diagnostic::Diagnostic;
-pub use duration::{DurationError, parse_duration, render_duration};
+pub use duration::{parse_duration, render_duration};
 pub use edit::{EditError, FileChange};
 pub use files::{FileError, Files, Overlay, Secrecy};
-pub use keys::{KeyTextError, fingerprint};
+pub use keys::fingerprint;
+pub use lower::{parse_host, parse_interface};
 pub use place::{parse_place, render_place};
 pub use settings::{FirewallKind, OnExit, Secrets, Settings, StanceWish};
+pub use value::ValueError;
 
 /// The UDP port that knocks go to, and the TCP port that answers `status`, unless a file says otherwise.
 pub const DEFAULT_PORT: u16 = 54154;
+
+/// Every address of both families.
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]
+}

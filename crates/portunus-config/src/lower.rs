@@ -1,1 +1,281 @@
-//! Filled next.
+//! From what a file says of its clients to rules and limits: the part that both spellings share.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use portunus_model::{Client, ClientKey, ClientName, Limits, NameError, PortSpec, Proto, Rules, Unix};
+
+use crate::client::Entry;
+use crate::ports::{Services, tidy};
+use crate::source::{Findings, Source};
+use crate::tree::Span;
+use crate::{StanceWish, ValueError};
+
+/// The shortest and longest time that a knock's timestamp may be off.
+pub(crate) const WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+/// The same, where no file says it.
+pub(crate) const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
+/// The shortest and longest grant that any file may ask for: a week.
+pub(crate) const GRANT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
+/// The same, where no file says it.
+pub(crate) const DEFAULT_GRANT: Duration = Duration::from_secs(30);
+/// How many grants may be open at once, where no file says it.
+pub(crate) const DEFAULT_OPEN: u32 = 65_536;
+/// How many clients there may be, where no file says it.
+pub(crate) const DEFAULT_CLIENTS: usize = 100_000;
+
+/// One client as a file has it, each part with its place.
+pub(crate) struct Written<'a> {
+    pub(crate) name: ClientName,
+    pub(crate) at: Span,
+    pub(crate) key: [u8; 32],
+    pub(crate) key_at: Span,
+    pub(crate) services: Vec<(&'a str, Span)>,
+    pub(crate) expires: Option<Unix>,
+    pub(crate) lasting: Option<Duration>,
+    pub(crate) any_target: bool,
+    pub(crate) health: bool,
+}
+
+impl Written<'_> {
+    pub(crate) fn entry(&self, source: &Source<'_>) -> Entry {
+        Entry {
+            name: self.name.clone(),
+            key: ClientKey::Openme(self.key),
+            services: self.services.iter().map(|(word, _)| (*word).to_owned()).collect(),
+            expires: self.expires,
+            lasting: self.lasting,
+            any_target: self.any_target,
+            health_port: self.health,
+            file: source.file.to_owned(),
+            line: source.position(self.at.first()).0,
+        }
+    }
+}
+
+/// What holds for every client.
+pub(crate) struct Policy {
+    pub(crate) services: Services,
+    /// What a client opens that names nothing.
+    pub(crate) default_ports: Vec<PortSpec>,
+    pub(crate) default_lasting: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) window: Duration,
+    pub(crate) knock_port: u16,
+    pub(crate) health_port: Option<u16>,
+    pub(crate) most_clients: usize,
+    pub(crate) most_open: u32,
+    /// The server's own public key, where it is known: a client that has it was copied from the wrong line.
+    pub(crate) server_public: Option<[u8; 32]>,
+}
+
+/// The clients that were taken so far.
+pub(crate) struct Crowd<'p> {
+    policy: &'p Policy,
+    clients: Vec<Client>,
+    names: HashSet<ClientName>,
+    /// Whose each key is, as an index into `clients`.
+    keys: HashMap<[u8; 32], usize>,
+    doors: BTreeSet<PortSpec>,
+    warned_full: bool,
+}
+
+impl<'p> Crowd<'p> {
+    pub(crate) fn new(policy: &'p Policy) -> Self {
+        Self {
+            policy,
+            clients: Vec::new(),
+            names: HashSet::new(),
+            keys: HashMap::new(),
+            doors: BTreeSet::new(),
+            warned_full: false,
+        }
+    }
+
+    /// Makes room for `count` clients at once.
+    pub(crate) fn expect(&mut self, count: usize) {
+        self.clients.reserve_exact(count);
+        self.names.reserve(count);
+        self.keys.reserve(count);
+    }
+
+    pub(crate) fn take(&mut self, source: &Source<'_>, written: &Written<'_>, findings: &mut Findings) {
+        let name = &written.name;
+        if !self.unique(source, written, findings) {
+            return;
+        }
+        let mut ports = Vec::new();
+        for &(word, at) in &written.services {
+            if let Err(fault) = self.policy.services.resolve(word, &mut ports) {
+                findings.fault(source, at, fault);
+            }
+        }
+        if written.services.is_empty() {
+            ports.extend_from_slice(&self.policy.default_ports);
+        }
+        if ports.is_empty() && findings.clean() {
+            let what = format!("a knock of {name:?} opens no port");
+            findings.warn(source, written.at, what, "name the ports that it may open");
+        }
+        if let Some(health) = self.policy.health_port.filter(|_| written.health) {
+            ports.extend(PortSpec::single(Proto::Tcp, health));
+        }
+        let lasting = written.lasting.unwrap_or(self.policy.default_lasting);
+        let ports = tidy(ports).into_boxed_slice();
+        self.doors.extend(ports.iter().copied());
+        self.clients.push(Client {
+            name: name.clone(),
+            key: ClientKey::Openme(written.key),
+            ports,
+            expires: written.expires,
+            lasting,
+            any_target: written.any_target,
+        });
+    }
+
+    /// Whether nobody has this name or key yet, and there is room.
+    fn unique(&mut self, source: &Source<'_>, written: &Written<'_>, findings: &mut Findings) -> bool {
+        let name = &written.name;
+        if self.clients.len() >= self.policy.most_clients {
+            if !self.warned_full {
+                let what = format!("there are more than {} clients", self.policy.most_clients);
+                findings.error(source, written.at, what, "take some out, or raise `clients` below [limits]");
+            }
+            self.warned_full = true;
+            return false;
+        }
+        if !self.names.insert(name.clone()) {
+            findings.error(source, written.at, format!("there are two clients named {name:?}"), "rename one of them");
+            return false;
+        }
+        if self.policy.server_public == Some(written.key) {
+            let mend = "put the client's own public key here, as `add` prints it";
+            findings.error(source, written.key_at, format!("the key of {name:?} is the server's own"), mend);
+            return false;
+        }
+        if let Some(other) = self.keys.insert(written.key, self.clients.len()) {
+            let other = self.clients.get(other).map(|client| client.name.to_string()).unwrap_or_default();
+            let what = format!("the key of {name:?} is also that of {other:?}");
+            findings.error(source, written.key_at, what, "give each client a key of its own, with `add`");
+            return false;
+        }
+        true
+    }
+
+    /// Rules and limits of all of them.
+    pub(crate) fn finish(mut self) -> (Rules, Limits) {
+        self.clients.shrink_to_fit();
+        let longest = self.clients.iter().map(|client| client.lasting).max();
+        let limits = Limits {
+            doors: self.doors.into_iter().collect(),
+            longest: longest.unwrap_or(self.policy.default_lasting),
+            most_open: self.policy.most_open,
+        };
+        let rules = Rules { generation: 0, window: self.policy.window, clients: self.clients };
+        (rules, limits)
+    }
+}
+
+/// Fills in the ports that `stance` protects.
+pub(crate) fn protect(stance: &mut StanceWish, policy: &Policy, limits: &Limits) {
+    if !stance.protect {
+        return;
+    }
+    let named = policy.services.named.iter().flat_map(|(_, ports)| ports).copied();
+    let health = policy.health_port.and_then(|port| PortSpec::single(Proto::Tcp, port).ok());
+    let all = limits.doors.iter().copied().chain(policy.default_ports.iter().copied());
+    stance.protected = tidy(all.chain(named).chain(health).collect());
+}
+
+/// Warns of ports that get in each other's way.
+pub(crate) fn warn_of_ports(policy: &Policy, source: &Source<'_>, at: Span, findings: &mut Findings) {
+    let named = |proto, port| policy.services.named.iter().find(|(_, ports)| ports.iter().any(|p| p.contains(proto, port)));
+    if let Some((name, _)) = named(Proto::Udp, policy.knock_port) {
+        let what = format!("{} {name:?} has the knock port {}/udp", policy.services.noun, policy.knock_port);
+        findings.warn(source, at, what, "take it out there: knocks must come in without a knock");
+    }
+    if let Some((health, (name, _))) = policy.health_port.and_then(|port| Some((port, named(Proto::Tcp, port)?))) {
+        let what = format!("{} {name:?} has the health port {health}/tcp", policy.services.noun);
+        findings.warn(source, at, what, "choose another health_port where that service really listens");
+    }
+}
+
+/// A client's name out of a file.
+pub(crate) fn client_name(text: &str) -> Result<ClientName, ValueError> {
+    ClientName::new(text).map_err(|error| match error {
+        NameError::Empty => ValueError::new("a client's name is empty", "give it a name"),
+        NameError::TooLong(bytes) => {
+            ValueError::new(format!("a client's name has {bytes} bytes"), format!("use at most {}", ClientName::LONGEST))
+        }
+        NameError::Character(c) => ValueError::new(
+            format!("the client's name {text:?} has the character {c:?}"),
+            "use letters, digits, '-', '_', '.', '@', '+' and inner blanks",
+        ),
+        NameError::Edge => ValueError::new(
+            format!("the client's name {text:?} begins with '.', or begins or ends with a blank"),
+            "use letters, digits, '-', '_', '.', '@', '+' and inner blanks",
+        ),
+    })
+}
+
+/// A network interface's name.
+///
+/// # Errors
+/// [`ValueError`] says what is wrong and the mend.
+pub fn parse_interface(text: &str) -> Result<String, ValueError> {
+    // linux/if.h: IFNAMSIZ is 16 with the final NUL; dev_valid_name() names the rest.
+    let fits = !text.is_empty() && text.len() < 16 && text != "." && text != "..";
+    if fits && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+        return Ok(text.to_owned());
+    }
+    Err(ValueError::new(format!("{text:?} is not an interface's name"), "use one that `ip link` shows, such as eth0"))
+}
+
+/// A host's name or address, alone.
+///
+/// # Errors
+/// [`ValueError`] says what is wrong and the mend.
+pub fn parse_host(text: &str) -> Result<String, ValueError> {
+    let mend = "write the name or the address alone, as in home.example.org";
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    if text.contains("://") || text.contains('/') {
+        return Err(ValueError::new(format!("{text:?} is not a host but an address of a page"), mend));
+    }
+    if let Some((_, port)) = text.rsplit_once(':')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(ValueError::new(format!("the host {text:?} has a port"), mend));
+    }
+    let odd = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    if text.is_empty() || text.len() > 253 || text.contains(odd) || text.starts_with('-') {
+        return Err(ValueError::new(format!("{text:?} is not a host's name"), mend));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_interfaces_are_looked_at() {
+        let mend = "write the name or the address alone, as in home.example.org";
+        let said = |text: &str| parse_host(text).unwrap_err().to_string();
+        assert_eq!(parse_host("home.example.org"), Ok("home.example.org".into()));
+        assert_eq!(parse_host("[2001:db8::1]"), Ok("2001:db8::1".into()));
+        assert_eq!(said("https://x.org/"), format!("\"https://x.org/\" is not a host but an address of a page: {mend}"));
+        assert_eq!(said("x.org:22"), format!("the host \"x.org:22\" has a port: {mend}"));
+        assert_eq!(said(""), format!("\"\" is not a host's name: {mend}"));
+        assert_eq!(said("a b"), format!("\"a b\" is not a host's name: {mend}"));
+        assert_eq!(parse_interface("eth0.100"), Ok("eth0.100".into()));
+        for wrong in ["", "a/b", "eth 0", "averyverylongname", ".."] {
+            assert_eq!(
+                parse_interface(wrong).unwrap_err().to_string(),
+                format!("{wrong:?} is not an interface's name: use one that `ip link` shows, such as eth0")
+            );
+        }
+    }
+}

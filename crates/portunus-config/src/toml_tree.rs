@@ -1,1 +1,108 @@
-//! Filled next.
+//! TOML text to a [`Node`].
+
+use std::borrow::Cow;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::source::{Findings, Source};
+use crate::tree::{Kind, Map, Node, Pair, Span, Value};
+
+/// Reads a document; `None` when it is none, which `findings` then says.
+pub(crate) fn parse<'t>(source: &Source<'t>, findings: &mut Findings) -> Option<Node<'t>> {
+    let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
+    let shift = source.text.len() - text.len();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let at = error.span().map_or(Span::default(), |span| Span::new(span.start + shift, span.end + shift));
+        say(source, findings, at, error.message());
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let map = map_of(table.into_inner(), shift);
+    Some(Node { span: Span::new(0, source.text.len()), value: Value::Map(map) })
+}
+
+fn say(source: &Source<'_>, findings: &mut Findings, at: Span, message: &str) {
+    let first = message.lines().next().unwrap_or("it cannot be read");
+    if first == "duplicate key" {
+        let key = source.text.get(at.first()..at.last()).unwrap_or("").trim_matches(['[', ']', ' ']);
+        findings.error(source, at, format!("{key} stands twice"), "keep one of them");
+    } else {
+        findings.error(
+            source,
+            at,
+            format!("this is not TOML: {first}"),
+            "look at the quotes, brackets and equals signs around here",
+        );
+    }
+}
+
+/// The library keeps a table's keys in the alphabet's order; the spans bring back the file's.
+fn map_of(table: DeTable<'_>, shift: usize) -> Map<'_> {
+    let mut entries: Vec<_> = table
+        .into_iter()
+        .map(|(key, value)| {
+            let at = span_of(&key, shift);
+            Pair { key: key.into_inner(), at, node: node_of(value, shift) }
+        })
+        .collect();
+    entries.sort_by_key(|pair| pair.at.start);
+    Map { flow: false, entries }
+}
+
+fn node_of(value: Spanned<DeValue<'_>>, shift: usize) -> Node<'_> {
+    let span = span_of(&value, shift);
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::Scalar(text, Kind::Text),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            Value::Scalar(Cow::Owned(number.as_str().to_owned()), Kind::Integer)
+        }
+        // Ports and users are decimal numbers in every other place that people see them.
+        DeValue::Integer(number) => Value::Scalar(Cow::Owned(number.to_string()), Kind::Float),
+        DeValue::Float(number) => Value::Scalar(Cow::Owned(number.as_str().to_owned()), Kind::Float),
+        DeValue::Boolean(on) => Value::Scalar(Cow::Borrowed(if on { "true" } else { "false" }), Kind::Boolean),
+        DeValue::Datetime(date) => Value::Scalar(Cow::Owned(date.to_string()), Kind::Date),
+        DeValue::Array(items) => Value::List(items.into_iter().map(|item| node_of(item, shift)).collect()),
+        DeValue::Table(table) => Value::Map(map_of(table, shift)),
+    };
+    Node { span, value }
+}
+
+fn span_of<T>(spanned: &Spanned<T>, shift: usize) -> Span {
+    let span = spanned.span();
+    Span::new(span.start + shift, span.end + shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn said(text: &str) -> Vec<String> {
+        let mut findings = Findings::default();
+        let _ = parse(&Source::new(Path::new("p.toml"), text), &mut findings);
+        findings.verdict().err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn keeps_the_files_order_and_places() {
+        let text = "\u{feff}zeta = 1\nalpha = [\"x\", \"y\"]\n[b]\nc = true\n";
+        let source = Source::new(Path::new("p.toml"), text);
+        let mut findings = Findings::default();
+        let node = parse(&source, &mut findings).unwrap();
+        let map = node.as_map().unwrap();
+        assert_eq!(map.entries.iter().map(|pair| &*pair.key).collect::<Vec<_>>(), ["zeta", "alpha", "b"]);
+        let alpha = map.get("alpha").unwrap();
+        assert_eq!(source.position(alpha.at.first()), (2, 1));
+        assert_eq!(source.position(alpha.node.span.first()), (2, 9));
+    }
+
+    #[test]
+    fn says_where_it_is_no_toml() {
+        assert_eq!(said("a = 1\na = 2\n"), ["p.toml:2:1: a stands twice: keep one of them"]);
+        assert!(said("a = \n")[0].starts_with("p.toml:1:"), "{:?}", said("a = \n"));
+        assert!(!said("a = [1\n").is_empty());
+    }
+}

@@ -1,11 +1,16 @@
 //! Our own spelling: `portunus.toml`, `services.toml`, `clients/NAME.toml` or `clients.toml`, `keys/openme.key`.
 
+mod clients;
+mod read;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portunus_crypto::Secret;
 use portunus_model::{ClientName, Place, PortSpec};
 use zeroize::Zeroizing;
 
+use crate::source::Findings;
 use crate::{Diagnostic, EditError, Entry, FileChange, Files, FirewallKind, NewClient, Settings};
 
 /// Where each file of a configuration folder is.
@@ -67,8 +72,7 @@ impl Paths {
 /// # Errors
 /// Every mistake that was found, in the order of files and lines.
 pub fn load(files: &dyn Files, dir: &Path) -> Result<Settings, Vec<Diagnostic>> {
-    let _ = (files, dir);
-    Err(Vec::new())
+    read::settings(files, &Paths::new(dir))
 }
 
 /// The clients as written.
@@ -76,8 +80,13 @@ pub fn load(files: &dyn Files, dir: &Path) -> Result<Settings, Vec<Diagnostic>> 
 /// # Errors
 /// As [`load`].
 pub fn clients(files: &dyn Files, dir: &Path) -> Result<Vec<Entry>, Vec<Diagnostic>> {
-    let _ = (files, dir);
-    Err(Vec::new())
+    let mut entries = Vec::new();
+    let mut findings = Findings::default();
+    clients::each(files, &Paths::new(dir), Duration::MAX, &mut findings, &mut |source, written, _| {
+        entries.push(written.entry(source));
+    });
+    findings.verdict()?;
+    Ok(entries)
 }
 
 /// The named services, in the file's order.
@@ -85,8 +94,10 @@ pub fn clients(files: &dyn Files, dir: &Path) -> Result<Vec<Entry>, Vec<Diagnost
 /// # Errors
 /// As [`load`].
 pub fn services(files: &dyn Files, dir: &Path) -> Result<Vec<(String, Vec<PortSpec>)>, Vec<Diagnostic>> {
-    let _ = (files, dir);
-    Err(Vec::new())
+    let mut findings = Findings::default();
+    let services = read::services(files, &Paths::new(dir), &mut findings);
+    findings.verdict()?;
+    Ok(services.named)
 }
 
 /// What `init` writes into `portunus.toml`.

@@ -1,0 +1,121 @@
+//! Reading clients: `clients/NAME.toml`, one a file, and `clients.toml`, one a table.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Paths;
+use crate::lower::{self, Written};
+use crate::reader::{Fields, Unknown, text_of};
+use crate::source::{Findings, Source};
+use crate::tree::{Node, Pair, Span};
+use crate::{Diagnostic, FileError, Files, Secrecy, keys, toml_tree};
+
+const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "grant", "any_target", "health"];
+
+/// What is done with each client.
+pub(super) type Take<'f> = &'f mut dyn FnMut(&Source<'_>, Written<'_>, &mut Findings);
+
+/// Hands over every client that can be read: the folder's in the order of their names, then the file's.
+pub(super) fn each(files: &dyn Files, paths: &Paths, longest: Duration, findings: &mut Findings, take: Take<'_>) {
+    let dir = paths.clients_dir();
+    match files.list(&dir) {
+        Ok(mut found) => {
+            found.sort_unstable();
+            for path in &found {
+                one_file(files, path, longest, findings, take);
+            }
+        }
+        Err(FileError::Missing) => {}
+        Err(error) => findings.push(error.at(&dir)),
+    }
+    let path = paths.clients_file();
+    match files.read(&path, Secrecy::Public) {
+        Ok(text) => many(&text, &path, longest, findings, take),
+        Err(FileError::Missing) => {}
+        Err(error) => findings.push(error.at(&path)),
+    }
+}
+
+fn one_file(files: &dyn Files, path: &Path, longest: Duration, findings: &mut Findings, take: Take<'_>) {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // What editors and package managers leave behind is none of our business.
+    let leftover = [".swp", ".bak", ".orig", ".rej", ".tmp", ".dpkg-old", ".dpkg-new", ".dpkg-dist"];
+    if name.starts_with(['.', '#']) || name.ends_with('~') || leftover.iter().any(|end| name.ends_with(end)) {
+        return;
+    }
+    let Some(stem) = name.strip_suffix(".toml") else {
+        let mend = "name a client's file NAME.toml, or move this one away";
+        findings.warnings.push(Diagnostic::of_file(path, "this is no client's file", mend));
+        return;
+    };
+    let text = match files.read(path, Secrecy::Public) {
+        Ok(text) => text,
+        // Revoked between the listing and now.
+        Err(FileError::Missing) => return,
+        Err(error) => return findings.push(error.at(path)),
+    };
+    let source = Source::new(path, &text);
+    let name = match lower::client_name(stem) {
+        Ok(name) => name,
+        Err(fault) => return findings.push(Diagnostic::of_file(path, fault.what, format!("rename the file: {}", fault.mend))),
+    };
+    let Some(root) = toml_tree::parse(&source, findings) else { return };
+    let Some(fields) = Fields::of(&source, &root, "the file", findings) else { return };
+    if let Some(written) = client(fields, name, Span::default(), longest, findings) {
+        take(&source, written, findings);
+    }
+}
+
+fn many(text: &str, path: &Path, longest: Duration, findings: &mut Findings, take: Take<'_>) {
+    let source = Source::new(path, text);
+    let Some(root) = toml_tree::parse(&source, findings) else { return };
+    for pair in root.as_map().map(|map| map.entries.as_slice()).unwrap_or_default() {
+        if let Some(written) = table(&source, pair, longest, findings) {
+            take(&source, written, findings);
+        }
+    }
+}
+
+fn table<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, longest: Duration, findings: &mut Findings) -> Option<Written<'a>> {
+    let name = lower::client_name(&pair.key).map_err(|fault| findings.fault(source, pair.at, fault)).ok()?;
+    let fields = Fields::of(source, &pair.node, &pair.key, findings)?;
+    client(fields, name, pair.at, longest, findings)
+}
+
+fn client<'a>(
+    c: Fields<'a, '_>,
+    name: portunus_model::ClientName,
+    at: Span,
+    longest: Duration,
+    findings: &mut Findings,
+) -> Option<Written<'a>> {
+    c.know(&CLIENT, Unknown::Refused, findings);
+    c.word("dialect", &[("openme", ())], findings);
+    let key = public_key(c, at, &name, findings);
+    let services = c.texts("services", "[\"ssh\", \"8080/tcp\"]", findings);
+    let expires = c.date("expires", findings);
+    let lasting = c.duration("grant", lower::GRANT.0, longest, findings);
+    let any_target = c.flag("any_target", findings).unwrap_or(false);
+    let health = c.flag("health", findings).unwrap_or(true);
+    let (key, key_at) = key?;
+    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health })
+}
+
+fn public_key(
+    c: Fields<'_, '_>,
+    at: Span,
+    name: &portunus_model::ClientName,
+    findings: &mut Findings,
+) -> Option<([u8; 32], Span)> {
+    let Some(pair) = c.pair("public_key") else {
+        let mend = "add it with `portunus add`, or take the client out";
+        findings.error(c.source, at, format!("client {name:?} has no public_key"), mend);
+        return None;
+    };
+    let node: &Node<'_> = &pair.node;
+    let text = text_of(c.source, node, "public_key", findings)?;
+    keys::client_public("public_key", text)
+        .map_err(|fault| findings.fault(c.source, node.span, fault))
+        .ok()
+        .map(|bytes| (bytes, node.span))
+}

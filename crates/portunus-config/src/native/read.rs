@@ -1,0 +1,368 @@
+//! Reading our own files.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portunus_crypto::Secret;
+use portunus_model::{Place, PortSpec};
+use zeroize::Zeroizing;
+
+use super::Paths;
+use crate::lower::{self, Crowd, Policy};
+use crate::ports::{Services, parse_spec, tidy};
+use crate::reader::{Fields, Unknown, number_of, text_of};
+use crate::source::{Findings, Source};
+use crate::tree::{Node, Pair, Span, Value};
+use crate::{
+    DEFAULT_PORT, Diagnostic, FileError, Files, FirewallKind, OnExit, Secrecy, Secrets, Settings, StanceWish,
+    ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
+};
+
+const TOP: [&str; 13] = [
+    "host",
+    "profile",
+    "listen",
+    "port",
+    "health",
+    "health_port",
+    "dialects",
+    "replay_window",
+    "on_exit",
+    "admins",
+    "firewall",
+    "defaults",
+    "limits",
+];
+const FIREWALL: [&str; 5] = ["backend", "place", "interfaces", "protect", "accept_knock_port"];
+const DEFAULTS: [&str; 2] = ["services", "grant"];
+const LIMITS: [&str; 3] = ["clients", "open_grants", "longest_grant"];
+
+/// What `portunus.toml` says, as far as it is not policy.
+struct Server {
+    host: Option<String>,
+    profile_name: String,
+    listen: Vec<SocketAddr>,
+    listen_named: bool,
+    openme: bool,
+    on_exit: OnExit,
+    admins: Vec<u32>,
+    stance: StanceWish,
+}
+
+/// Reads the whole folder.
+pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let services = services(files, paths, &mut findings);
+    let path = paths.server();
+    let text = match files.read(&path, Secrecy::Public) {
+        Ok(text) => text,
+        Err(FileError::Missing) => return Err(vec![no_server(&path)]),
+        Err(error) => return Err(vec![error.at(&path)]),
+    };
+    let source = Source::new(&path, &text);
+    let Some(root) = toml_tree::parse(&source, &mut findings) else {
+        findings.verdict()?;
+        return Err(vec![no_server(&path)]);
+    };
+    let Some(fields) = Fields::of(&source, &root, "the file", &mut findings) else {
+        findings.verdict()?;
+        return Err(vec![no_server(&path)]);
+    };
+    let (server, mut policy) = server(fields, services, &mut findings);
+    let secrets = if server.openme { secrets(files, paths, &mut policy, &mut findings) } else { Secrets::default() };
+    lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
+    let mut crowd = Crowd::new(&policy);
+    super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
+        crowd.take(source, &written, findings);
+    });
+    findings.verdict()?;
+    let (rules, limits) = crowd.finish();
+    let mut stance = server.stance;
+    lower::protect(&mut stance, &policy, &limits);
+    Ok(Settings {
+        host: server.host,
+        profile_name: server.profile_name,
+        rules,
+        limits,
+        stance,
+        listen: server.listen,
+        listen_named: server.listen_named,
+        health_port: policy.health_port,
+        secrets,
+        admins: server.admins,
+        on_exit: server.on_exit,
+        sources: sources(paths),
+        warnings: findings.warnings,
+    })
+}
+
+fn sources(paths: &Paths) -> Vec<PathBuf> {
+    vec![paths.server(), paths.services(), paths.clients_dir(), paths.clients_file(), paths.openme_key()]
+}
+
+fn no_server(path: &Path) -> Diagnostic {
+    Diagnostic::of_file(path, "there is no such file", "make it with `portunus init --host HOST`")
+}
+
+fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Server, Policy) {
+    s.know(&TOP, Unknown::Refused, findings);
+    let (listen, listen_named, knock_port) = listen(s, findings);
+    let host = s.read("host", findings, parse_host);
+    let profile = s.text("profile", findings).map(|(text, _)| text.to_owned());
+    let health = s.flag("health", findings).unwrap_or(true);
+    let health_port = s.port("health_port", findings).unwrap_or(knock_port);
+    let window = s.duration("replay_window", lower::WINDOW.0, lower::WINDOW.1, findings);
+    let longest = section(s, "limits", &LIMITS, findings)
+        .and_then(|l| l.duration("longest_grant", lower::GRANT.0, lower::GRANT.1, findings))
+        .unwrap_or(Duration::from_secs(24 * 3600));
+    let limits = section(s, "limits", &[], findings);
+    let most_clients = limits.and_then(|l| l.number("clients", 1, 1_000_000, findings));
+    let most_open = limits.and_then(|l| l.number("open_grants", 1, 1_000_000, findings));
+    let (default_ports, default_lasting) = defaults(s, &services, longest, findings);
+    let policy = Policy {
+        services,
+        default_ports,
+        default_lasting,
+        longest,
+        window: window.unwrap_or(lower::DEFAULT_WINDOW),
+        knock_port,
+        health_port: health.then_some(health_port),
+        most_clients: most_clients.and_then(|n| usize::try_from(n).ok()).unwrap_or(lower::DEFAULT_CLIENTS),
+        most_open: most_open.and_then(|n| u32::try_from(n).ok()).unwrap_or(lower::DEFAULT_OPEN),
+        server_public: None,
+    };
+    let server = Server {
+        profile_name: profile.unwrap_or_else(|| first_label(host.as_deref())),
+        host,
+        listen,
+        listen_named,
+        openme: dialects(s, findings),
+        on_exit: s.word("on_exit", &OnExit::WORDS, findings).unwrap_or_default(),
+        admins: admins(s, findings),
+        stance: stance(s, knock_port, findings),
+    };
+    (server, policy)
+}
+
+/// `section`'s keys, of which only `known` may be there (none: they were looked at before).
+fn section<'a, 't>(
+    s: Fields<'a, 't>,
+    name: &str,
+    known: &[&str],
+    findings: &mut Findings,
+) -> Option<Fields<'a, 't>> {
+    let pair = s.pair(name)?;
+    if known.is_empty() {
+        return pair.node.as_map().map(|map| Fields { source: s.source, map });
+    }
+    let fields = Fields::of(s.source, &pair.node, name, findings)?;
+    fields.know(known, Unknown::Refused, findings);
+    Some(fields)
+}
+
+/// `home` of `home.example.org`; an address stands whole.
+fn first_label(host: Option<&str>) -> String {
+    match host {
+        None => "default".to_owned(),
+        Some(host) if host.parse::<IpAddr>().is_ok() => host.to_owned(),
+        Some(host) => host.split('.').next().unwrap_or(host).to_owned(),
+    }
+}
+
+fn listen(s: Fields<'_, '_>, findings: &mut Findings) -> (Vec<SocketAddr>, bool, u16) {
+    let port = s.port("port", findings);
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for (text, at) in s.texts("listen", "[\"192.0.2.1:54154\"]", findings) {
+        match address(text, port) {
+            Ok(address) if addresses.contains(&address) => {
+                findings.error(s.source, at, format!("{text:?} stands twice"), "keep one of them");
+            }
+            Ok(address) if addresses.first().is_some_and(|first| first.port() != address.port()) => {
+                let what = format!("{text:?} has another port than the address before it");
+                findings.error(s.source, at, what, "use one port for all: profiles name only one");
+            }
+            Ok(address) => addresses.push(address),
+            Err(fault) => findings.fault(s.source, at, fault),
+        }
+    }
+    match addresses.first() {
+        None => {
+            let port = port.unwrap_or(DEFAULT_PORT);
+            (crate::everywhere(port), false, port)
+        }
+        Some(first) => {
+            let first = first.port();
+            if let Some(at) = s.pair("port").filter(|_| port.is_some_and(|port| port != first)) {
+                let what = "port and listen name two ports";
+                findings.error(s.source, at.node.span, what, format!("take this out, or write {first}"));
+            }
+            (addresses, true, first)
+        }
+    }
+}
+
+fn address(text: &str, port: Option<u16>) -> Result<SocketAddr, ValueError> {
+    let mend = "write ADDRESS:PORT, as in 192.0.2.1:54154 or [2001:db8::1]:54154";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT)));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(ValueError::new(format!("{text:?} has port 0"), mend)),
+        Ok(address) => Ok(address),
+        Err(_) => Err(ValueError::new(format!("{text:?} is not an address to listen on"), mend)),
+    }
+}
+
+fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> bool {
+    if s.pair("dialects").is_none() {
+        return true;
+    }
+    let mut openme = false;
+    for (text, at) in s.texts("dialects", "[\"openme\"]", findings) {
+        match text {
+            "openme" => openme = true,
+            other => findings.error(s.source, at, format!("unknown dialect {other:?}"), "use openme"),
+        }
+    }
+    openme
+}
+
+fn admins(s: Fields<'_, '_>, findings: &mut Findings) -> Vec<u32> {
+    let items = s.list("admins", "[1000]", findings);
+    let most = u64::from(u32::MAX) - 1;
+    let one = |node: &Node<'_>, findings: &mut Findings| number_of(s.source, node, "a user in admins", 0, most, findings);
+    items.iter().filter_map(|node| one(node, findings)).filter_map(|uid| u32::try_from(uid).ok()).collect()
+}
+
+fn stance(s: Fields<'_, '_>, knock_port: u16, findings: &mut Findings) -> StanceWish {
+    let mut stance =
+        StanceWish { protect: true, knock_port: Some(knock_port), ..StanceWish::default() };
+    let Some(f) = section(s, "firewall", &FIREWALL, findings) else { return stance };
+    stance.firewall = f.word("backend", &FirewallKind::WORDS, findings).unwrap_or_default();
+    stance.place = place(f, findings);
+    for (text, at) in f.texts("interfaces", "[\"eth0\"]", findings) {
+        match parse_interface(text) {
+            Ok(name) if stance.interfaces.contains(&name) => {
+                findings.error(s.source, at, format!("{text:?} stands twice"), "keep one of them");
+            }
+            Ok(name) => stance.interfaces.push(name),
+            Err(fault) => findings.fault(s.source, at, fault),
+        }
+    }
+    stance.protect = f.flag("protect", findings).unwrap_or(true);
+    if !f.flag("accept_knock_port", findings).unwrap_or(true) {
+        stance.knock_port = None;
+    }
+    if let Some(pair) = f.pair("place") {
+        place_fits(f.source, pair, &stance, findings);
+    }
+    stance
+}
+
+fn place(f: Fields<'_, '_>, findings: &mut Findings) -> Option<Place> {
+    let pair = f.pair("place")?;
+    let words: Vec<&str> = match &pair.node.value {
+        Value::List(_) => {
+            let found = f.texts("place", "[\"attach:inet/filter/input\"]", findings);
+            found.into_iter().map(|(text, _)| text).collect()
+        }
+        Value::Null | Value::Scalar(..) | Value::Map(_) => {
+            vec![text_of(f.source, &pair.node, "place", findings)?]
+        }
+    };
+    parse_place(&words).map_err(|fault| findings.fault(f.source, pair.node.span, fault)).ok()
+}
+
+/// Place and back end must not contradict each other.
+fn place_fits(source: &Source<'_>, pair: &Pair<'_>, stance: &StanceWish, findings: &mut Findings) {
+    let fits = match (&stance.place, stance.firewall) {
+        (Some(Place::Iptables), FirewallKind::Nft) => false,
+        (Some(Place::Own | Place::Attach(_)), FirewallKind::Iptables) => false,
+        (None | Some(Place::Own | Place::Attach(_) | Place::Iptables), _) => true,
+    };
+    if !fits {
+        let what = format!("this place is not one of the back end {}", stance.firewall.as_str());
+        findings.error(source, pair.node.span, what, "change one of them, or take the place out: it is found at each start");
+    }
+}
+
+fn defaults(
+    s: Fields<'_, '_>,
+    services: &Services,
+    longest: Duration,
+    findings: &mut Findings,
+) -> (Vec<PortSpec>, Duration) {
+    let lasting = lower::DEFAULT_GRANT.min(longest);
+    let Some(d) = section(s, "defaults", &DEFAULTS, findings) else { return (Vec::new(), lasting) };
+    let mut ports = Vec::new();
+    for (text, at) in d.texts("services", "[\"ssh\"]", findings) {
+        if let Err(fault) = services.resolve(text, &mut ports) {
+            findings.fault(s.source, at, fault);
+        }
+    }
+    let lasting = d.duration("grant", lower::GRANT.0, longest, findings).unwrap_or(lasting);
+    (tidy(ports), lasting)
+}
+
+/// The named services of `services.toml`; none when it is not there.
+pub(super) fn services(files: &dyn Files, paths: &Paths, findings: &mut Findings) -> Services {
+    let mut services = Services { noun: "service", named: Vec::new() };
+    let path = paths.services();
+    let text = match files.read(&path, Secrecy::Public) {
+        Ok(text) => text,
+        Err(FileError::Missing) => return services,
+        Err(error) => {
+            findings.push(error.at(&path));
+            return services;
+        }
+    };
+    let source = Source::new(&path, &text);
+    let Some(root) = toml_tree::parse(&source, findings) else { return services };
+    let Some(fields) = Fields::of(&source, &root, "the file", findings) else { return services };
+    for pair in &fields.map.entries {
+        if pair.key.is_empty() || pair.key.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
+            let mend = "begin it with a letter: what begins with a digit is a port";
+            findings.error(&source, pair.at, format!("{:?} is no name for a service", pair.key), mend);
+        }
+        let mut ports = Vec::new();
+        for (text, at) in fields.texts(&pair.key, "[\"22/tcp\"]", findings) {
+            match parse_spec(text) {
+                Ok(specs) => ports.extend(specs),
+                Err(fault) => findings.fault(&source, at, fault),
+            }
+        }
+        services.named.push((pair.key.to_string(), tidy(ports)));
+    }
+    services
+}
+
+fn secrets(files: &dyn Files, paths: &Paths, policy: &mut Policy, findings: &mut Findings) -> Secrets {
+    let path = paths.openme_key();
+    let text = match files.read(&path, Secrecy::Secret) {
+        Ok(text) => Zeroizing::new(text),
+        Err(FileError::Missing) => {
+            let mend = "make it with `portunus init --host HOST`, or copy it from the old server";
+            findings.push(Diagnostic::of_file(&path, "the server's private key is not there", mend));
+            return Secrets::default();
+        }
+        Err(error) => {
+            findings.push(error.at(&path));
+            return Secrets::default();
+        }
+    };
+    match key_of(&text) {
+        Ok((secret, public)) => {
+            policy.server_public = Some(public);
+            Secrets { openme: Some(secret) }
+        }
+        Err(fault) => {
+            findings.push(Diagnostic { file: path, line: 1, column: 1, what: fault.what, mend: fault.mend });
+            Secrets::default()
+        }
+    }
+}
+
+fn key_of(text: &str) -> Result<(Secret<32>, [u8; 32]), ValueError> {
+    keys::server_private("the key", text)
+}
