@@ -249,13 +249,7 @@ impl Client {
     /// [`ControlError::NotRunning`] when nobody listens there.
     pub fn connect(run_dir: &Path) -> Result<Self, ControlError> {
         let path = run_dir.join(SOCKET);
-        let stream = UnixStream::connect(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ControlError::NotRunning(path.clone())
-            }
-            io::ErrorKind::PermissionDenied => ControlError::Denied(path.clone()),
-            _ => ControlError::Other { path: path.clone(), what: e.to_string() },
-        })?;
+        let stream = UnixStream::connect(&path).map_err(|e| refused(&path, &e))?;
         let client = Self { stream: BufReader::new(stream), path };
         client.patience(Some(Self::PATIENCE))?;
         Ok(client)
@@ -266,10 +260,11 @@ impl Client {
     /// # Errors
     /// [`ControlError`].
     pub fn status(&mut self) -> Result<Status, ControlError> {
-        match self.ask(&Request::Status)? {
-            Reply::Status(status) => Ok(status),
-            other => Err(unexpected(other)),
+        let reply = self.ask(&Request::Status)?;
+        if let Reply::Status(status) = reply {
+            return Ok(status);
         }
+        Err(unexpected(reply))
     }
 
     /// Asks for the open grants.
@@ -277,10 +272,11 @@ impl Client {
     /// # Errors
     /// [`ControlError`].
     pub fn sessions(&mut self) -> Result<Sessions, ControlError> {
-        match self.ask(&Request::Sessions)? {
-            Reply::Sessions(sessions) => Ok(sessions),
-            other => Err(unexpected(other)),
+        let reply = self.ask(&Request::Sessions)?;
+        if let Reply::Sessions(sessions) = reply {
+            return Ok(sessions);
         }
+        Err(unexpected(reply))
     }
 
     /// Closes grants; says how many.
@@ -292,10 +288,11 @@ impl Client {
         client: Option<ClientName>,
         address: Option<IpAddr>,
     ) -> Result<u32, ControlError> {
-        match self.ask(&Request::Close { client, address })? {
-            Reply::Closed { grants } => Ok(grants),
-            other => Err(unexpected(other)),
+        let reply = self.ask(&Request::Close { client, address })?;
+        if let Reply::Closed { grants } = reply {
+            return Ok(grants);
         }
+        Err(unexpected(reply))
     }
 
     /// Has the configuration read again, and waits until it is in force: the generation, and what was noticed.
@@ -303,10 +300,11 @@ impl Client {
     /// # Errors
     /// [`ControlError::Refused`] with the configuration's mistakes; the old one stays in force.
     pub fn reload(&mut self) -> Result<(u64, Vec<String>), ControlError> {
-        match self.ask(&Request::Reload)? {
-            Reply::Reloaded { generation, warnings } => Ok((generation, warnings)),
-            other => Err(unexpected(other)),
+        let reply = self.ask(&Request::Reload)?;
+        if let Reply::Reloaded { generation, warnings } = reply {
+            return Ok((generation, warnings));
         }
+        Err(unexpected(reply))
     }
 
     /// Follows the verdicts. The iterator waits for the next for as long as it takes; after an error it ends.
@@ -314,9 +312,9 @@ impl Client {
     /// # Errors
     /// [`ControlError`].
     pub fn events(mut self) -> Result<Events, ControlError> {
-        match self.ask(&Request::Events)? {
-            Reply::Following => (),
-            other => return Err(unexpected(other)),
+        let reply = self.ask(&Request::Events)?;
+        if reply != Reply::Following {
+            return Err(unexpected(reply));
         }
         self.patience(None)?;
         Ok(Events { client: self, over: false })
@@ -353,12 +351,27 @@ impl Client {
     }
 
     fn trouble(&self, error: &io::Error) -> ControlError {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::Slow(Self::PATIENCE),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ControlError::Closed,
-            _ => ControlError::Other { path: self.path.clone(), what: error.to_string() },
+        use io::ErrorKind as Kind;
+        if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut) {
+            return ControlError::Slow(Self::PATIENCE);
         }
+        if matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset) {
+            return ControlError::Closed;
+        }
+        ControlError::Other { path: self.path.clone(), what: error.to_string() }
     }
+}
+
+fn refused(path: &Path, error: &io::Error) -> ControlError {
+    use io::ErrorKind as Kind;
+    let path = path.to_owned();
+    if matches!(error.kind(), Kind::NotFound | Kind::ConnectionRefused) {
+        return ControlError::NotRunning(path);
+    }
+    if error.kind() == Kind::PermissionDenied {
+        return ControlError::Denied(path);
+    }
+    ControlError::Other { path, what: error.to_string() }
 }
 
 fn unexpected(reply: Reply) -> ControlError {
@@ -400,7 +413,10 @@ impl Iterator for Events {
         let item = match self.client.read() {
             Ok(Reply::Event(line)) => Ok(Followed::Event(Box::new(line))),
             Ok(Reply::Missed { events }) => Ok(Followed::Missed(events)),
-            Ok(other) => Err(unexpected(other)),
+            Ok(other @ (Reply::Status(_) | Reply::Sessions(_) | Reply::Following | Reply::Closed { .. })) => {
+                Err(unexpected(other))
+            }
+            Ok(other @ (Reply::Reloaded { .. } | Reply::Refused { .. })) => Err(unexpected(other)),
             Err(e) => Err(e),
         };
         self.over = item.is_err();
@@ -421,13 +437,12 @@ pub fn line(reply: &Reply) -> Vec<u8> {
 /// Reads a request's line.
 ///
 /// # Errors
-/// The refusal to answer with: it says what is wrong.
-pub fn parse(line: &[u8]) -> Result<Request, Reply> {
+/// What is wrong, in the words to refuse it with.
+pub fn parse(line: &[u8]) -> Result<Request, String> {
     if line.len() > LONGEST_REQUEST {
-        return Err(Reply::Refused { why: "the line is too long: 4096 bytes at most".to_owned() });
+        return Err("the line is too long: 4096 bytes at most".to_owned());
     }
-    serde_json::from_slice(line)
-        .map_err(|e| Reply::Refused { why: format!("not a request that this version knows: {e}") })
+    serde_json::from_slice(line).map_err(|e| format!("not a request that this version knows: {e}"))
 }
 
 /// When something was, for a reply.
