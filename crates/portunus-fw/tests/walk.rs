@@ -1,0 +1,97 @@
+//! The walk says what real packets experience: rulesets that people have, in a namespace, times ports, times both
+//! families. Needs root, nft, iptables and ip; it touches no rule of the host.
+
+mod bench;
+
+use bench::{Bench, MACHINE, OTHER, OUTSIDE, load, outer, read, run};
+use portunus_fw::ruleset::{Ruleset, TableFamily};
+use portunus_fw::walk::{IpVersion, Ours, Probe, Source, Verdict, walk};
+use portunus_model::Proto;
+
+const TCP: [u16; 7] = [22, 80, 443, 1500, 2222, 8080, 8443];
+const UDP: [u16; 3] = [53, 5353, 54154];
+
+/// Every port by both families: the verdict is what the packet meets.
+fn agrees(rules: &str) {
+    let mut bench = Bench::new();
+    bench.listen(&TCP);
+    // One connect each way first: neighbours are known, so no later packet waits for them.
+    assert_eq!(bench.connects(&[22], 0, OUTSIDE), [true]);
+    assert_eq!(bench.connects(&[22], 1, OUTSIDE), [true]);
+    load(rules);
+    let ruleset = everything();
+    let mut wrong = Vec::new();
+    for (v, version) in [IpVersion::V4, IpVersion::V6].into_iter().enumerate() {
+        for from in [OUTSIDE, OTHER] {
+            let met = bench.connects(&TCP, v, from);
+            for (&port, &came) in TCP.iter().zip(&met) {
+                compare(&ruleset, probe(version, Proto::Tcp, port, from[v], v), came, &mut wrong);
+            }
+        }
+        for port in UDP {
+            let came = bench.hears(port, v);
+            compare(&ruleset, probe(version, Proto::Udp, port, OUTSIDE[v], v), came, &mut wrong);
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), run("nft", &["list", "ruleset"]));
+}
+
+fn everything() -> Ruleset {
+    let mut ruleset = read();
+    ruleset.add_legacy(TableFamily::Ip, &run("iptables-legacy-save", &[]));
+    ruleset.add_legacy(TableFamily::Ip6, &run("ip6tables-legacy-save", &[]));
+    ruleset
+}
+
+fn probe(version: IpVersion, proto: Proto, port: u16, from: &str, v: usize) -> Probe {
+    Probe {
+        version,
+        proto,
+        port: Some(port),
+        source: Source::At(from.parse().unwrap()),
+        destination: Some(MACHINE[v].parse().unwrap()),
+        interface: Some(outer()),
+    }
+}
+
+fn compare(ruleset: &Ruleset, probe: Probe, came: bool, wrong: &mut Vec<String>) {
+    let said = walk(ruleset, &probe, Ours::Counted);
+    let right = match &said {
+        Verdict::Passes => came,
+        Verdict::Dropped(_) => !came,
+        Verdict::Maybe { .. } => false,
+        // To a container that is not there: nobody answers.
+        Verdict::Forwarded(_) => !came,
+    };
+    if !right {
+        wrong.push(format!("{probe:?}: came through: {came}; said: {said:?}"));
+    }
+}
+
+macro_rules! agree {
+    ($($name:ident: $file:literal,)*) => {$(
+        #[test]
+        fn $name() {
+            agrees(include_str!(concat!("rulesets/", $file)));
+        }
+    )*};
+}
+
+agree! {
+    no_rules: "debian-default.nft",
+    a_workstation: "workstation.nft",
+    policy_drop: "policy-drop.nft",
+    a_final_reject: "final-reject.nft",
+    verdict_maps_and_sets: "vmaps.nft",
+    two_tables_that_disagree: "two-tables.nft",
+    redirected_ports: "redirect.nft",
+    limits_and_marks: "limits-and-marks.nft",
+    ingress_and_names: "ingress.nft",
+    goto_and_return: "goto-and-return.nft",
+    untracked: "notrack.nft",
+    iptables_nft: "iptables-nft.sh",
+    iptables_legacy: "iptables-legacy.sh",
+    docker: "docker.sh",
+    firewalld: "firewalld.nft",
+    ufw: "ufw.sh",
+}
