@@ -13,23 +13,23 @@ fn primitives(c: &mut Criterion) {
         return;
     };
     c.bench_function("x25519/key", |b| {
-        b.iter(|| PrivateKey::new(black_box(&secret)).map(|key| *key.public()))
+        b.iter(|| PrivateKey::new(black_box(&secret)).map(|key| *key.public()));
     });
     c.bench_function("x25519/agree", |b| b.iter(|| dh.agree(black_box(peer.public()))));
 
     ed25519(c, &secret).unwrap_or_default();
 
     c.bench_function("hkdf/derive", |b| {
-        b.iter(|| hkdf::derive(black_box(&secret), b"openme-v1-chacha20poly1305"))
+        b.iter(|| hkdf::derive(black_box(&secret), b"openme-v1-chacha20poly1305"));
     });
     let mut text = [0; 40];
     let Ok(tag) = aead::seal(&secret, &[0; 12], &mut text) else { return };
     let sealed = [&text[..], &tag[..]].concat();
     c.bench_function("aead/open 56 bytes", |b| {
-        b.iter(|| aead::open(&secret, &[0; 12], black_box(&sealed), &mut text))
+        b.iter(|| aead::open(&secret, &[0; 12], black_box(&sealed), &mut text));
     });
     c.bench_function("sha256/69 bytes", |b| {
-        b.iter(|| digest::sha256(black_box(&[&[0; 21], &[0; 32], &[0; 16]])))
+        b.iter(|| digest::sha256(black_box(&[&[0; 21], &[0; 32], &[0; 16]])));
     });
 }
 

@@ -1,0 +1,26 @@
+//! Replays the committed fuzz corpora, so that what fuzzing once found stays found without a fuzzer.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands")]
+
+#[path = "../../../fuzz/harness/openme.rs"]
+mod openme;
+
+const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
+
+#[test]
+fn openme_open() {
+    assert!(replay("openme_open", openme::open) >= 3);
+    openme::open(&openme::packet());
+}
+
+#[test]
+fn openme_round_trip() {
+    assert!(replay("openme_round_trip", openme::round_trip) >= 3);
+}
+
+/// Runs `target` with every file of its corpus; how many there were.
+#[expect(clippy::disallowed_methods, reason = "a test reads its corpus itself")]
+fn replay(corpus: &str, target: fn(&[u8])) -> usize {
+    let files = std::fs::read_dir(format!("{CORPORA}{corpus}")).unwrap();
+    files.map(|file| target(&std::fs::read(file.unwrap().path()).unwrap())).count()
+}
