@@ -34,6 +34,12 @@ impl Knocker {
         Self { keys: ClientKeys { server, client }, port: profile.port }
     }
 
+    /// Another client of the same server.
+    #[must_use]
+    pub fn with_key(&self, client: SigningKey) -> Self {
+        Self { keys: ClientKeys { server: self.keys.server, client }, port: self.port }
+    }
+
     /// From bare keys.
     #[must_use]
     pub fn from_keys(server: [u8; 32], client: SigningKey) -> Self {

@@ -53,7 +53,10 @@ fn arrows_only_run_down() {
         let Some(own) = layer(&name) else { continue };
         for need in needs {
             let Some(other) = layer(&need) else { continue };
-            assert!(other < own, "{name} (layer {own}) depends on {need} (layer {other}): arrows only run down");
+            assert!(
+                other < own,
+                "{name} (layer {own}) depends on {need} (layer {other}): arrows only run down"
+            );
         }
     }
 }
@@ -62,7 +65,10 @@ fn arrows_only_run_down() {
 fn every_crate_has_a_layer() {
     for (name, _) in dependencies() {
         let test_or_bench = ["portunus-sim", "portunus-interop", "portunus-repo", "portunus-bench"];
-        assert!(layer(&name).is_some() || test_or_bench.contains(&name.as_str()), "{name} stands in no layer: give it one here and in ARCHITECTURE.md");
+        assert!(
+            layer(&name).is_some() || test_or_bench.contains(&name.as_str()),
+            "{name} stands in no layer: give it one here and in ARCHITECTURE.md"
+        );
     }
 }
 

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE: &[&str] = &["portunus-model", "portunus-crypto", "portunus-dialect", "portunus-gate", "portunus-config"];
+const PURE: &[&str] =
+    &["portunus-model", "portunus-crypto", "portunus-dialect", "portunus-gate", "portunus-config"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -36,7 +37,11 @@ fn pure_crates_share_one_clippy_toml() {
     let template = read(&root().join("packaging/pure-clippy.toml"));
     for name in PURE {
         let own = root().join("crates").join(name).join("clippy.toml");
-        assert!(read(&own) == template, "{} differs from packaging/pure-clippy.toml: a crate's own file replaces the root's, so all are written from one", own.display());
+        assert!(
+            read(&own) == template,
+            "{} differs from packaging/pure-clippy.toml: a crate's own file replaces the root's, so all are written from one",
+            own.display()
+        );
     }
 }
 
@@ -57,7 +62,11 @@ fn unsafe_stands_in_one_crate() {
     for file in files.iter().filter(|f| !f.ends_with("lints.rs")) {
         let text = read(file);
         let code = text.lines().map(|line| line.split("//").next().unwrap_or(""));
-        assert!(!code.into_iter().any(|line| line.contains("unsafe ")), "{} says unsafe: only portunus-sys may", file.display());
+        assert!(
+            !code.into_iter().any(|line| line.contains("unsafe ")),
+            "{} says unsafe: only portunus-sys may",
+            file.display()
+        );
     }
 }
 
@@ -65,7 +74,12 @@ fn unsafe_stands_in_one_crate() {
 fn nothing_is_left_for_later() {
     let mut files = Vec::new();
     crates().iter().for_each(|path| sources(path, &mut files));
-    let marks = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "#[ig".to_owned() + "nore", "#[al".to_owned() + "low("];
+    let marks = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "#[ig".to_owned() + "nore",
+        "#[al".to_owned() + "low(",
+    ];
     for file in files {
         let text = read(&file);
         for mark in &marks {

@@ -1,0 +1,132 @@
+//! Other people change the ruleset while we run: flushed, loaded anew, saved and restored.
+#![expect(clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::time::{Duration, Instant};
+
+use portunus_interop::{Firewall, SERVER, World, closed, connects, run_with_input, serve_tcp, try_run};
+
+const DOOR: &str = "10.90.0.1:22";
+const SOON: Duration = Duration::from_secs(1);
+/// From the event on; what an nft process itself needs to look (3 to 25 ms) is not taken off.
+const PUT_BACK_WITHIN: Duration = Duration::from_millis(50);
+
+/// Until nft lists `words` in the server's ruleset.
+fn until_listed(world: &World, words: &str) -> Duration {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        let out = try_run("ip", &["netns", "exec", world.server.name(), "nft", "list", "ruleset"]);
+        if String::from_utf8_lossy(&out.stdout).contains(words) {
+            return start.elapsed();
+        }
+    }
+    panic!("{words} did not come back:\n{}", world.server.ruleset())
+}
+
+#[test]
+fn what_somebody_flushes_is_put_back_with_its_grants() {
+    let world = World::new(Firewall::None);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "30s"]);
+    let daemon = world.serve();
+    let _listeners = [DOOR, "[fd90::1]:22"].map(|door| serve_tcp(&world.server, door));
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    let mut worst = Duration::ZERO;
+    for _ in 0..3 {
+        world.server.nft("flush ruleset");
+        worst = worst.max(until_listed(&world, "table inet portunus"));
+        assert!(connects(&world.client, DOOR, SOON), "the grant did not come back");
+        assert!(closed(&world.client, "[fd90::1]:22"), "the drops did not come back");
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    println!("flush ruleset put back in {worst:?} at most");
+    assert!(worst < PUT_BACK_WITHIN, "it took {worst:?}");
+    assert!(daemon.log().contains("put back"), "the log does not say so:\n{}", daemon.log());
+}
+
+#[test]
+fn the_admins_reload_keeps_our_place_before_the_first_drop() {
+    let world = World::new(Firewall::FinalDrop);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "30s"]);
+    let rules = world.server.ruleset();
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    world.server.nft(&format!("flush ruleset\n{rules}"));
+    let took = until_listed(&world, "jump portunus");
+    println!("reload put back in {took:?}");
+    assert!(connects(&world.client, DOOR, SOON), "the jump stands behind the drop:\n{}", world.server.ruleset());
+    assert!(took < PUT_BACK_WITHIN, "it took {took:?}");
+}
+
+#[test]
+fn our_own_listing_loaded_again_opens_nothing() {
+    for firewall in [Firewall::None, Firewall::PolicyDrop] {
+        let world = World::new(firewall);
+        let alice = world.add("alice", &["--ports", "ssh", "--for", "2s"]);
+        let daemon = world.serve();
+        let _listener = serve_tcp(&world.server, DOOR);
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+        let saved = world.server.ruleset();
+        std::thread::sleep(Duration::from_millis(2200));
+        assert!(closed(&world.client, DOOR));
+        // The listing has the element with its timeout: loaded again it must not live anew.
+        world.server.nft(&format!("flush ruleset\n{saved}"));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(closed(&world.client, DOOR), "{firewall:?}: a saved ruleset revived a grant");
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted", "{firewall:?}: nothing broke");
+        assert!(connects(&world.client, DOOR, SOON));
+    }
+}
+
+#[test]
+fn saved_and_restored_by_iptables_opens_nothing() {
+    for firewall in [Firewall::Iptables, Firewall::PolicyDrop, Firewall::None] {
+        let world = World::new(firewall);
+        let alice = world.add("alice", &["--ports", "ssh", "--for", "3s"]);
+        let daemon = world.serve();
+        let _listeners = [DOOR, "10.90.0.1:2222"].map(|door| serve_tcp(&world.server, door));
+        let other_was_closed = closed(&world.client, "10.90.0.1:2222");
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+        let saved = world.server.run("iptables-save", &[]);
+        run_with_input("ip", &["netns", "exec", world.server.name(), "iptables-restore"], &saved);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(connects(&world.client, DOOR, SOON), "{firewall:?}: the grant is gone");
+        assert_eq!(closed(&world.client, "10.90.0.1:2222"), other_was_closed, "{firewall:?}: a restore changed another port");
+        std::thread::sleep(Duration::from_millis(4500));
+        assert!(closed(&world.client, DOOR), "{firewall:?}: a restored grant outlives its time");
+        run_with_input("ip", &["netns", "exec", world.server.name(), "iptables-restore"], &saved);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(closed(&world.client, DOOR), "{firewall:?}: a restore revived a grant");
+    }
+}
+
+#[test]
+fn other_peoples_tables_stay_byte_for_byte() {
+    let world = World::new(Firewall::None);
+    world.server.nft("table ip mine { set s { type ipv4_addr; elements = { 192.0.2.1 } }\n chain c { type filter hook output priority 0; policy accept; ip daddr @s counter drop comment \"mine\"; } }");
+    let alice = world.add("alice", &["--ports", "ssh,8000-8010/tcp", "--for", "1s"]);
+    let before = world.server.run("nft", &["-a", "list", "table", "ip", "mine"]);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    world.portunus(&["close", "--all"]);
+    assert_eq!(world.server.run("nft", &["-a", "list", "table", "ip", "mine"]), before, "with handles");
+    assert!(daemon.stop().success());
+    world.portunus(&["teardown"]);
+    assert_eq!(world.server.run("nft", &["-a", "list", "table", "ip", "mine"]), before, "with handles");
+}
+
+#[test]
+fn only_the_named_interface_is_guarded_and_opened() {
+    let world = World::with_init(Firewall::None, &["--interface", "door0"]);
+    let alice = world.add("alice", &["--ports", "ssh"]);
+    let daemon = world.serve();
+    let _listeners = [DOOR, "127.0.0.1:22"].map(|door| serve_tcp(&world.server, door));
+    assert!(closed(&world.client, DOOR));
+    assert!(connects(&world.server, "127.0.0.1:22", SOON), "lo is never dropped");
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON));
+    assert!(world.server.ruleset().contains("door0"), "by name, so that it survives re-creation");
+    let log = daemon.log();
+    assert!(!log.is_empty(), "the log says where it stands");
+    drop(daemon);
+    let _ = log.lines().next().expect("a log has a first line");
+}
