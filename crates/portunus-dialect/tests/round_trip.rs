@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use portunus_crypto::ed25519::SigningKey;
-use portunus_crypto::{FixedEntropy, Secret};
+use portunus_crypto::{FixedEntropy, Secret, digest};
 use portunus_dialect::openme::{
     self, ClientKeys, LENGTH, OpenError, Packet, SealError, ServerKey, VerifyingKey, Wish,
 };
@@ -120,6 +120,10 @@ fn a_claim_is_the_clients_and_the_nonces() {
     assert_eq!(first, key(&alice, alice.seal(Some("192.0.2.1".parse().unwrap()), 6, &random(2, 1))));
     assert_ne!(first, key(&alice, alice.seal(None, 5, &random(1, 2))));
     assert_ne!(first, key(&bob, bob.seal(None, 5, &random(1, 1))));
+
+    // Stores keep it over restarts and versions, so it may never become another.
+    let name = digest::sha256(&[b"portunus openme claim", alice.public.as_bytes(), &[1; 16]]);
+    assert_eq!(first.0[..], name[..16]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use portunus_crypto::x25519::{LowOrder, PrivateKey};
 use portunus_crypto::{LibraryRefused, Secret, aead, digest};
 use portunus_model::{ClaimKey, ClientKey};
 
-use super::packet::{Packet, SIGNATURE, SIGNED};
+use super::packet::{Packet, SIGNATURE, SIGNED, take};
 use super::plain::{self, Plain};
 use crate::Knock;
 
@@ -80,8 +80,7 @@ impl Unsealed {
     /// A claim is the client's and its nonce's, and nothing else's: made of what is signed *inside* the seal, so no
     /// second packet with the same content can have another one, and of the client, so no client can burn another's.
     fn claim_key(&self, client: &VerifyingKey) -> ClaimKey {
-        let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-            digest::sha256(&[b"portunus openme claim", client.as_bytes(), &self.plain.nonce]);
-        ClaimKey(key)
+        let name = digest::sha256(&[b"portunus openme claim", client.as_bytes(), &self.plain.nonce]);
+        ClaimKey(take(&mut name.into_iter()))
     }
 }

@@ -51,6 +51,12 @@ pub(super) fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     whole
 }
 
+/// The next `N` of `bytes`. There must be as many: every caller's lengths are constants.
+pub(super) fn take<const N: usize>(bytes: &mut impl ExactSizeIterator<Item = u8>) -> [u8; N] {
+    debug_assert!(bytes.len() >= N);
+    std::array::from_fn(|_| bytes.next().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use portunus_model::Unix;
 
-use super::packet::join;
+use super::packet::{join, take};
 
 const STAMP: usize = 8;
 const NONCE: usize = 16;
@@ -47,10 +47,6 @@ impl Plain {
     pub(super) fn stamp(&self) -> Unix {
         Unix::from_nanos(i128::from(self.stamp))
     }
-}
-
-fn take<const N: usize>(bytes: &mut impl Iterator<Item = u8>) -> [u8; N] {
-    std::array::from_fn(|_| bytes.next().unwrap_or_default())
 }
 
 #[cfg(test)]
