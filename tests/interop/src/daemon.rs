@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use portunus_ctl::control::{Client, EventLine};
+use portunus_ctl::control::{Client, EventLine, Followed};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::world::World;
@@ -168,7 +168,7 @@ impl Daemon {
         let events = client.events().expect("verdicts can be followed");
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            for event in events.flatten() {
+            for event in events.flatten().filter_map(verdict) {
                 if send.send(event).is_err() {
                     return;
                 }
@@ -206,6 +206,13 @@ impl Drop for Daemon {
             all.iter().for_each(|&pid| kill(pid, Signal::KILL));
             let _ = self.child.wait();
         }
+    }
+}
+
+fn verdict(followed: Followed) -> Option<EventLine> {
+    match followed {
+        Followed::Event(line) => Some(*line),
+        Followed::Missed(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! where a machine cannot run these tests they fail and say why, they are never skipped.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails by panicking")]
 
+mod crowd;
 mod daemon;
 mod door;
 mod knocker;
@@ -12,6 +13,7 @@ mod namespace;
 mod tool;
 mod world;
 
+pub use crowd::{Member, crowd, honoured, new_key, paced, settle};
 pub use daemon::{Daemon, Part};
 pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
 pub use knocker::{Knocker, PACKET};

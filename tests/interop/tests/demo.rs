@@ -1,5 +1,5 @@
 //! `portunus demo`: the story, in time, without a trace; and not when the firewall does not do its part.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -27,7 +27,13 @@ fn the_demo_tells_the_story_and_leaves_no_trace() {
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
     assert!(took < Duration::from_secs(30), "it took {took:?}");
-    for words in ["closed (timeout)", "granted to alice, tcp/22, 5 s", "open in ", "refused: replayed", "the kernel still closes it"] {
+    for words in [
+        "closed (timeout)",
+        "granted to alice, tcp/22, 5 s",
+        "open in ",
+        "refused: replayed",
+        "the kernel still closes it",
+    ] {
         assert!(said.contains(words), "no line says {words}:\n{said}");
     }
     assert_eq!(left_behind(), before);

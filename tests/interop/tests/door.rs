@@ -1,11 +1,12 @@
 //! The main story on each kind of ruleset: closed, a knock, open, closed again; and what must not open anything.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use portunus_interop::{CLIENT, Firewall, Knocker, PACKET, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp};
+use portunus_interop::{
+    CLIENT, Firewall, Knocker, PACKET, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp,
+};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -18,7 +19,10 @@ fn story(firewall: Firewall) {
         let _listener = serve_tcp(&world.server, door);
         assert!(closed(&world.client, door), "{door} is open before any knock");
         assert_eq!(daemon.verdict(|| alice.knock(&world.client, host)), "granted");
-        assert!(open_within(&world.client, door, SOON).is_some(), "{door} stays closed after a granted knock");
+        assert!(
+            open_within(&world.client, door, SOON).is_some(),
+            "{door} stays closed after a granted knock"
+        );
         std::thread::sleep(Duration::from_millis(2400));
         assert!(closed(&world.client, door), "{door} is open after its time");
     }
@@ -129,7 +133,7 @@ fn what_a_client_may_not_ask_for_is_refused() {
     let alice = world.add("alice", &["--ports", "ssh"]);
     let bob = world.add("bob", &["--ports", "ssh", "--any-target"]);
     let daemon = world.serve();
-    let mut ask = |who: &Knocker, target: &str| {
+    let ask = |who: &Knocker, target: &str| {
         let target = Some(target.parse().expect("a target is an address"));
         let packet = who.packet_for(target, Duration::ZERO);
         daemon.verdict(|| who.send(&world.client, SERVER, &packet))
@@ -162,7 +166,11 @@ fn a_stranger_gets_no_answer() {
         }
         heard
     });
-    assert_eq!(heard, [const { Err(std::io::ErrorKind::WouldBlock) }; 5], "silence is the only answer, also to a good knock");
+    assert_eq!(
+        heard,
+        [const { Err(std::io::ErrorKind::WouldBlock) }; 5],
+        "silence is the only answer, also to a good knock"
+    );
     drop(daemon);
 }
 

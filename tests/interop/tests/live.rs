@@ -1,5 +1,4 @@
 //! Changes to a running daemon: added, revoked, closed, reloaded, eight at once.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,11 @@ fn revoke_closes_at_once() {
     assert!(closed(&world.client, DOOR), "an open grant outlives its client");
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "unknown-client");
     let left = daemon.control().sessions().expect("it answers").sessions;
-    assert_eq!(left.iter().map(|s| s.client.as_str()).collect::<Vec<_>>(), ["bob"], "nobody else's grant was touched");
+    assert_eq!(
+        left.iter().map(|s| s.client.as_str()).collect::<Vec<_>>(),
+        ["bob"],
+        "nobody else's grant was touched"
+    );
 }
 
 #[test]
@@ -89,7 +92,8 @@ fn a_broken_file_leaves_the_old_rules_in_force() {
     let world = World::new(Firewall::PolicyDrop);
     let alice = world.add("alice", &["--ports", "ssh"]);
     let daemon = world.serve();
-    std::fs::write(world.place("etc").join("clients/broken.toml"), "nonsense = [").expect("the file can be written");
+    std::fs::write(world.place("etc").join("clients/broken.toml"), "nonsense = [")
+        .expect("the file can be written");
     let check = world.try_portunus(&["check"]);
     let said = String::from_utf8_lossy(&[check.stdout, check.stderr].concat()).into_owned();
     assert_eq!(check.status.code(), Some(1), "{said}");

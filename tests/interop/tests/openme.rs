@@ -1,5 +1,5 @@
 //! The openme face and openme's own packets: its getting-started as written, and what its programs made.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use std::fs;
 use std::process::Output;
@@ -27,47 +27,62 @@ fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-fn well(out: Output) -> String {
-    assert!(out.status.success(), "{}", said(&out));
-    said(&out)
+fn well(out: &Output) -> String {
+    assert!(out.status.success(), "{}", said(out));
+    said(out)
 }
 
 /// The profile YAML that `add` prints between rules.
 fn printed_profile(said: &str) -> String {
     let from = said.find("profiles:").expect("add prints a profile");
     let lines = said[from..].lines();
-    lines.take_while(|line| line.starts_with("profiles:") || line.starts_with(' ')).collect::<Vec<_>>().join("\n") + "\n"
+    lines
+        .take_while(|line| line.starts_with("profiles:") || line.starts_with(' '))
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
 }
 
 fn serve(world: &World) -> Daemon {
-    Daemon::start(world, &["openme", "--config", &path(world, "config.yaml"), "serve", "--state-file", &path(world, "sessions.json")])
+    Daemon::start(
+        world,
+        &[
+            "openme",
+            "--config",
+            &path(world, "config.yaml"),
+            "serve",
+            "--state-file",
+            &path(world, "sessions.json"),
+        ],
+    )
 }
 
 #[test]
 fn the_getting_started_of_openme_works_as_written() {
     let world = World::bare(Firewall::PolicyDrop);
-    well(openme(&world, false, &["init", "--server", SERVER]));
+    well(&openme(&world, false, &["init", "--server", SERVER]));
     let again = openme(&world, false, &["init", "--server", SERVER]);
     assert_eq!(again.status.code(), Some(1), "init overwrites without --force: {}", said(&again));
-    let added = well(openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
+    let added = well(&openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
     assert!(added.contains("Client \"alice\" added to server config."), "{added}");
     fs::write(world.folder().join("client.yaml"), printed_profile(&added)).expect("a file can be written");
-    assert!(well(openme(&world, false, &["list"])).contains("alice"));
+    assert!(well(&openme(&world, false, &["list"])).contains("alice"));
 
     let daemon = serve(&world);
     let _listener = serve_tcp(&world.server, DOOR);
     assert!(closed(&world.client, DOOR));
-    let profiles = well(openme(&world, true, &["profiles"]));
+    let profiles = well(&openme(&world, true, &["profiles"]));
     assert!(!profiles.contains("private_key: "), "a private key is shown: {profiles}");
     let name = if profiles.contains("alice") { "alice" } else { "default" };
-    let knocked = well(openme(&world, true, &["knock", name]));
+    let knocked = well(&openme(&world, true, &["knock", name]));
     assert!(knocked.contains("Knocking 10.90.0.1:54154 ...") && knocked.contains("Knock sent."), "{knocked}");
     assert!(open_within(&world.client, DOOR, SOON).is_some());
-    well(openme(&world, true, &["status", name]));
-    let sessions = well(openme(&world, false, &["sessions", "--state-file", &path(&world, "sessions.json")]));
+    well(&openme(&world, true, &["status", name]));
+    let sessions =
+        well(&openme(&world, false, &["sessions", "--state-file", &path(&world, "sessions.json")]));
     assert!(sessions.contains("ACTIVE SESSIONS") && sessions.contains("alice"), "{sessions}");
 
-    well(openme(&world, false, &["revoke", "alice"]));
+    well(&openme(&world, false, &["revoke", "alice"]));
     std::thread::sleep(Duration::from_millis(300));
     assert!(closed(&world.client, DOOR), "revoke leaves the grant open");
     drop(daemon);
@@ -76,16 +91,16 @@ fn the_getting_started_of_openme_works_as_written() {
 #[test]
 fn adding_and_revoking_leave_the_file_byte_for_byte() {
     let world = World::bare(Firewall::PolicyDrop);
-    well(openme(&world, false, &["init", "--server", SERVER]));
+    well(&openme(&world, false, &["init", "--server", SERVER]));
     let file = world.folder().join("config.yaml");
     let mut text = fs::read_to_string(&file).expect("init made it");
     text.push_str("# a last word\nunknown_key: {kept: yes}   # with its comment\n");
     fs::write(&file, &text).expect("a file can be written");
-    well(openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
+    well(&openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
     let with_alice = fs::read_to_string(&file).expect("it is there");
     assert!(with_alice.contains("unknown_key: {kept: yes}   # with its comment"), "{with_alice}");
-    well(openme(&world, false, &["add", "bob"]));
-    well(openme(&world, false, &["revoke", "bob"]));
+    well(&openme(&world, false, &["add", "bob"]));
+    well(&openme(&world, false, &["revoke", "bob"]));
     assert_eq!(fs::read_to_string(&file).expect("it is there"), with_alice);
 }
 
@@ -97,21 +112,38 @@ fn packets_of_the_originals_programs_are_known_for_whose_they_are() {
     let mut tried = 0;
     for file in fs::read_dir(&folder).expect("vectors/openme is there").flatten() {
         let text = fs::read_to_string(file.path()).expect("a vector can be read");
-        let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::trim));
-        let (Some("open"), Some(server), Some(client)) = (header("kind"), header("server-private"), header("client-public")) else { continue };
+        let header =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::trim));
+        let (Some("open"), Some(server), Some(client)) =
+            (header("kind"), header("server-private"), header("client-public"))
+        else {
+            continue;
+        };
         tried += 1;
-        let hex: String = text.split_once("\n\n").map(|(_, body)| body.split_whitespace().collect()).unwrap_or_default();
-        let packet: Vec<u8> = (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hex")).collect();
+        let hex: String =
+            text.split_once("\n\n").map(|(_, body)| body.split_whitespace().collect()).unwrap_or_default();
+        let packet: Vec<u8> = (0..hex.len() / 2)
+            .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hex"))
+            .collect();
         let world = World::bare(Firewall::PolicyDrop);
-        well(openme(&world, false, &["init", "--server", SERVER]));
+        well(&openme(&world, false, &["init", "--server", SERVER]));
         let yaml = world.folder().join("config.yaml");
         let made = fs::read_to_string(&yaml).expect("init made it");
         let with_keys: Vec<String> = made.lines().map(|line| with_key(line, server)).collect();
-        let clients = format!("clients:\n  theirs:\n    ed25519_pubkey: {client}\n    allowed_ports: [22/tcp]\n");
-        let without = with_keys.iter().filter(|line| !line.starts_with("clients:")).cloned().collect::<Vec<_>>().join("\n");
+        let clients =
+            format!("clients:\n  theirs:\n    ed25519_pubkey: {client}\n    allowed_ports: [22/tcp]\n");
+        let without = with_keys
+            .iter()
+            .filter(|line| !line.starts_with("clients:"))
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n");
         fs::write(&yaml, format!("{without}\n{clients}")).expect("a file can be written");
         let daemon = serve(&world);
-        let sender = Knocker::from_keys([9; 32], SigningKey::new(&portunus_crypto::Secret::from_bytes([7; 32])).expect("a key"));
+        let sender = Knocker::from_keys(
+            [9; 32],
+            SigningKey::new(&portunus_crypto::Secret::from_bytes([7; 32])).expect("a key"),
+        );
         let seen = daemon.verdicts(1, || sender.send(&world.client, SERVER, &packet));
         assert_eq!(seen[0].reason.as_str(), "stale", "{}: {seen:?}", file.path().display());
         assert_eq!(seen[0].client.as_ref().map(ToString::to_string).as_deref(), Some("theirs"));
@@ -130,8 +162,8 @@ fn with_key(line: &str, private: &str) -> String {
 #[test]
 fn import_takes_a_server_over_with_its_clients() {
     let world = World::bare(Firewall::PolicyDrop);
-    well(openme(&world, false, &["init", "--server", SERVER]));
-    let added = well(openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
+    well(&openme(&world, false, &["init", "--server", SERVER]));
+    let added = well(&openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
     fs::write(world.folder().join("client.yaml"), printed_profile(&added)).expect("a file can be written");
     world.portunus(&["import", "openme", &path(&world, "config.yaml")]);
     let _daemon = world.serve();

@@ -1,5 +1,5 @@
 //! What is shipped beside the binary: the systemd unit, man pages, completions, the Debian package.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,11 +42,20 @@ fn the_unit_is_hardened() {
     fs::write(&file, unit).expect("a file can be written");
     let verified = try_run("systemd-analyze", &["verify", &file]);
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    assert!(verified.status.success() && !said.contains("portunus.service:"), "systemd-analyze verify: {said}");
+    assert!(
+        verified.status.success() && !said.contains("portunus.service:"),
+        "systemd-analyze verify: {said}"
+    );
     // The keeper starts as root and needs the capabilities that it hands on; 3.5 is what that leaves.
     let table = run("systemd-analyze", &["security", "--offline=true", "--threshold=35", &file]);
     assert!(table.contains("Overall exposure level"), "{table}");
-    for line in ["Type=notify", "Before=network-pre.target shutdown.target", "NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes"] {
+    for line in [
+        "Type=notify",
+        "Before=network-pre.target shutdown.target",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "MemoryDenyWriteExecute=yes",
+    ] {
         let unit = fs::read_to_string(root().join("packaging/portunus.service")).expect("the unit is there");
         assert!(unit.lines().any(|l| l == line), "the unit has no line {line}");
     }
@@ -86,7 +95,13 @@ fn the_debian_package_installs_what_it_should() {
     let deb = run(script.to_str().expect("text"), &[binary().to_str().expect("text")]);
     let deb = deb.trim();
     let listed = run("dpkg-deb", &["--contents", deb]);
-    for file in ["./usr/bin/portunus", "./usr/bin/openme -> portunus", "./usr/lib/systemd/system/portunus.service", "man1/portunus.1.gz", "copyright"] {
+    for file in [
+        "./usr/bin/portunus",
+        "./usr/bin/openme -> portunus",
+        "./usr/lib/systemd/system/portunus.service",
+        "man1/portunus.1.gz",
+        "copyright",
+    ] {
         assert!(listed.contains(file), "no {file} in\n{listed}");
     }
     assert!(!listed.contains("/etc/portunus"), "keys are made by init, never shipped");

@@ -1,5 +1,5 @@
 //! Other people change the ruleset while we run: flushed, loaded anew, saved and restored.
-#![expect(clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::panic, reason = "a test's helper fails by panicking")]
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,11 @@ fn the_admins_reload_keeps_our_place_before_the_first_drop() {
     world.server.nft(&format!("flush ruleset\n{rules}"));
     let took = until_listed(&world, "jump portunus");
     println!("reload put back in {took:?}");
-    assert!(connects(&world.client, DOOR, SOON), "the jump stands behind the drop:\n{}", world.server.ruleset());
+    assert!(
+        connects(&world.client, DOOR, SOON),
+        "the jump stands behind the drop:\n{}",
+        world.server.ruleset()
+    );
     assert!(took < PUT_BACK_WITHIN, "it took {took:?}");
 }
 
@@ -72,7 +76,11 @@ fn our_own_listing_loaded_again_opens_nothing() {
         world.server.nft(&format!("flush ruleset\n{saved}"));
         std::thread::sleep(Duration::from_millis(300));
         assert!(closed(&world.client, DOOR), "{firewall:?}: a saved ruleset revived a grant");
-        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted", "{firewall:?}: nothing broke");
+        assert_eq!(
+            daemon.verdict(|| alice.knock(&world.client, SERVER)),
+            "granted",
+            "{firewall:?}: nothing broke"
+        );
         assert!(connects(&world.client, DOOR, SOON));
     }
 }
@@ -90,7 +98,11 @@ fn saved_and_restored_by_iptables_opens_nothing() {
         run_with_input("ip", &["netns", "exec", world.server.name(), "iptables-restore"], &saved);
         std::thread::sleep(Duration::from_millis(300));
         assert!(connects(&world.client, DOOR, SOON), "{firewall:?}: the grant is gone");
-        assert_eq!(closed(&world.client, "10.90.0.1:2222"), other_was_closed, "{firewall:?}: a restore changed another port");
+        assert_eq!(
+            closed(&world.client, "10.90.0.1:2222"),
+            other_was_closed,
+            "{firewall:?}: a restore changed another port"
+        );
         std::thread::sleep(Duration::from_millis(4500));
         assert!(closed(&world.client, DOOR), "{firewall:?}: a restored grant outlives its time");
         run_with_input("ip", &["netns", "exec", world.server.name(), "iptables-restore"], &saved);

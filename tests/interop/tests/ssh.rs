@@ -1,5 +1,5 @@
 //! A real sshd behind the door, reached by a real ssh through `portunus proxy`, in both families.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,8 @@ impl Sshd {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&file(key))]);
         }
         fs::copy(file("user_key.pub"), file("authorized_keys")).expect("a file can be copied");
-        fs::set_permissions(file("authorized_keys"), fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+        fs::set_permissions(file("authorized_keys"), fs::Permissions::from_mode(0o600))
+            .expect("its mode can be set");
         let config = format!(
             "ListenAddress 0.0.0.0\nListenAddress ::\nPort 22\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nPidFile none\nPermitRootLogin yes\n",
@@ -54,7 +55,8 @@ fn ssh(world: &World, config: &str) -> Output {
     fs::write(&path, config).expect("a file can be written");
     let mut command = world.command_on(&world.client, &[]);
     // The same environment, another program.
-    let environment: Vec<_> = command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
     command = world.client.command("ssh");
     command.envs(environment).args(["-F", &text(&path), "home", "echo through the door"]);
     command.output().expect("ssh runs")
@@ -69,7 +71,10 @@ fn ssh_reaches_a_real_sshd_through_the_proxy_in_both_families() {
     fs::write(world.folder().join("alice.toml"), profile).expect("a file can be written");
     world.laptop(&["join", &text(&world.folder().join("alice.toml")), "--as", "home"]);
     for host in [SERVER, SERVER6] {
-        assert!(closed(&world.client, &if host.contains(':') { format!("[{host}]:22") } else { format!("{host}:22") }));
+        assert!(closed(
+            &world.client,
+            &if host.contains(':') { format!("[{host}]:22") } else { format!("{host}:22") }
+        ));
         let config = format!(
             "Host home\n  HostName {host}\n  User root\n  IdentityFile {}\n  IdentitiesOnly yes\n  BatchMode yes\n  \
              StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  ProxyCommand {} proxy --profile home %h %p\n",
@@ -98,6 +103,12 @@ fn the_printed_host_block_is_enough_for_ssh() {
         world.folder().join("user_key").display()
     );
     // The block says `portunus`, as a person has it on the PATH.
-    let out = ssh(&world, &format!("{}\n{more}", block.replace("ProxyCommand portunus", &format!("ProxyCommand {}", binary().display()))));
+    let out = ssh(
+        &world,
+        &format!(
+            "{}\n{more}",
+            block.replace("ProxyCommand portunus", &format!("ProxyCommand {}", binary().display()))
+        ),
+    );
     assert!(out.status.success(), "{block}\n{}", String::from_utf8_lossy(&out.stderr));
 }

@@ -1,5 +1,4 @@
 //! Killed at the worst moment, ended well, started in vain, taken away: what the ports are then.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +21,10 @@ fn kill_9_of_each_process_leaves_the_door_closed() {
         assert!(connects(&world.client, DOOR, SOON));
         daemon.signal(part, Signal::KILL);
         let status = daemon.wait();
-        assert!(!status.success(), "{part:?} killed: the daemon ended with {status}, so nobody would start it again");
+        assert!(
+            !status.success(),
+            "{part:?} killed: the daemon ended with {status}, so nobody would start it again"
+        );
         assert!(connects(&world.client, DOOR, SOON), "{part:?} killed: an open grant ended early");
         std::thread::sleep(Duration::from_millis(2300));
         assert!(closed(&world.client, DOOR), "{part:?} killed: the door is open after its time");
@@ -42,7 +44,11 @@ fn killed_in_iptables_the_door_closes_too() {
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
     daemon.kill_all();
     std::thread::sleep(Duration::from_millis(4500));
-    assert!(closed(&world.client, DOOR), "the door is open after its time: {}", world.server.run("iptables-save", &[]));
+    assert!(
+        closed(&world.client, DOOR),
+        "the door is open after its time: {}",
+        world.server.run("iptables-save", &[])
+    );
 }
 
 #[test]
@@ -106,7 +112,11 @@ fn teardown_leaves_no_trace() {
 
 /// All that nft and iptables list, without the counters that packets move.
 fn listing(world: &World) -> String {
-    let all = [world.server.ruleset(), world.server.run("iptables-save", &[]), world.server.run("ip6tables-save", &[])];
+    let all = [
+        world.server.ruleset(),
+        world.server.run("iptables-save", &[]),
+        world.server.run("ip6tables-save", &[]),
+    ];
     let still = |line: &&str| !line.starts_with('#') && !line.contains("counter packets");
     let chains = |line: &str| line.split(" [").next().unwrap_or_default().to_owned();
     all.join("\n").lines().filter(still).map(chains).collect::<Vec<_>>().join("\n")
@@ -118,7 +128,9 @@ fn a_rule_in_the_way_is_named_and_nothing_is_dropped() {
     let _alice = world.add("alice", &["--ports", "ssh"]);
     world.server.nft("table inet later { chain guard { type filter hook input priority 50; policy accept; tcp dport 22 drop; } }");
     let before = world.server.ruleset();
-    let (status, log) = Daemon::try_start(&world, &["serve"]).err().unwrap_or_else(|| panic!("it serves behind a rule that drops"));
+    let (status, log) = Daemon::try_start(&world, &["serve"])
+        .err()
+        .unwrap_or_else(|| panic!("it serves behind a rule that drops"));
     assert_eq!(status.code(), Some(78), "{log}");
     for word in ["later", "guard", "tcp dport 22 drop"] {
         assert!(log.contains(word), "the log does not name {word}: {log}");

@@ -1,4 +1,10 @@
 //! Arrows only run down: the layers of ARCHITECTURE.md against what `cargo metadata` says.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test's helper fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -40,11 +40,19 @@ impl Packet {
 
     /// Sends it from the client.
     pub(super) fn send(&self, stage: &Stage) -> Result<(), String> {
-        stage.client().inside(|| self.socket().and_then(|socket| socket.send(&self.bytes)))?.map(|_| ()).map_err(at(SERVER))
+        stage
+            .client()
+            .inside(|| self.socket().and_then(|socket| socket.send(&self.bytes)))?
+            .map(|_| ())
+            .map_err(at(SERVER))
     }
 
     /// Sends it and knocks on the door until it opens: how long that took from `sendto` on, and when the knock went out.
-    pub(super) fn send_and_connect(&self, stage: &Stage, limit: Duration) -> Result<(Option<Duration>, Instant), String> {
+    pub(super) fn send_and_connect(
+        &self,
+        stage: &Stage,
+        limit: Duration,
+    ) -> Result<(Option<Duration>, Instant), String> {
         let door: SocketAddr = DOOR.parse().map_err(at(DOOR))?;
         let timed = || -> io::Result<(Option<Duration>, Instant)> {
             let socket = self.socket()?;

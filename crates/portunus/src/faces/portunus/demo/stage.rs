@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use portunus_config::profile::{Profile, native};
-use portunus_ctl::control::{Client, EventLine};
+use portunus_ctl::control::{Client, EventLine, Followed};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -83,7 +83,8 @@ impl Machine {
                 .map_err(|error| format!("{path}: cannot enter: {error}"))?;
             Ok(work())
         };
-        std::thread::scope(|scope| scope.spawn(enter).join()).unwrap_or_else(|_| Err("a thread of the demo ended".into()))
+        std::thread::scope(|scope| scope.spawn(enter).join())
+            .unwrap_or_else(|_| Err("a thread of the demo ended".into()))
     }
 }
 
@@ -105,7 +106,10 @@ impl Stage {
     /// Sets it: machines, cable, firewall, listener, keys and a client whose grants last `lasting`.
     pub(super) fn set(lasting: Duration) -> Result<Self, String> {
         let (server, client) = (Machine::new("server")?, Machine::new("client")?);
-        let cable = ["link", "add", "door0", "netns", &server.0, "type", "veth", "peer", "name", "door0", "netns", &client.0];
+        let cable = [
+            "link", "add", "door0", "netns", &server.0, "type", "veth", "peer", "name", "door0", "netns",
+            &client.0,
+        ];
         run(Command::new("ip").args(cable), "")?;
         server.address(SERVER)?;
         client.address(CLIENT)?;
@@ -114,7 +118,8 @@ impl Stage {
         let mut stage = Self { server, client, folder: Folder::new()?, profile: String::new() };
         run(&mut stage.portunus(&["init", "--host", SERVER])?, "")?;
         let lasting = format!("{}s", lasting.as_secs());
-        stage.profile = run(&mut stage.portunus(&["add", "alice", "--ports", "ssh", "--for", &lasting])?, "")?;
+        stage.profile =
+            run(&mut stage.portunus(&["add", "alice", "--ports", "ssh", "--for", &lasting])?, "")?;
         Ok(stage)
     }
 
@@ -147,7 +152,10 @@ impl Stage {
         let child = command.spawn().map_err(|error| format!("the daemon does not start: {error}"))?;
         let mut running = Running { child, verdicts: None };
         if !ready(&socket, &mut running.child) {
-            return Err(format!("the daemon did not become ready:\n{}", fs::read_to_string(&log).unwrap_or_default()));
+            return Err(format!(
+                "the daemon did not become ready:\n{}",
+                fs::read_to_string(&log).unwrap_or_default()
+            ));
         }
         match firewall {
             Firewall::Sound => (),
@@ -248,13 +256,20 @@ fn follow(run_dir: &Path) -> Result<Receiver<EventLine>, String> {
     let events = Client::connect(run_dir).and_then(Client::events).map_err(|error| error.to_string())?;
     let (send, receive) = channel();
     std::thread::spawn(move || {
-        for event in events.flatten() {
+        for event in events.flatten().filter_map(verdict) {
             if send.send(event).is_err() {
                 return;
             }
         }
     });
     Ok(receive)
+}
+
+fn verdict(followed: Followed) -> Option<EventLine> {
+    match followed {
+        Followed::Event(line) => Some(*line),
+        Followed::Missed(_) => None,
+    }
 }
 
 /// Somebody listens behind the door, for as long as this program runs.
@@ -273,7 +288,9 @@ fn run(command: &mut Command, input: &str) -> Result<String, String> {
     use std::io::Write;
     let name = format!("{command:?}").replace('"', "");
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn().map_err(|error| format!("{name}: {error}: `make demo` installs what the demo needs"))?;
+    let mut child = piped
+        .spawn()
+        .map_err(|error| format!("{name}: {error}: `make demo` installs what the demo needs"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // Who does not read its input says by its exit what was wrong.
         let _ = stdin.write_all(input.as_bytes());

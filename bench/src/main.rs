@@ -1,0 +1,134 @@
+//! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
+//! the daemon's processes is counted from /proc.
+#![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
+
+mod cost;
+mod machine;
+
+use std::time::{Duration, Instant};
+
+use portunus_interop::{
+    Daemon, Firewall, Member, SERVER, World, crowd, honoured, paced, probe, serve_tcp, settle,
+};
+
+/// Samples of send-to-open.
+const OPENINGS: usize = 300;
+/// Knocks for the cost of one, and how fast they come: below what a core can take, so that none waits.
+const KNOCKS: u64 = 20_000;
+const RATE: u64 = 5_000;
+
+fn main() {
+    println!("{}\n", machine::name());
+    println!("| what | measured | to be reached |\n| --- | --- | --- |");
+    openings(Firewall::PolicyDrop, "nftables", "< 2 ms median");
+    openings(Firewall::Iptables, "iptables", "");
+    for (clients, senders) in [(1, 1), (100, 100), (10_000, 24)] {
+        knocks(clients, senders);
+    }
+    memory_and_start();
+}
+
+fn row(what: &str, measured: &str, wanted: &str) {
+    println!("| {what} | {measured} | {wanted} |");
+}
+
+/// From the client's `sendto` until a TCP connect succeeds.
+fn openings(firewall: Firewall, name: &str, wanted: &str) {
+    let world = World::new(firewall);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, "10.90.0.1:22");
+    let door = "10.90.0.1:22".parse().expect("an address");
+    let count = if firewall == Firewall::Iptables { OPENINGS / 5 } else { OPENINGS };
+    let mut took: Vec<Duration> = (0..count).map(|_| one_opening(&world, &daemon, &alice, door)).collect();
+    took.sort();
+    let at = |share: usize| millis(took.get(took.len() * share / 100).copied().unwrap_or_default());
+    row(
+        &format!("send to open, {name}, {count} times"),
+        &format!("median {}, p99 {}", at(50), at(99)),
+        wanted,
+    );
+}
+
+fn one_opening(
+    world: &World,
+    daemon: &Daemon,
+    alice: &portunus_interop::Knocker,
+    door: std::net::SocketAddr,
+) -> Duration {
+    let _ = daemon.control().close(None, None).expect("grants can be closed");
+    std::thread::sleep(Duration::from_millis(3));
+    let packet = alice.packet();
+    let measured = world.client.inside(|| {
+        let socket = std::net::UdpSocket::bind("10.90.0.2:0").expect("a socket can be bound");
+        socket.connect((SERVER, alice.port())).expect("the server has a route");
+        let start = Instant::now();
+        socket.send(&packet).expect("a datagram can be sent");
+        probe(door, Duration::from_secs(2)).map(|_| start.elapsed())
+    });
+    measured.expect("the door opens within two seconds")
+}
+
+/// What a knock of a known source costs, all processes counted.
+fn knocks(clients: u32, senders: u32) {
+    let world = World::new(Firewall::None);
+    let crowd = crowd(&world, clients, senders);
+    let daemon = world.serve();
+    introduce(&daemon, &crowd);
+    let turns = crowd.iter().cycle().take(usize::try_from(KNOCKS).expect("it is small"));
+    let sealed: Vec<(&Member, _)> = turns.map(|member| (member, member.knocker.packet())).collect();
+    let before = (cost::cpu(&daemon.processes()), honoured(&daemon));
+    let mut next = sealed.iter();
+    paced(KNOCKS, RATE, |_| next.next().into_iter().for_each(|(member, packet)| member.send(packet)));
+    let done = settle(&daemon, before.1 + KNOCKS) - before.1;
+    let spent = cost::cpu(&daemon.processes()) - before.0;
+    let per_core = cost::ratio(done, spent);
+    let lost = if done == KNOCKS { String::new() } else { format!(" ({} of {KNOCKS} lost)", KNOCKS - done) };
+    row(
+        &format!("knocks a second and core, known sources, {clients} clients"),
+        &format!("{per_core:.0}{lost}"),
+        "10,000",
+    );
+}
+
+/// Each knocks once, one after the other, so that its address is known.
+fn introduce(daemon: &Daemon, crowd: &[Member]) {
+    for (known, member) in (1..).zip(crowd) {
+        member.knock();
+        while honoured(daemon) < known {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn memory_and_start() {
+    let world = World::new(Firewall::None);
+    let _alice = world.add("alice", &["--ports", "ssh"]);
+    let daemon = world.serve();
+    std::thread::sleep(Duration::from_millis(500));
+    row("memory idle, PSS of all processes", &cost::pss(&daemon.processes()), "< 12 MB");
+    drop(daemon);
+
+    let _members = crowd(&world, 10_000, 1);
+    let mut starts = Vec::new();
+    for _ in 0..5 {
+        let daemon = world.serve();
+        starts.push(daemon.ready_after);
+        if starts.len() == 5 {
+            std::thread::sleep(Duration::from_millis(500));
+            row(
+                "memory with 10,000 clients, PSS of all processes",
+                &cost::pss(&daemon.processes()),
+                "< 24 MB",
+            );
+        }
+        assert!(daemon.stop().success(), "the daemon ends well");
+    }
+    starts.sort();
+    let median = starts.get(2).copied().unwrap_or_default();
+    row("start with 10,000 clients, until READY=1", &format!("median {}", millis(median)), "< 300 ms");
+}
+
+fn millis(span: Duration) -> String {
+    format!("{:.2} ms", span.as_secs_f64() * 1000.0)
+}
