@@ -1,5 +1,18 @@
-//! Grants to firewall: ledger, plan, nftables, iptables, and the walk of a ruleset.
+//! Grants to firewall: ledger, nftables, iptables, and the walk of a ruleset.
+//!
+//! Here: who may reach what until when ([`Ledger`], pure), the back ends that make the kernel agree ([`Firewall`]),
+//! and the reading of other people's rules ([`ruleset`], [`walk`], [`place`]). Not here: who may have a grant, and
+//! any process or loop. Called by the grantor, and by `init`, `check`, `doctor` and `teardown`.
 
+mod firewall;
+mod ledger;
+mod record;
+
+pub mod iptables;
 pub mod place;
 pub mod ruleset;
 pub mod walk;
+
+pub use firewall::{Change, Element, Firewall, FirewallError, Standing, Structure};
+pub use ledger::{Ledger, Row};
+pub use record::Record;

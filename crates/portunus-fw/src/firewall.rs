@@ -1,0 +1,129 @@
+//! What a firewall back end does, whichever it is.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use portunus_model::{PortSpec, Stance};
+
+/// What must stand in the ruleset, whoever has a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Structure {
+    /// Every port or range that may be opened. Single ports share a set; each range has one of its own.
+    pub doors: Vec<PortSpec>,
+    /// Where we stand, what we drop, which interfaces count.
+    pub stance: Stance,
+    /// How many elements a set may hold; full is [`FirewallError::Full`].
+    pub most_open: u32,
+}
+
+/// One open door: this address may reach this port or range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Element {
+    /// Who; canonical (never v4-mapped).
+    pub address: IpAddr,
+    /// What; one of [`Structure::doors`].
+    pub port: PortSpec,
+}
+
+/// One change of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Open it, or give it a new end: from now on, for so long.
+    Open(Element, Duration),
+    /// Close it; not an error when it is gone already.
+    Close(Element),
+}
+
+impl Change {
+    /// The element that changes.
+    #[must_use]
+    pub const fn element(&self) -> Element {
+        match self {
+            Self::Open(element, _) | Self::Close(element) => *element,
+        }
+    }
+}
+
+/// What we learnt of what others did to the ruleset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Ours is as we left it.
+    Whole,
+    /// Something of ours is gone or was changed: [`Firewall::install`] again.
+    Broken,
+}
+
+/// A back end. Every method is one transaction: all of it, or none.
+pub trait Firewall {
+    /// Makes our part of the ruleset be just `structure` with `open` in it, atomically, whatever stood there of ours
+    /// before: at start, on reload, and after somebody's flush. Nothing of anybody else's changes.
+    ///
+    /// # Errors
+    /// [`FirewallError`]; what stood before still stands.
+    fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError>;
+
+    /// Carries out `changes` in one transaction and reads each back; one that the kernel refuses does not spoil the
+    /// others. The answers are in the order of the changes. Each element stands in `changes` once at most.
+    fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>>;
+
+    /// What is open now, and for how long (rounded to what the back end can tell).
+    ///
+    /// # Errors
+    /// [`FirewallError`], when it cannot be read.
+    fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError>;
+
+    /// Whether somebody else has touched what is ours, since the last time that this was asked.
+    ///
+    /// # Errors
+    /// [`FirewallError`], when it cannot be read.
+    fn standing(&mut self) -> Result<Standing, FirewallError>;
+
+    /// Becomes readable when [`Firewall::standing`] is worth asking; `None`: ask now and then.
+    fn watch(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Removes everything of ours, without trace.
+    ///
+    /// # Errors
+    /// [`FirewallError`]; what stood before still stands.
+    fn teardown(&mut self) -> Result<(), FirewallError>;
+}
+
+/// Why a firewall did not do as told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FirewallError {
+    /// CAP_NET_ADMIN is missing.
+    #[error("the kernel refuses to change the firewall: start as root, or with CAP_NET_ADMIN")]
+    Forbidden,
+    /// The kernel has no such feature.
+    #[error("the kernel does not know {0}: load its module, or use a newer kernel")]
+    Unsupported(&'static str),
+    /// A set has no room left.
+    #[error("no room for more open doors")]
+    Full,
+    /// The table or chain that we were to stand in is gone.
+    #[error("chain {0} is not there: run `portunus doctor` to find a new place")]
+    NoSeat(String),
+    /// The change was taken, and was not there when read back.
+    #[error("the kernel took the change, but it is not there")]
+    NotThere,
+    /// The port is not among the structure's doors.
+    #[error("{0} is no door of the configuration")]
+    NoDoor(PortSpec),
+    /// Anything else that the kernel or a tool said: the step, and its error number (0 when it has none).
+    #[error("{step}: {}", std::io::Error::from_raw_os_error(*errno))]
+    Refused {
+        /// What we were at.
+        step: &'static str,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// A tool failed, in its words.
+    #[error("{tool}: {said}")]
+    Tool {
+        /// Which one.
+        tool: &'static str,
+        /// The first line of what it said.
+        said: String,
+    },
+}

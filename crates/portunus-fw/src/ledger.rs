@@ -1,0 +1,257 @@
+//! The ledger: who may reach what until when. Pure.
+//!
+//! A grant is a row (client, address, port, deadline). An [`Element`] of the firewall is derived: its deadline is
+//! the latest of its rows. So two clients behind one address keep a door that either of them holds, and none ends or
+//! prolongs the other's. Called by the grantor; the deadlines are BOOTTIME, so that they go on in suspend.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portunus_model::{ClientName, Mono, PortSpec};
+
+use crate::{Change, Element};
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Row {
+    /// Whose it is.
+    pub client: ClientName,
+    /// What it keeps open.
+    pub element: Element,
+    /// Until when.
+    pub until: Mono,
+}
+
+/// Every row, and an index by deadline.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    doors: BTreeMap<Element, BTreeMap<ClientName, Mono>>,
+    deadlines: BTreeSet<(Mono, Element, ClientName)>,
+}
+
+impl Ledger {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Whether it has no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.deadlines.is_empty()
+    }
+
+    /// The deadline of `client`'s row on `element`, if it has one.
+    #[must_use]
+    pub fn row(&self, client: &ClientName, element: Element) -> Option<Mono> {
+        self.doors.get(&element)?.get(client).copied()
+    }
+
+    /// Writes a row, or moves its end: never to earlier. The change that the firewall needs.
+    pub fn open(&mut self, now: Mono, client: &ClientName, element: Element, until: Mono) -> Change {
+        let until = self.row(client, element).map_or(until, |old| old.max(until));
+        self.write(client, element, until);
+        self.derived(now, element)
+    }
+
+    /// Puts a row back to what it was before an `open` that the firewall refused; `None`: there was none.
+    pub fn undo(&mut self, client: &ClientName, element: Element, before: Option<Mono>) {
+        match before {
+            Some(until) => self.write(client, element, until),
+            None => self.strike(client, element),
+        }
+    }
+
+    /// Takes over a row of an earlier life. The firewall is told by [`Ledger::wanted`].
+    pub fn restore(&mut self, row: &Row) {
+        self.write(&row.client, row.element, row.until);
+    }
+
+    /// Ends every row that matches; `None` matches all. The rows that ended, and the changes that the firewall needs:
+    /// a door that another client still holds is rewritten to what remains.
+    pub fn close(
+        &mut self,
+        now: Mono,
+        client: Option<&ClientName>,
+        address: Option<IpAddr>,
+    ) -> (Vec<Row>, Vec<Change>) {
+        let matching = |row: &Row| {
+            client.is_none_or(|client| *client == row.client)
+                && address.is_none_or(|address| address == row.element.address)
+        };
+        let ended: Vec<Row> = self.rows().filter(matching).collect();
+        let changes = self.end(now, &ended);
+        (ended, changes)
+    }
+
+    /// Ends every row that is due. Where the kernel held the timer the element is gone already and closing it again
+    /// costs nothing; where the kernel's clock stood still (suspend) this is what closes it.
+    pub fn expire(&mut self, now: Mono) -> (Vec<Row>, Vec<Change>) {
+        let due = |row: &Row| row.until <= now;
+        let ended: Vec<Row> = self
+            .deadlines
+            .iter()
+            .map(|(until, element, client)| Row { client: client.clone(), element: *element, until: *until })
+            .take_while(due)
+            .collect();
+        let changes = self.end(now, &ended);
+        (ended, changes)
+    }
+
+    /// When [`Ledger::expire`] is worth calling next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.deadlines.first().map(|(until, _, _)| *until)
+    }
+
+    /// Every door that is to be open at `now`, and for how much longer.
+    #[must_use]
+    pub fn wanted(&self, now: Mono) -> Vec<(Element, Duration)> {
+        let left = |(element, rows): (&Element, &BTreeMap<ClientName, Mono>)| {
+            let until = rows.values().max()?;
+            let left = until.since(now);
+            (!left.is_zero()).then_some((*element, left))
+        };
+        self.doors.iter().filter_map(left).collect()
+    }
+
+    /// Drops every row whose port is not among `doors` any more, or that `keep` does not want. Returns them; the
+    /// firewall is told by [`Ledger::wanted`] and an install.
+    pub fn retain(&mut self, doors: &[PortSpec], keep: impl Fn(&Row) -> bool) -> Vec<Row> {
+        let gone: Vec<Row> = self.rows().filter(|row| !doors.contains(&row.element.port) || !keep(row)).collect();
+        for row in &gone {
+            self.strike(&row.client, row.element);
+        }
+        gone
+    }
+
+    /// Every row, by element and client.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        self.doors.iter().flat_map(|(element, rows)| {
+            rows.iter().map(|(client, until)| Row { client: client.clone(), element: *element, until: *until })
+        })
+    }
+
+    fn end(&mut self, now: Mono, ended: &[Row]) -> Vec<Change> {
+        for row in ended {
+            self.strike(&row.client, row.element);
+        }
+        let elements: BTreeSet<Element> = ended.iter().map(|row| row.element).collect();
+        elements.into_iter().map(|element| self.derived(now, element)).collect()
+    }
+
+    fn derived(&self, now: Mono, element: Element) -> Change {
+        let latest = self.doors.get(&element).and_then(|rows| rows.values().max());
+        match latest.map(|until| until.since(now)) {
+            Some(left) if !left.is_zero() => Change::Open(element, left),
+            Some(_) | None => Change::Close(element),
+        }
+    }
+
+    fn write(&mut self, client: &ClientName, element: Element, until: Mono) {
+        self.strike(client, element);
+        self.doors.entry(element).or_default().insert(client.clone(), until);
+        self.deadlines.insert((until, element, client.clone()));
+    }
+
+    fn strike(&mut self, client: &ClientName, element: Element) {
+        let Some(rows) = self.doors.get_mut(&element) else { return };
+        if let Some(until) = rows.remove(client) {
+            self.deadlines.remove(&(until, element, client.clone()));
+        }
+        if rows.is_empty() {
+            self.doors.remove(&element);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::Proto;
+
+    use super::*;
+
+    fn at(secs: u64) -> Mono {
+        Mono::from_nanos(secs * 1_000_000_000)
+    }
+
+    fn door(address: &str, port: u16) -> Element {
+        Element { address: address.parse().unwrap(), port: PortSpec::single(Proto::Tcp, port).unwrap() }
+    }
+
+    fn name(text: &str) -> ClientName {
+        ClientName::new(text).unwrap()
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_shared_door_lasts_as_long_as_its_latest_row() {
+        let mut ledger = Ledger::new();
+        let element = door("192.0.2.1", 22);
+        assert_eq!(ledger.open(at(0), &name("alice"), element, at(30)), Change::Open(element, secs(30)));
+        assert_eq!(ledger.open(at(1), &name("bob"), element, at(11)), Change::Open(element, secs(29)));
+        let (ended, changes) = ledger.close(at(2), Some(&name("alice")), None);
+        assert_eq!(ended.len(), 1);
+        assert_eq!(changes, [Change::Open(element, secs(9))]);
+        let (ended, changes) = ledger.expire(at(11));
+        assert_eq!(ended.len(), 1);
+        assert_eq!(changes, [Change::Close(element)]);
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn a_repeated_knock_never_shortens() {
+        let mut ledger = Ledger::new();
+        let element = door("192.0.2.1", 22);
+        ledger.open(at(0), &name("alice"), element, at(30));
+        assert_eq!(ledger.open(at(1), &name("alice"), element, at(5)), Change::Open(element, secs(29)));
+        assert_eq!(ledger.len(), 1);
+    }
+
+    #[test]
+    fn addresses_that_begin_alike_are_strangers_to_each_other() {
+        let mut ledger = Ledger::new();
+        ledger.open(at(0), &name("a"), door("10.0.0.1", 22), at(30));
+        ledger.open(at(0), &name("b"), door("10.0.0.11", 22), at(60));
+        let (_, changes) = ledger.close(at(1), None, Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(changes, [Change::Close(door("10.0.0.1", 22))]);
+        assert_eq!(ledger.wanted(at(2)), [(door("10.0.0.11", 22), secs(58))]);
+    }
+
+    #[test]
+    fn an_undone_open_leaves_what_was_before() {
+        let mut ledger = Ledger::new();
+        let element = door("192.0.2.1", 22);
+        ledger.open(at(0), &name("a"), element, at(30));
+        let before = ledger.row(&name("a"), element);
+        ledger.open(at(1), &name("a"), element, at(60));
+        ledger.undo(&name("a"), element, before);
+        assert_eq!(ledger.row(&name("a"), element), Some(at(30)));
+        ledger.undo(&name("a"), element, None);
+        assert!(ledger.is_empty());
+        assert_eq!(ledger.poll_timeout(), None);
+    }
+
+    #[test]
+    fn ten_thousand_rows_expire_in_one_pass() {
+        let mut ledger = Ledger::new();
+        for n in 0..10_000_u32 {
+            let address = IpAddr::V4((0x0a00_0000 + n).into());
+            let element = Element { address, port: PortSpec::single(Proto::Tcp, 22).unwrap() };
+            ledger.open(at(0), &name("a"), element, at(30));
+        }
+        let (ended, changes) = ledger.expire(at(30));
+        assert_eq!((ended.len(), changes.len()), (10_000, 10_000));
+    }
+}
