@@ -40,6 +40,18 @@ pub fn boot_id() -> Option<[u8; 16]> {
     u128::from_str_radix(&hex, 16).ok().map(u128::to_be_bytes)
 }
 
+/// Whether the kernel says that a time service keeps this clock right; `None` where it does not say.
+#[must_use]
+pub fn synchronized() -> Option<bool> {
+    // SAFETY: `timex` is a plain struct of integers, for which all zeros is a value; with `modes` 0 nothing is set.
+    let state = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        libc::adjtimex(&raw mut timex)
+    };
+    // adjtimex(2): TIME_ERROR is "not synchronized", a negative answer is an error.
+    (state >= 0).then_some(state != libc::TIME_ERROR)
+}
+
 /// An instant as people and JSON write it: `2026-11-21T01:39:05.123Z` (RFC 3339, always UTC, milliseconds).
 #[must_use]
 pub fn rfc3339(at: Unix) -> String {
