@@ -44,7 +44,7 @@ fmt: ## formatting, not changed
 	cargo fmt --all --check
 
 clippy: need-build ## lints; a warning is an error
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
 
 rules: need-build ## layers, lints and texts of the repository
 	cargo test --release --locked -p portunus-repo
