@@ -1,0 +1,186 @@
+//! Running the tools. The real one starts programs; the daemon gives one that asks its errand process to.
+
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::walk::IpVersion;
+
+/// As long as a tool may take: it may have to wait for somebody else's transaction.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a tool itself waits for the lock of x_tables, in seconds.
+const LOCK_WAIT: &str = "5";
+
+/// Where the tools are; the environment's own PATH is not asked.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin";
+
+/// The most that a tool may print.
+const MOST_OUTPUT: u64 = 64 << 20;
+
+/// A tool, by what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// `iptables-save -t filter`
+    Save(IpVersion),
+    /// `iptables-restore --noflush`: one transaction, on its standard input.
+    Restore(IpVersion),
+}
+
+impl Tool {
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Save(IpVersion::V4) => "iptables-save",
+            Self::Save(IpVersion::V6) => "ip6tables-save",
+            Self::Restore(IpVersion::V4) => "iptables-restore",
+            Self::Restore(IpVersion::V6) => "ip6tables-restore",
+        }
+    }
+}
+
+/// Why a tool did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It is not there.
+    #[error("{0} is not installed: install the package iptables, or use nftables")]
+    Missing(String),
+    /// It took too long.
+    #[error("{0} did not end within {secs} s: does somebody else hold the lock of iptables?", secs = PATIENCE.as_secs())]
+    TimedOut(String),
+    /// It said no.
+    #[error("{tool} failed: {said}")]
+    Failed {
+        /// The program.
+        tool: String,
+        /// Its own words, the first of them.
+        said: String,
+    },
+    /// It could not be run.
+    #[error("{tool} could not be run: {}", io::Error::from(*.kind))]
+    Broken {
+        /// The program.
+        tool: String,
+        /// What kind of mistake it was.
+        kind: io::ErrorKind,
+    },
+}
+
+/// Runs a tool with something on its standard input; what it printed.
+pub trait Runner {
+    /// See the trait.
+    ///
+    /// # Errors
+    /// Why the tool did not do its work: then nothing was changed.
+    fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError>;
+}
+
+/// Which of the two implementations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Variant {
+    /// Whatever `iptables` means on this machine.
+    #[default]
+    Default,
+    /// iptables-nft.
+    Nft,
+    /// iptables-legacy.
+    Legacy,
+}
+
+/// The programs of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Programs {
+    variant: Variant,
+}
+
+impl Programs {
+    /// Those of this implementation.
+    #[must_use]
+    pub const fn new(variant: Variant) -> Self {
+        Self { variant }
+    }
+
+    fn program(self, tool: Tool) -> String {
+        let (family, verb) = match tool {
+            Tool::Save(IpVersion::V4) => ("iptables", "save"),
+            Tool::Save(IpVersion::V6) => ("ip6tables", "save"),
+            Tool::Restore(IpVersion::V4) => ("iptables", "restore"),
+            Tool::Restore(IpVersion::V6) => ("ip6tables", "restore"),
+        };
+        match self.variant {
+            Variant::Default => format!("{family}-{verb}"),
+            Variant::Nft => format!("{family}-nft-{verb}"),
+            Variant::Legacy => format!("{family}-legacy-{verb}"),
+        }
+    }
+}
+
+impl Runner for Programs {
+    fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError> {
+        let program = self.program(tool);
+        let arguments: &[&str] = match tool {
+            Tool::Save(_) => &["-t", "filter"],
+            Tool::Restore(_) => &["--noflush", "--wait", LOCK_WAIT],
+        };
+        let broken = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => RunError::Missing(program.clone()),
+            kind => RunError::Broken { tool: program.clone(), kind },
+        };
+        let mut child = Command::new(locate(&program))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(broken)?;
+        let (printed, said) = talk(&mut child, input).ok_or_else(|| {
+            // It is ours, and it hangs.
+            let _ = child.kill();
+            let _ = child.wait();
+            RunError::TimedOut(program.clone())
+        })?;
+        if child.wait().map_err(broken)?.success() {
+            return Ok(printed);
+        }
+        let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned();
+        Err(RunError::Failed { tool: program, said })
+    }
+}
+
+/// The first place on [`PATH`] that has it, or its bare name, so that the error is "not found".
+fn locate(program: &str) -> String {
+    let places = PATH.split(':').map(|place| format!("{place}/{program}"));
+    places.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap_or_else(|| program.to_owned())
+}
+
+/// Feeds it and listens to both its outputs at once, so that neither side can wait for the other; `None` when it
+/// does not end.
+fn talk(child: &mut Child, input: &str) -> Option<(String, String)> {
+    let (stdin, stdout, stderr) = (child.stdin.take()?, child.stdout.take()?, child.stderr.take()?);
+    let input = input.to_owned();
+    thread::spawn(move || {
+        let mut stdin = stdin;
+        // A tool that ends early says why itself.
+        let _ = stdin.write_all(input.as_bytes());
+    });
+    let (printed, said) = (listen(stdout), listen(stderr));
+    Some((printed.recv_timeout(PATIENCE).ok()?, said.recv_timeout(PATIENCE).ok()?))
+}
+
+fn listen(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (heard, hear) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.take(MOST_OUTPUT).read_to_end(&mut bytes);
+        // Nobody waits any longer when the time was up.
+        let _ = heard.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    hear
+}

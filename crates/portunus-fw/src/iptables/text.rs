@@ -1,0 +1,261 @@
+//! What goes into `iptables-restore`, and what comes out of `iptables-save`. Pure.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use portunus_model::{PortSpec, Proto, Stance, Unix};
+
+use super::Door;
+
+/// Our chain at the head of INPUT.
+const INPUT: &str = "PORTUNUS_INPUT";
+/// The open doors.
+const OPEN: &str = "PORTUNUS_OPEN";
+/// A chain that exists only within one transaction.
+const TRIAL: &str = "PORTUNUS_TRIAL";
+/// The jump, as iptables-save prints it: one text for adding, finding and deleting it.
+const JUMP: &str = "INPUT -m comment --comment portunus -j PORTUNUS_INPUT";
+/// What every rule of ours carries.
+const MARK: &str = "-m comment --comment portunus";
+
+/// What is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The jump is gone, or something stands before it.
+    Jump,
+    /// One of our chains is gone or empty.
+    Chain(&'static str),
+    /// A door is not there.
+    Door(IpAddr, PortSpec),
+    /// A door is there that nobody opened.
+    Stray(IpAddr, PortSpec),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jump => f.write_str("our jump is not the first rule of INPUT"),
+            Self::Chain(name) => write!(f, "chain {name} is gone"),
+            Self::Door(address, port) => write!(f, "the door {port} for {address} is not there"),
+            Self::Stray(address, port) => write!(f, "the door {port} for {address} is there unasked"),
+        }
+    }
+}
+
+/// Everything of ours, whatever was there before; `saved` is what stands there now.
+pub(super) fn install(stance: &Stance, saved: &str, doors: &[Door], timed: bool) -> String {
+    let mut text = format!("*filter\n:{INPUT} - [0:0]\n:{OPEN} - [0:0]\n");
+    structure(stance, &mut text);
+    for door in doors {
+        text += &rule(door, timed);
+    }
+    // Moved to the head, should somebody's rules have come before it.
+    if !stands_first(saved) {
+        let jumps = saved.lines().filter(|line| line.strip_prefix("-A ") == Some(JUMP)).count();
+        text += &format!("-D {JUMP}\n").repeat(jumps);
+        text += &format!("-I {JUMP}\n");
+    }
+    text + "COMMIT\n"
+}
+
+/// The chain of open doors, written anew as a whole.
+pub(super) fn doors_only(doors: &[Door], timed: bool) -> String {
+    let rules: String = doors.iter().map(|door| rule(door, timed)).collect();
+    format!("*filter\n:{OPEN} - [0:0]\n{rules}COMMIT\n")
+}
+
+/// Takes everything of ours away; `None` when there is nothing.
+pub(super) fn teardown(saved: &str) -> Option<String> {
+    let chains: Vec<&str> = [INPUT, OPEN].into_iter().filter(|name| has_chain(saved, name)).collect();
+    if chains.is_empty() {
+        return None;
+    }
+    let jumps = saved.lines().filter(|line| line.strip_prefix("-A ") == Some(JUMP)).count();
+    let mut text = "*filter\n".to_owned();
+    text += &format!("-D {JUMP}\n").repeat(jumps);
+    for verb in ["-F", "-X"] {
+        for chain in &chains {
+            text += &format!("{verb} {chain}\n");
+        }
+    }
+    Some(text + "COMMIT\n")
+}
+
+/// Uses xt_time, and leaves nothing behind.
+pub(super) fn time_trial() -> String {
+    format!(
+        "*filter\n:{TRIAL} - [0:0]\n-A {TRIAL} -m time --datestop 2038-01-01T00:00:00 -j RETURN\n-F {TRIAL}\n-X {TRIAL}\nCOMMIT\n"
+    )
+}
+
+/// Whether all of ours stands: the jump first, the chains, exactly these doors.
+pub(super) fn check(saved: &str, wanted: &[Door]) -> Result<(), Broken> {
+    for chain in [INPUT, OPEN] {
+        if !has_chain(saved, chain) {
+            return Err(Broken::Chain(chain));
+        }
+    }
+    // Somebody may have flushed it without removing it.
+    if !saved.lines().any(|line| line.starts_with(&format!("-A {INPUT} "))) {
+        return Err(Broken::Chain(INPUT));
+    }
+    if !stands_first(saved) {
+        return Err(Broken::Jump);
+    }
+    let there = doors(saved);
+    let is = |a: &Door, b: &Door| (a.address, a.port, a.until.as_secs()) == (b.address, b.port, b.until.as_secs());
+    if let Some(door) = wanted.iter().find(|door| !there.iter().any(|other| is(door, other))) {
+        return Err(Broken::Door(door.address, door.port));
+    }
+    match there.iter().find(|door| !wanted.iter().any(|other| is(door, other))) {
+        Some(stray) => Err(Broken::Stray(stray.address, stray.port)),
+        None => Ok(()),
+    }
+}
+
+/// The doors in what iptables-save printed.
+pub(super) fn doors(saved: &str) -> Vec<Door> {
+    let ours = format!("-A {OPEN} ");
+    saved.lines().filter_map(|line| door(line.strip_prefix(&ours)?)).collect()
+}
+
+/// Accepts that let live sessions and knocks in, then the doors, then the drops.
+fn structure(stance: &Stance, text: &mut String) {
+    let mut add = |rule: String| *text += &format!("-A {INPUT} {rule}\n");
+    add(format!("-i lo {MARK} -j ACCEPT"));
+    add(format!("-m conntrack --ctstate RELATED,ESTABLISHED {MARK} -j ACCEPT"));
+    // No interface named: any.
+    let any = [String::new()];
+    let named: Vec<String> = stance.interfaces.iter().map(|name| format!("-i {name} ")).collect();
+    for interface in if named.is_empty() { &any[..] } else { &named } {
+        if let Some(port) = stance.knock_port {
+            add(format!("{interface}-p udp -m udp --dport {port} {MARK} -j ACCEPT"));
+        }
+        add(format!("{interface}{MARK} -j {OPEN}"));
+        for &port in &stance.protected {
+            add(format!("{interface}{} {MARK} -j DROP", port_match(port)));
+        }
+    }
+}
+
+/// One open door.
+fn rule(door: &Door, timed: bool) -> String {
+    let Door { address, port, until } = door;
+    let time = if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
+    format!(
+        "-A {OPEN} -s {address} {} -m comment --comment \"portunus exp_{}\"{time} -j ACCEPT\n",
+        port_match(*port),
+        until.as_secs()
+    )
+}
+
+fn port_match(port: PortSpec) -> String {
+    let proto = port.proto().as_str();
+    let range = if port.is_single() { port.first().to_string() } else { format!("{}:{}", port.first(), port.last()) };
+    format!("-p {proto} -m {proto} --dport {range}")
+}
+
+/// xt_time lets its last second pass whole: the one in which the end lies, but for an end on its very beginning.
+fn last_second(until: Unix) -> i64 {
+    let secs = until.as_secs();
+    // Its dates are 32 bits wide, without a sign.
+    (if until == Unix::from_secs(secs) { secs - 1 } else { secs }).clamp(0, i64::from(u32::MAX))
+}
+
+/// `2027-01-31T23:59:59`, in UTC, as `--datestop` takes it.
+fn date(secs: i64) -> String {
+    let (days, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Days since 1970 to a date of the Gregorian calendar, by eras of 400 years that begin in March.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (year + era * 400 + carry, month, day)
+}
+
+/// Reads back what [`rule`] wrote, as the tools print it.
+fn door(rule: &str) -> Option<Door> {
+    let mut words = rule.split(' ');
+    let (mut address, mut proto, mut ports, mut until) = (None, None, None, None);
+    while let Some(word) = words.next() {
+        match word {
+            "-s" => address = words.next()?.split('/').next()?.parse::<IpAddr>().ok(),
+            "-p" => {
+                proto = match words.next()? {
+                    "tcp" => Some(Proto::Tcp),
+                    "udp" => Some(Proto::Udp),
+                    _ => None,
+                };
+            }
+            "--dport" => ports = words.next(),
+            _ => {
+                let secs = word.strip_prefix("exp_").map(|secs| secs.trim_end_matches('"'));
+                until = until.or(secs.and_then(|secs| secs.parse().ok()).map(Unix::from_secs));
+            }
+        }
+    }
+    let ports = ports?;
+    let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
+    let port = PortSpec::range(proto?, first.parse().ok()?, last.parse().ok()?).ok()?;
+    Some(Door { address: address?, port, until: until? })
+}
+
+fn has_chain(saved: &str, name: &str) -> bool {
+    saved.lines().any(|line| line.strip_prefix(':').is_some_and(|rest| rest.split(' ').next() == Some(name)))
+}
+
+/// Whether our jump is INPUT's first rule.
+fn stands_first(saved: &str) -> bool {
+    saved.lines().find_map(|line| line.strip_prefix("-A ").filter(|rule| rule.starts_with("INPUT "))) == Some(JUMP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssh(until: Unix) -> Door {
+        let port = PortSpec::single(Proto::Tcp, 22).unwrap();
+        Door { address: "198.51.100.9".parse().unwrap(), port, until }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01T00:00:00");
+        assert_eq!(date(951_782_399), "2000-02-28T23:59:59");
+        assert_eq!(date(1_795_225_556), "2026-11-21T01:45:56");
+        assert_eq!(date(i64::from(u32::MAX)), "2106-02-07T06:28:15");
+    }
+
+    #[test]
+    fn the_kernel_never_closes_early_and_less_than_a_second_late() {
+        assert_eq!(last_second(Unix::from_nanos(10_400_000_000)), 10);
+        assert_eq!(last_second(Unix::from_secs(10)), 9);
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let door = ssh(Unix::from_secs(1_795_225_556));
+        let text = doors_only(&[door], true);
+        assert_eq!(doors(&text), [door]);
+        assert!(text.contains("--datestop 2026-11-21T01:45:55"), "{text}");
+        assert!(!doors_only(&[door], false).contains("-m time"));
+    }
+
+    #[test]
+    fn a_jump_that_is_not_first_is_moved() {
+        let stance = Stance::default();
+        let first = format!(":INPUT DROP [0:0]\n-A {JUMP}\n-A INPUT -i lo -j ACCEPT\n");
+        assert!(!install(&stance, &first, &[], true).contains("-I INPUT"));
+        let second = format!(":INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A {JUMP}\n");
+        let text = install(&stance, &second, &[], true);
+        assert!(text.contains(&format!("-D {JUMP}\n-I {JUMP}\n")), "{text}");
+    }
+}
