@@ -46,13 +46,13 @@ pub enum Closed {
     #[error(transparent)]
     NotKnocked(#[from] ClientError),
     /// Nobody answered.
-    #[error("{0}: no answer: the knock was not honoured, or a firewall on the way drops the connection")]
+    #[error("no answer: {0}: the knock was not honoured, or a firewall on the way drops the connection")]
     Silent(SocketAddr),
     /// Somebody answered, and refused.
-    #[error("{0}: refused: no program listens there, or the firewall rejects")]
+    #[error("refused: {0}: no program listens there, or a firewall rejects")]
     Refused(SocketAddr),
     /// Anything else.
-    #[error("{to}: {why}")]
+    #[error("{why}: {to}")]
     Other {
         /// Where to.
         to: SocketAddr,

@@ -9,7 +9,7 @@ use portunus_model::NotOpenable;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// The name has no address at all.
-    #[error("{host}: no address for this name ({why}): check the spelling and this machine's DNS")]
+    #[error("no address for this name ({why}): {host}: check the spelling and this machine's DNS")]
     NoAddress {
         /// The name.
         host: String,
@@ -17,7 +17,7 @@ pub enum ClientError {
         why: String,
     },
     /// The name has addresses, none of the family that was asked for.
-    #[error("{host}: no IPv{family} address for this name: leave -{family} out, or give the server one")]
+    #[error("no IPv{family} address for this name: {host}: leave -{family} out, or give the server one")]
     NoSuchFamily {
         /// The name.
         host: String,
@@ -25,7 +25,7 @@ pub enum ClientError {
         family: u8,
     },
     /// This machine has no way to that address.
-    #[error("{to}: no way there from this machine ({why}): check its network and routes")]
+    #[error("no way there from this machine ({why}): {to}: check its network and routes")]
     NoRoute {
         /// Where to.
         to: SocketAddr,
@@ -33,7 +33,7 @@ pub enum ClientError {
         why: String,
     },
     /// The system did not take the datagram.
-    #[error("{to}: the knock was not sent ({why}): check this machine's firewall and network")]
+    #[error("the knock was not sent ({why}): {to}: check this machine's firewall and network")]
     NotSent {
         /// Where to.
         to: SocketAddr,
@@ -41,7 +41,7 @@ pub enum ClientError {
         why: String,
     },
     /// No server opens for that address.
-    #[error("{address}: no server opens for it: {why}")]
+    #[error("no server opens for this address: {address}: {why}")]
     NotOpenable {
         /// The address that was asked for.
         address: IpAddr,
@@ -50,7 +50,7 @@ pub enum ClientError {
     },
     /// This machine has no global address on the way there.
     #[error(
-        "{address}: this machine's address is not a public one: use --ip source, the address that the server sees"
+        "this machine's address is not a public one: {address}: use --ip source, the address that the server sees"
     )]
     NotPublic {
         /// The address that it has.

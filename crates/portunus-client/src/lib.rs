@@ -9,6 +9,7 @@ mod door;
 mod error;
 mod knock;
 mod resolve;
+mod sealer;
 mod whom;
 
 pub use carry::{Ended, carry};
@@ -16,4 +17,5 @@ pub use door::{Closed, Opened, Patience, knock_and_connect, reachable};
 pub use error::ClientError;
 pub use knock::{Seal, Sent, knock_all, knock_one};
 pub use resolve::{Families, resolve, source_towards};
+pub use sealer::Sealer;
 pub use whom::{Whom, WhomError};

@@ -23,10 +23,20 @@ pub(crate) struct Places {
     pub(crate) run_dir: PathBuf,
 }
 
-impl Places {
-    /// The socket on which the daemon answers.
-    pub(crate) fn control(&self) -> PathBuf {
-        self.run_dir.join("control.sock")
+/// The user that the server's parts run as.
+pub(crate) const USER: &str = "portunus";
+
+/// The same folders for a face that has no flags for them: one daemon a network namespace, whatever its face.
+pub(crate) fn daemon() -> Places {
+    let place = |name: &str, default: &str| {
+        std::env::var_os(name)
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| PathBuf::from(default), PathBuf::from)
+    };
+    Places {
+        config_dir: place("PORTUNUS_CONFIG_DIR", "/etc/portunus"),
+        state_dir: place("PORTUNUS_STATE_DIR", "/var/lib/portunus"),
+        run_dir: place("PORTUNUS_RUN_DIR", "/run/portunus"),
     }
 }
 

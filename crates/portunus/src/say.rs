@@ -154,6 +154,19 @@ pub(crate) fn usage(face: &str, error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+/// A client that could never knock is a mistake, not a wish.
+pub(crate) fn in_the_future(expires: Option<portunus_model::Unix>) -> Done {
+    match expires {
+        Some(expires) if expires <= portunus_sys::clock::now().wall => Err(Failure::new(
+            format_args!("{} is over already", portunus_config::render_date(expires)),
+            "--expires",
+            "name a date to come",
+        )
+        .code(USAGE)),
+        Some(_) | None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

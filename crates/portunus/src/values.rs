@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_client::Whom;
-use portunus_model::{ClientName, Family, Seat};
+use portunus_model::{ClientName, Family, Seat, Unix};
 
 /// Where our rules are wished to stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,19 @@ pub(crate) enum PlaceWish {
     Iptables,
     /// One of the admin's chains.
     Attach(Seat),
+}
+
+impl PlaceWish {
+    /// The word as it was typed.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Own => "own".to_owned(),
+            Self::Iptables => "iptables".to_owned(),
+            Self::Attach(Seat { family, table, chain }) => {
+                format!("attach:{}/{table}/{chain}", family.as_str())
+            }
+        }
+    }
 }
 
 /// A port: 1 to 65535.
@@ -99,9 +112,13 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     if total.is_zero() { Err(mend()) } else { Ok(total) }
 }
 
-/// A date, with or without a time. The configuration's own reader judges it.
-pub(crate) fn date(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+/// A date, with a time and a zone, or a day (its first moment in UTC).
+pub(crate) fn date(text: &str) -> Result<Unix, String> {
+    let day = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let whole = if day { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    portunus_config::parse_date(&whole).map_err(|_| {
+        "write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T12:00:00Z".to_owned()
+    })
 }
 
 /// A picture's file.

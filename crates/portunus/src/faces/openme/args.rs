@@ -120,8 +120,8 @@ pub(crate) struct Add {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) ports: Vec<String>,
     /// When its time is over: an RFC 3339 date
-    #[arg(long, value_name = "DATE")]
-    pub(crate) expires: Option<String>,
+    #[arg(long, value_name = "DATE", value_parser = values::date)]
+    pub(crate) expires: Option<portunus_model::Unix>,
     /// The name of the profile in the client's file
     #[arg(long, value_name = "PROFILE", value_parser = values::profile)]
     pub(crate) profile: Option<String>,

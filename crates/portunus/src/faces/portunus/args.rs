@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use portunus_model::{ClientName, Unix};
 
 use crate::places::Places;
 use crate::values;
@@ -80,7 +81,7 @@ pub(crate) enum Command {
     /// Show the whole story in two network namespaces of its own (root); your rules stay untouched
     #[command(after_help = "Example:\n  sudo portunus demo")]
     Demo,
-    /// Write man pages and completions of every face into a folder
+    /// Write the man pages of every face into a folder
     #[command(hide = true)]
     Man(Man),
 }
@@ -111,7 +112,7 @@ pub(crate) struct Init {
     /// Where our rules stand: own, iptables or attach:FAMILY/TABLE/CHAIN (repeat for more; found when it is left out)
     #[arg(long, value_name = "PLACE", value_parser = values::place)]
     pub(crate) place: Vec<values::PlaceWish>,
-    /// Overwrite a configuration that is already there (its keys are kept aside)
+    /// Write portunus.toml anew where there is one; keys, services and clients stay
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -174,13 +175,13 @@ Example:
 pub(crate) struct Add {
     /// The client's name
     #[arg(value_name = "NAME", value_parser = values::client)]
-    pub(crate) name: portunus_model::ClientName,
+    pub(crate) name: ClientName,
     /// Services and ports, by comma: ssh, 22/tcp, 8000-8010/udp (the configured default when left out)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) ports: Vec<String>,
     /// When its time is over: 2027-01-31, or with a time, 2027-01-31T12:00:00Z
     #[arg(long, value_name = "DATE", value_parser = values::date)]
-    pub(crate) expires: Option<String>,
+    pub(crate) expires: Option<Unix>,
     /// How long one grant lasts: 30s, 5m, 2h
     #[arg(long = "for", value_name = "TIME", value_parser = values::span)]
     pub(crate) lasting: Option<Duration>,
@@ -215,7 +216,7 @@ pub(crate) struct Listing {
 pub(crate) struct Show {
     /// The client's name
     #[arg(value_name = "NAME", value_parser = values::client)]
-    pub(crate) name: portunus_model::ClientName,
+    pub(crate) name: ClientName,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -227,7 +228,7 @@ pub(crate) struct Show {
 pub(crate) struct Named {
     /// The client's name
     #[arg(value_name = "NAME", value_parser = values::client)]
-    pub(crate) name: portunus_model::ClientName,
+    pub(crate) name: ClientName,
 }
 
 /// `portunus teardown`
@@ -326,7 +327,7 @@ pub(crate) struct Explain {
     pub(crate) source: Option<IpAddr>,
     /// Judge as of this moment rather than now: an RFC 3339 date
     #[arg(long, value_name = "DATE", value_parser = values::date)]
-    pub(crate) at: Option<String>,
+    pub(crate) at: Option<Unix>,
 }
 
 /// `portunus join`
@@ -492,9 +493,9 @@ pub(crate) struct Completion {
 
 /// `portunus man`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  portunus man --out dist")]
+#[command(after_help = "Example:\n  portunus man dist/man1")]
 pub(crate) struct Man {
-    /// The folder; man1/ and completions/ are made in it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    /// The folder
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }

@@ -1,34 +1,75 @@
 //! The `portunus` face: our own commands.
 
 mod args;
+mod clients;
+mod connect;
 mod demo;
+mod doctor;
+mod explain;
+mod import;
+mod init;
+mod knock;
+mod profiles;
+mod proxy;
+mod server;
+mod sessions;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::say;
+use crate::say::{self, Failure};
+use crate::{paper, ruleset};
+use args::{Cli, Command};
 
 /// The word before every message.
 pub(crate) const NAME: &str = "portunus";
 
 /// The table of flags.
 pub(crate) fn table() -> clap::Command {
-    args::Cli::command()
+    Cli::command()
 }
 
 /// Runs the face.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
-    let cli = match args::Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return say::usage(NAME, &error),
     };
-    match cli.command {
-        args::Command::Demo => demo::run(),
-        other => {
-            let _ = other;
-            ExitCode::SUCCESS
+    dispatch(cli).unwrap_or_else(|failure| failure.tell(NAME))
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let places = &cli.places;
+    let done = match cli.command {
+        Command::Serve(serve) => return Ok(server::serve(places, &serve)),
+        Command::Check(check) => return Ok(server::check(places, check.json)),
+        Command::Connect(connect) => return connect::run(connect),
+        Command::Knock(knock) => return knock::knock(&knock),
+        Command::Status(status) => return knock::status(&status),
+        Command::Doctor(doctor) => return doctor::run(places, &doctor),
+        Command::Explain(explain) => return explain::run(places, &explain),
+        Command::Demo => return Ok(demo::run()),
+        Command::Init(init) => init::run(places, &init),
+        Command::Add(add) => clients::add(places, add),
+        Command::List(list) => clients::list(places, list.json),
+        Command::Show(show) => clients::show_one(places, &show),
+        Command::Revoke(named) => clients::revoke(places, &named.name),
+        Command::Teardown(teardown) => ruleset::teardown(places, teardown.force),
+        Command::Sessions(sessions) => sessions::sessions(places, &sessions),
+        Command::Close(close) => sessions::close(places, &close),
+        Command::Events(events) => sessions::events(places, events.json),
+        Command::Import(import) => import::run(places, import.from),
+        Command::Join(join) => profiles::join(join),
+        Command::Proxy(proxy) => proxy::run(&proxy),
+        Command::SshConfig(ssh) => profiles::ssh_config(ssh.profile.as_deref()),
+        Command::Profiles(profiles) => profiles::profiles(&profiles),
+        Command::Completion(completion) => {
+            paper::completion(table(), completion.shell);
+            Ok(())
         }
-    }
+        Command::Man(man) => paper::pages(&man.dir),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -1,0 +1,99 @@
+//! Edits of files that others edit too: one lock a configuration, one atomic replacement a file.
+
+use std::path::{Path, PathBuf};
+
+use portunus_config::{EditError, FileChange};
+use portunus_sys::files::{self, FileError, Lock};
+
+use crate::say::{CONFIG, Failure};
+
+/// The mode of a file that holds a secret, and of any client's file (who may come in is nobody's business).
+pub(crate) const PRIVATE: u32 = 0o600;
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(error, "", "")
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Broken(found) => Self::lines(found, CONFIG),
+            EditError::Exists(_) | EditError::Unknown(_) | EditError::ByHand(_) => Self::new(error, "", ""),
+        }
+    }
+}
+
+/// Takes the lock of a configuration folder; eight at a time come one after the other.
+///
+/// # Errors
+/// The folder is missing, or not ours to write.
+pub(crate) fn lock_folder(dir: &Path) -> Result<Lock, Failure> {
+    Ok(Lock::wait(&dir.join(".lock"))?)
+}
+
+/// Takes the lock of one file.
+///
+/// # Errors
+/// Its folder is missing, or not ours to write.
+pub(crate) fn lock_file(path: &Path) -> Result<Lock, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Lock::wait(&path.with_file_name(format!(".{name}.lock")))?)
+}
+
+/// Does what an edit came to.
+///
+/// # Errors
+/// The file system refused; nothing was changed then.
+pub(crate) fn apply(change: &FileChange) -> Result<(), Failure> {
+    match change {
+        FileChange::Write { path, text } => {
+            if let Some(dir) = path.parent() {
+                files::make_folder(dir, 0o755)?;
+            }
+            Ok(files::replace(path, text.as_bytes(), PRIVATE)?)
+        }
+        FileChange::Delete { path } => std::fs::remove_file(path).map_err(|error| {
+            Failure::file(format_args!("it was not removed ({error})"), path, "run this as its owner")
+        }),
+    }
+}
+
+/// Writes a secret file that must not be there yet, unless `force`.
+///
+/// # Errors
+/// It is there, or the file system refused.
+pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), Failure> {
+    if force {
+        return Ok(files::replace(path, text.as_bytes(), mode)?);
+    }
+    files::create(path, text.as_bytes(), mode).map_err(|error| match error {
+        FileError::Exists(path) => Failure::file("it exists already", &path, "use --force to overwrite it"),
+        FileError::Missing(_)
+        | FileError::Denied(_)
+        | FileError::NotAFile(_)
+        | FileError::TooOpen { .. }
+        | FileError::Foreign { .. }
+        | FileError::TooLong(_)
+        | FileError::NotText { .. }
+        | FileError::Locked(_)
+        | FileError::Other { .. } => error.into(),
+    })
+}
+
+/// Puts an existing file aside as NAME.old, so that --force loses nothing.
+///
+/// # Errors
+/// The file system refused.
+pub(crate) fn keep_aside(path: &Path) -> Result<Option<PathBuf>, Failure> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{name}.old"));
+    std::fs::rename(path, &aside).map_err(|error| {
+        Failure::file(format_args!("it was not put aside ({error})"), path, "run this as its owner")
+    })?;
+    Ok(Some(aside))
+}

@@ -1,0 +1,246 @@
+//! `add`, `list`, `show` and `revoke`: the server's clients.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use portunus_config::profile::{Profile, Show as Reveal, native as profile_file};
+use portunus_config::{
+    Entry, FileChange, Files, NewClient, Overlay, Settings, fingerprint, native, render_date, render_duration,
+};
+use portunus_ctl::control::{Client, Session};
+use portunus_model::{ClientKey, ClientName, PortSpec};
+use serde_json::json;
+
+use super::NAME;
+use super::args::{Add, DialectName, Show};
+use crate::files::RealFiles;
+use crate::identity::Identity;
+use crate::picture::Picture;
+use crate::places::Places;
+use crate::say::{CONFIG, Done, Failure, Table, line, out, remark};
+use crate::{edit, running};
+
+/// `portunus add`.
+pub(super) fn add(places: &Places, add: Add) -> Done {
+    let dir = &places.config_dir;
+    let DialectName::Openme = add.dialect;
+    let lock = edit::lock_folder(dir)?;
+    let before = load(&RealFiles, places)?;
+    known_services(places, &add.ports)?;
+    crate::say::in_the_future(add.expires)?;
+    let identity = Identity::generate()?;
+    let mut client = NewClient::new(add.name.clone(), ClientKey::Openme(identity.public));
+    client.services = add.ports;
+    client.expires = add.expires;
+    client.lasting = add.lasting;
+    client.any_target = add.any_target;
+    let change = native::add_client(&RealFiles, dir, &client)?;
+    // What the daemon would say of it, before a byte is written.
+    let settings = load(&laid(&change), places)?;
+    let profile = profile(before, &settings, &add.name, identity)?;
+    // The pictures come first: a client whose profile could not be handed over would be useless.
+    let picture = (add.qr || add.qr_out.is_some()).then(|| crate::picture::of(&profile)).transpose()?;
+    if let (Some(picture), Some(path)) = (&picture, &add.qr_out) {
+        picture.write(path)?;
+    }
+    edit::apply(&change)?;
+    drop(lock);
+    running::take_up(NAME, &places.run_dir);
+    out(&*profile_file::render(&profile, Reveal::All));
+    if add.qr {
+        show(picture.as_ref());
+    }
+    Ok(())
+}
+
+fn show(picture: Option<&Picture>) {
+    if let Some(picture) = picture {
+        remark(NAME, "this picture holds the private key: show it to nobody else");
+        // Standard output is the profile, which most people send into a file.
+        eprint!("{}", *picture.blocks());
+    }
+}
+
+fn laid(change: &FileChange) -> Overlay<'static> {
+    let over = Overlay::new(&RealFiles);
+    match change {
+        FileChange::Write { path, text } => over.with(path, text.as_str()),
+        FileChange::Delete { path } => over.without(path),
+    }
+}
+
+fn load(files: &dyn Files, places: &Places) -> Result<Settings, Failure> {
+    native::load(files, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))
+}
+
+/// The same words as the file's own check, with the flag's name for a place.
+fn known_services(places: &Places, ports: &[String]) -> Done {
+    let services =
+        native::services(&RealFiles, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))?;
+    for word in ports {
+        let named = services.iter().any(|(name, _)| name == word);
+        if named {
+            continue;
+        }
+        let Err(error) = PortSpec::parse(word) else { continue };
+        // Whoever writes a digit first means a port, and hears what is wrong with it.
+        if word.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(Failure::new(error, "", "").code(crate::say::USAGE));
+        }
+        let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
+        let mend = format!("use one of {}, or a port such as 22/tcp", names.join(", "));
+        return Err(
+            Failure::new(format_args!("no service named {word:?}"), "--ports", mend).code(crate::say::USAGE)
+        );
+    }
+    Ok(())
+}
+
+fn profile(
+    before: Settings,
+    after: &Settings,
+    name: &ClientName,
+    identity: Identity,
+) -> Result<Profile, Failure> {
+    let host = before.host.ok_or_else(|| {
+        Failure::new(
+            "the server's file has no host for the profile",
+            "portunus.toml",
+            "write host = \"NAME\" into it",
+        )
+    })?;
+    let key = before.secrets.openme.as_ref().ok_or_else(|| {
+        Failure::new(
+            "the server has no openme key",
+            "portunus.toml",
+            "run portunus init, or write the dialect openme into it",
+        )
+    })?;
+    let port = before.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port);
+    let rules = after.rules.clients.iter().find(|client| client.name == *name);
+    let opens = rules.map(|client| client.ports.to_vec()).unwrap_or_default();
+    // The health port has a field of its own; what `connect` should wait for is the service itself.
+    let health = before.health_port;
+    let opens =
+        opens.into_iter().filter(|spec| !(spec.is_single() && Some(spec.first()) == health)).collect();
+    Ok(Profile {
+        name: before.profile_name,
+        host,
+        port,
+        health_port: health.filter(|&health| health != port),
+        keys: identity.keys(crate::identity::server_public(key)?),
+        post_knock: None,
+        opens,
+    })
+}
+
+/// `portunus list`.
+pub(super) fn list(places: &Places, json: bool) -> Done {
+    let entries = entries(places)?;
+    if json {
+        let rows: Vec<_> = entries.iter().map(row).collect();
+        line(format_args!("{:#}", serde_json::Value::from(rows)));
+        return Ok(());
+    }
+    let mut table = Table::new(&["NAME", "FINGERPRINT", "PORTS", "EXPIRES", "GRANT"]);
+    for entry in &entries {
+        table.row([
+            entry.name.to_string(),
+            print_of(entry),
+            ports(entry),
+            entry.expires.map_or_else(|| "never".to_owned(), render_date),
+            entry.lasting.map_or_else(|| "default".to_owned(), render_duration),
+        ]);
+    }
+    if table.is_empty() {
+        remark(NAME, "no client yet: portunus add NAME");
+    } else {
+        out(table);
+    }
+    Ok(())
+}
+
+/// `portunus show`.
+pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
+    let entries = entries(places)?;
+    let Some(entry) = entries.iter().find(|entry| entry.name == wanted.name) else {
+        return Err(unknown(&wanted.name));
+    };
+    if wanted.json {
+        line(format_args!("{:#}", row(entry)));
+        return Ok(());
+    }
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    line(format_args!("name         {}", entry.name));
+    line(format_args!("fingerprint  {}", print_of(entry)));
+    line(format_args!("ports        {}", ports(entry)));
+    line(format_args!("expires      {}", entry.expires.map_or_else(|| "never".to_owned(), render_date)));
+    line(format_args!(
+        "grant        {}",
+        entry.lasting.map_or_else(|| "default".to_owned(), render_duration)
+    ));
+    line(format_args!("any target   {}", yes(entry.any_target)));
+    line(format_args!("health port  {}", yes(entry.health_port)));
+    line(format_args!("file         {}:{}", entry.file.display(), entry.line));
+    Ok(())
+}
+
+/// `portunus revoke`. It works also where other files have mistakes: nobody must stay in because of a typo.
+pub(super) fn revoke(places: &Places, name: &ClientName) -> Done {
+    let held = addresses_of(places, name);
+    let lock = edit::lock_folder(&places.config_dir)?;
+    let change = native::remove_client(&RealFiles, &places.config_dir, name)?;
+    edit::apply(&change)?;
+    drop(lock);
+    running::take_up(NAME, &places.run_dir);
+    line(format_args!("{name} is revoked"));
+    for session in sessions(places) {
+        if held.contains(&session.address) && session.client != name.as_str() {
+            let (client, address, ports) = (&session.client, session.address, session.ports.join(", "));
+            remark(NAME, format_args!("{client} still holds the door for {address} ({ports})"));
+        }
+    }
+    Ok(())
+}
+
+fn addresses_of(places: &Places, name: &ClientName) -> BTreeSet<IpAddr> {
+    let theirs = |session: &Session| session.client == name.as_str();
+    sessions(places).into_iter().filter(theirs).map(|session| session.address).collect()
+}
+
+/// The open grants; none where no daemon runs.
+fn sessions(places: &Places) -> Vec<Session> {
+    let daemon = Client::connect(&places.run_dir);
+    daemon.and_then(|mut daemon| daemon.sessions()).map(|all| all.sessions).unwrap_or_default()
+}
+
+fn entries(places: &Places) -> Result<Vec<Entry>, Failure> {
+    native::clients(&RealFiles, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))
+}
+
+fn unknown(name: &ClientName) -> Failure {
+    Failure::new(format_args!("no client named {name}"), "", "portunus list shows the names")
+}
+
+fn print_of(entry: &Entry) -> String {
+    let ClientKey::Openme(key) = &entry.key;
+    fingerprint(key)
+}
+
+fn ports(entry: &Entry) -> String {
+    if entry.services.is_empty() { "default".to_owned() } else { entry.services.join(",") }
+}
+
+fn row(entry: &Entry) -> serde_json::Value {
+    json!({
+        "name": entry.name.as_str(),
+        "fingerprint": print_of(entry),
+        "ports": entry.services,
+        "expires": entry.expires.map(render_date),
+        "grant_s": entry.lasting.map(|lasting| lasting.as_secs()),
+        "any_target": entry.any_target,
+        "health_port": entry.health_port,
+        "file": entry.file.display().to_string(),
+        "line": entry.line,
+    })
+}

@@ -1,0 +1,102 @@
+//! `init`: keys, configuration, and a look at the firewall. Changes no rule.
+
+use std::path::Path;
+
+use portunus_config::native::{self, Paths};
+use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place};
+use portunus_model::Place;
+use portunus_sys::files;
+
+use super::NAME;
+use super::args::{FirewallKind, Init};
+use crate::edit::{self, PRIVATE};
+use crate::files::RealFiles;
+use crate::places::Places;
+use crate::ruleset::{self, Look};
+use crate::say::{CONFIG, Done, Failure, USAGE, line, remark};
+use crate::{identity, values};
+
+/// `portunus init`.
+pub(super) fn run(places: &Places, wish: &Init) -> Done {
+    let dir = &places.config_dir;
+    let asked = place(wish)?;
+    files::make_folder(dir, 0o755)?;
+    let lock = edit::lock_folder(dir)?;
+    let paths = Paths::new(dir);
+    // Looked for before anything is made, so that a second `init` by mistake leaves no trace.
+    if paths.server().exists() && !wish.force {
+        return Err(Failure::file("it exists already", &paths.server(), "use --force to write it anew"));
+    }
+    write(&paths, wish, asked.clone())?;
+    let settings = native::load(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
+    let look = ruleset::look(&settings);
+    let place = asked.clone().or_else(|| look.as_ref().ok().and_then(|look| look.place.clone()));
+    if asked.is_none() && place.is_some() {
+        let text = native::server_text(&template(wish, place.clone()));
+        files::replace(&paths.server(), text.as_bytes(), 0o644)?;
+    }
+    drop(lock);
+    tell(dir, &settings, place.as_ref(), look)
+}
+
+fn place(wish: &Init) -> Result<Option<Place>, Failure> {
+    let words: Vec<String> = wish.place.iter().map(values::PlaceWish::word).collect();
+    if words.is_empty() {
+        return Ok((wish.firewall == FirewallKind::Iptables).then_some(Place::Iptables));
+    }
+    parse_place(&words).map(Some).map_err(|error| Failure::new(error, "--place", "").code(USAGE))
+}
+
+fn template(wish: &Init, place: Option<Place>) -> native::Init {
+    native::Init {
+        host: wish.host.clone(),
+        port: wish.port,
+        firewall: match wish.firewall {
+            FirewallKind::Auto => Kind::Auto,
+            FirewallKind::Nft => Kind::Nft,
+            FirewallKind::Iptables => Kind::Iptables,
+        },
+        place,
+        interfaces: wish.interfaces.clone(),
+    }
+}
+
+/// What is there stays: a new server key would make every profile useless.
+fn write(paths: &Paths, wish: &Init, place: Option<Place>) -> Done {
+    files::make_folder(&paths.keys_dir(), 0o700)?;
+    files::make_folder(&paths.clients_dir(), 0o700)?;
+    if !paths.openme_key().exists() {
+        let key = identity::server_key()?;
+        files::create(&paths.openme_key(), native::openme_key_text(&key).as_bytes(), PRIVATE)?;
+    }
+    if !paths.services().exists() {
+        files::create(&paths.services(), native::services_text().as_bytes(), 0o644)?;
+    }
+    let text = native::server_text(&template(wish, place));
+    Ok(files::replace(&paths.server(), text.as_bytes(), 0o644)?)
+}
+
+fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Look, Failure>) -> Done {
+    line(format_args!("configuration  {}", dir.display()));
+    if let Some(key) = &settings.secrets.openme {
+        let public = portunus_crypto::text::encode(&identity::server_public(key)?);
+        line(format_args!("public key     {public}"));
+    }
+    for listen in &settings.listen {
+        line(format_args!("knock port     {listen}/udp"));
+    }
+    settings.warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
+    match look {
+        Ok(look) => look.lines.iter().for_each(|said| line(format_args!("firewall       {said}"))),
+        Err(failure) => line(format_args!("firewall       not looked at: {failure}")),
+    }
+    match place {
+        Some(place) => line(format_args!("place          {}", render_place(place).join(", "))),
+        None => line("place          found at each start"),
+    }
+    line("");
+    line("nothing was changed in the firewall. next:");
+    line("  portunus add NAME --ports ssh     prints NAME's profile");
+    line("  systemctl enable --now portunus   starts the server");
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `serve` and `check`.
+
+use std::process::ExitCode;
+
+use portunus_config::{Diagnostic, native};
+use serde_json::json;
+
+use super::NAME;
+use super::args::{LogLevel, Serve};
+use crate::files::RealFiles;
+use crate::places::{Places, USER};
+use crate::say::{FAILED, Failure, line, remark};
+
+/// `portunus serve`.
+pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
+    let dir = places.config_dir.clone();
+    portunusd::serve(portunusd::Plan {
+        program: NAME,
+        version: env!("CARGO_PKG_VERSION"),
+        load: Box::new(move || native::load(&RealFiles, &dir)),
+        state_dir: places.state_dir.clone(),
+        run_dir: places.run_dir.clone(),
+        session_file: None,
+        user: USER.to_owned(),
+        log: match serve.log_level {
+            LogLevel::Debug => portunusd::LogLevel::Debug,
+            LogLevel::Info => portunusd::LogLevel::Info,
+            LogLevel::Warn => portunusd::LogLevel::Warn,
+            LogLevel::Error => portunusd::LogLevel::Error,
+        },
+    })
+}
+
+/// `portunus check`: the daemon's own eyes.
+pub(super) fn check(places: &Places, json: bool) -> ExitCode {
+    let dir = &places.config_dir;
+    let loaded = native::load(&RealFiles, dir);
+    let (mistakes, warnings) = match &loaded {
+        Ok(settings) => (&[][..], settings.warnings.as_slice()),
+        Err(mistakes) => (mistakes.as_slice(), &[][..]),
+    };
+    if json {
+        let rows = |found: &[Diagnostic]| found.iter().map(row).collect::<Vec<_>>();
+        line(format_args!("{:#}", json!({ "errors": rows(mistakes), "warnings": rows(warnings) })));
+    } else {
+        warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
+    }
+    match loaded {
+        Ok(settings) => {
+            if !json {
+                let clients = settings.rules.clients.len();
+                let s = if clients == 1 { "" } else { "s" };
+                line(format_args!("{}: no mistake in it, {clients} client{s}", dir.display()));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(_) if json => ExitCode::from(FAILED),
+        Err(mistakes) => Failure::lines(mistakes, FAILED).tell(NAME),
+    }
+}
+
+fn row(one: &Diagnostic) -> serde_json::Value {
+    json!({
+        "file": one.file.display().to_string(),
+        "line": one.line,
+        "column": one.column,
+        "what": one.what,
+        "mend": one.mend,
+    })
+}

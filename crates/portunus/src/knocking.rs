@@ -1,0 +1,152 @@
+//! A profile put to work: knock, and see whether the door opened. Both faces' words stand elsewhere.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use portunus_client::{ClientError, Closed, Families, Sealer, Sent, Whom};
+use portunus_config::profile::Profile;
+
+use crate::say::Failure;
+
+/// The first look at a door after a knock; each further one waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(60);
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::new(error, "", "")
+    }
+}
+
+impl From<Closed> for Failure {
+    fn from(error: Closed) -> Self {
+        Self::new(error, "", "")
+    }
+}
+
+/// A profile, ready to knock.
+pub(crate) struct Knocker {
+    /// The profile.
+    pub(crate) profile: Profile,
+    /// Which families to use.
+    pub(crate) families: Families,
+    /// Makes the bytes.
+    pub(crate) sealer: Sealer,
+}
+
+impl Knocker {
+    /// Makes a profile ready.
+    ///
+    /// # Errors
+    /// Its keys are refused.
+    pub(crate) fn new(profile: Profile, families: Families) -> Result<Self, Failure> {
+        let sealer = Sealer::new(&profile.keys)?;
+        Ok(Self { profile, families, sealer })
+    }
+
+    /// The server's addresses, asked for anew: a laptop moves, and names change.
+    ///
+    /// # Errors
+    /// The name has none.
+    pub(crate) fn addresses(&self, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        Ok(portunus_client::resolve(&self.profile.host, port, self.families)?)
+    }
+
+    /// Knocks once at every address.
+    ///
+    /// # Errors
+    /// No knock went out.
+    pub(crate) fn knock(&mut self, whom: Whom) -> Result<Vec<Sent>, Failure> {
+        let to = self.addresses(self.profile.port)?;
+        Ok(portunus_client::knock_all(&to, whom, &mut self.sealer)?)
+    }
+
+    /// The TCP port that a running server answers on once the door is open.
+    pub(crate) fn health_port(&self) -> u16 {
+        self.profile.health_port.unwrap_or(self.profile.port)
+    }
+
+    /// Looks at the door once; the first address that answers tells.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub(crate) fn look(
+        &self,
+        port: u16,
+        limit: Duration,
+    ) -> Result<Result<(SocketAddr, Duration), Closed>, Failure> {
+        let mut last = None;
+        for to in self.addresses(port)? {
+            match portunus_client::reachable(to, limit) {
+                Ok(took) => return Ok(Ok((to, took))),
+                Err(closed) => last = Some(closed),
+            }
+        }
+        match last {
+            Some(closed) => Ok(Err(closed)),
+            None => {
+                Err(Failure::new("no address for this name", &self.profile.host, "check this machine's DNS"))
+            }
+        }
+    }
+
+    /// Looks again and again until the door is open or the time is up.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub(crate) fn wait(
+        &self,
+        port: u16,
+        patience: Duration,
+    ) -> Result<Result<(SocketAddr, Duration), Closed>, Failure> {
+        let start = Instant::now();
+        let mut limit = FIRST_LOOK;
+        loop {
+            let left = patience.saturating_sub(start.elapsed());
+            let looked = self.look(port, limit.min(left.max(FIRST_LOOK)))?;
+            let closed = match looked {
+                Ok((to, _)) => return Ok(Ok((to, start.elapsed()))),
+                Err(closed) => closed,
+            };
+            if start.elapsed() + FIRST_LOOK >= patience {
+                return Ok(Err(closed));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            limit = (limit * 2).min(LONGEST_LOOK);
+        }
+    }
+}
+
+/// Runs a profile's command after a knock, in a shell, as its owner wrote it.
+///
+/// # Errors
+/// The shell did not start.
+pub(crate) fn post_knock(command: &str) -> Result<std::process::ExitCode, Failure> {
+    run(std::process::Command::new("/bin/sh").arg("-c").arg(command), "/bin/sh")
+}
+
+/// Runs a command and takes over its exit code.
+///
+/// # Errors
+/// It did not start.
+pub(crate) fn run(
+    command: &mut std::process::Command,
+    name: &str,
+) -> Result<std::process::ExitCode, Failure> {
+    use std::os::unix::process::ExitStatusExt;
+    let status = command.status().map_err(|error| {
+        Failure::new(format_args!("the command did not start ({error})"), name, "check its name")
+    })?;
+    // As shells tell it: 128 and the signal's number.
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(std::process::ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)))
+}
+
+/// A span as people read it.
+pub(crate) fn took(span: Duration) -> String {
+    if span < Duration::from_secs(1) {
+        format!("{:.1} ms", span.as_secs_f64() * 1000.0)
+    } else {
+        format!("{:.1} s", span.as_secs_f64())
+    }
+}

@@ -1,0 +1,160 @@
+//! The server's own pipeline run on one datagram, every step told, with a store that remembers nothing and a firewall
+//! that opens nothing.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use portunus_config::Settings;
+use portunus_dialect::{Candidate, openme, recognise};
+use portunus_gate::{Action, Gate, Keyring, Tuning};
+use portunus_model::{Claimed, ClientKey, Datagram, Detail, Event, Now, Opened, Reason, Rules, Unix, Via};
+
+use crate::capture::Caught;
+use crate::say::{CONFIG, Failure};
+
+/// The steps of one datagram.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Told {
+    /// Each step's name and outcome, in order.
+    pub(crate) steps: Vec<(&'static str, String)>,
+    /// Whether it would be granted.
+    pub(crate) granted: bool,
+}
+
+/// A server's rules and keys, with nothing behind them.
+pub(crate) struct Pipeline {
+    rules: Rules,
+    key: portunus_crypto::Secret<32>,
+    openme: openme::ServerKey,
+}
+
+impl Pipeline {
+    /// Of a server's settings.
+    ///
+    /// # Errors
+    /// It has no key.
+    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
+        let key = settings.secrets.openme.ok_or_else(|| {
+            Failure::new(
+                "the server has no openme key",
+                "portunus.toml",
+                "write dialects = [\"openme\"] into it",
+            )
+            .code(CONFIG)
+        })?;
+        let openme = server_key(&key)?;
+        Ok(Self { rules: settings.rules, key, openme })
+    }
+
+    /// Runs one datagram through every step, as of `at` or now.
+    pub(crate) fn explain(&mut self, caught: &Caught, source: Option<IpAddr>, at: Option<Unix>) -> Told {
+        let mut told = Told::default();
+        let wall = at.unwrap_or_else(portunus_sys::clock::wall);
+        let Some(Candidate::Openme(packet)) = recognise(&caught.bytes) else {
+            let want = openme::LENGTH;
+            told.step(
+                "shape",
+                format!("no dialect in use: openme has {want} bytes of which the first is 01"),
+            );
+            told.step("verdict", "noise".to_owned());
+            return told;
+        };
+        told.step("shape", "openme v1".to_owned());
+        self.proof(&packet, wall, &mut told);
+        let event = self.verdict(&caught.bytes, source, wall);
+        told.granted =
+            matches!(event.as_ref().map(|event| event.reason), Some(Reason::Granted | Reason::Extended));
+        told.step("verdict", event.map_or_else(|| "none".to_owned(), |event| in_words(&event)));
+        if source.is_none() {
+            told.step("", "judged as if it came from 192.0.2.1: name its source with --source".to_owned());
+        }
+        told.step("", "whether it was used before is known to the running server alone".to_owned());
+        told
+    }
+
+    fn proof(&self, packet: &openme::Packet<'_>, wall: Unix, told: &mut Told) {
+        let unsealed = match self.openme.unseal(packet) {
+            Ok(unsealed) => unsealed,
+            Err(error) => return told.step("seal", error.to_string()),
+        };
+        told.step("seal", "made for this server's public key".to_owned());
+        let proven = self.rules.clients.iter().find_map(|client| {
+            let ClientKey::Openme(key) = client.key;
+            let key = openme::VerifyingKey::already_checked(key).ok()?;
+            unsealed.verify(&key).map(|knock| (client, knock))
+        });
+        let Some((client, knock)) = proven else {
+            return told.step("signature", "of no client here".to_owned());
+        };
+        told.step("signature", format!("{}'s", client.name));
+        let age = wall.distance(knock.stamp());
+        let side = if knock.stamp() > wall { "ahead of" } else { "before" };
+        let within = if age <= self.rules.window { "within" } else { "outside" };
+        told.step(
+            "age",
+            format!("{} {side} this moment, {within} the window of {}", span(age), span(self.rules.window)),
+        );
+        told.step(
+            "target",
+            knock.target().map_or_else(|| "its own source".to_owned(), |target| target.to_string()),
+        );
+        let ports: Vec<String> = client.ports.iter().map(ToString::to_string).collect();
+        told.step(
+            "policy",
+            format!("{} may open {} for {}", client.name, ports.join(", "), span(client.lasting)),
+        );
+    }
+
+    /// What the gate itself says, with a fresh claim and an open door for an answer.
+    fn verdict(&self, bytes: &[u8], source: Option<IpAddr>, wall: Unix) -> Option<Event> {
+        let now = Now { mono: portunus_sys::clock::mono(), wall };
+        let keys = Keyring { openme: server_key(&self.key).ok() };
+        let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
+        let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
+        gate.handle_datagram(now, Datagram { bytes: bytes.into(), source, via: Via::Udp });
+        loop {
+            let more = gate.work(now, 1024);
+            while let Some(action) = gate.poll_action() {
+                match action {
+                    Action::Claim(ticket, _) => gate.handle_claimed(now, ticket, Claimed::Fresh),
+                    Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
+                    Action::Close(_) => (),
+                    Action::Tell(event) => return Some(event),
+                }
+            }
+            if !more {
+                return None;
+            }
+        }
+    }
+}
+
+impl Told {
+    fn step(&mut self, name: &'static str, what: String) {
+        self.steps.push((name, what));
+    }
+}
+
+fn server_key(key: &portunus_crypto::Secret<32>) -> Result<openme::ServerKey, Failure> {
+    openme::ServerKey::new(key).map_err(|error| Failure::new(error, "", ""))
+}
+
+fn in_words(event: &Event) -> String {
+    let mut words = event.reason.as_str().to_owned();
+    match &event.detail {
+        Some(Detail::Grant { address, ports, lasting }) => {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            words.push_str(&format!(": {} for {address}, {}", ports.join(", "), span(*lasting)));
+        }
+        Some(Detail::Said(said)) => words.push_str(&format!(": {said}")),
+        Some(Detail::ClockOffset(_)) | None => (),
+    }
+    words
+}
+
+fn span(span: Duration) -> String {
+    if span < Duration::from_secs(1) {
+        return format!("{} ms", span.as_millis());
+    }
+    portunus_config::render_duration(Duration::from_secs(span.as_secs()))
+}
