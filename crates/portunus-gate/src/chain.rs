@@ -36,10 +36,10 @@ pub(crate) struct Taken {
     target: Option<IpAddr>,
 }
 
-/// Why it goes no further.
+/// What became of a datagram, for the one event that says so.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct Outcome {
     pub(crate) reason: Reason,
     pub(crate) detail: Option<Detail>,
 }
@@ -55,12 +55,12 @@ impl Proven {
     }
 
     /// Age first: |now - timestamp| <= window.
-    pub(crate) fn fresh(self, now: Now, window: Duration) -> Result<Fresh, Refusal> {
+    pub(crate) fn fresh(self, now: Now, window: Duration) -> Result<Fresh, Outcome> {
         let stamp = self.knock.stamp();
         if now.wall.distance(stamp) > window {
             let ahead = (stamp.as_nanos() - now.wall.as_nanos()) / 1_000_000;
             let offset = i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
-            return Err(Refusal { reason: Reason::Stale, detail: Some(Detail::ClockOffset(offset)) });
+            return Err(Outcome { reason: Reason::Stale, detail: Some(Detail::ClockOffset(offset)) });
         }
         let claim = self.knock.claim(window);
         Ok(Fresh { proven: self, claim })
@@ -81,8 +81,8 @@ impl Fresh {
     }
 
     /// The store's answer decides.
-    pub(crate) fn taken(self, answer: Claimed) -> Result<Taken, Refusal> {
-        let refused = |reason, said| Err(Refusal { reason, detail: said });
+    pub(crate) fn taken(self, answer: Claimed) -> Result<Taken, Outcome> {
+        let refused = |reason, said| Err(Outcome { reason, detail: said });
         match answer {
             Claimed::Fresh => {
                 Ok(Taken { source: self.proven.origin.source, target: self.proven.knock.target() })

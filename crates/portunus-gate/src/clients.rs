@@ -106,9 +106,15 @@ impl Clients {
         renumbered
     }
 
-    /// The clients by name, for going over the grants.
-    pub(crate) fn by_name(&self) -> HashMap<&ClientName, &Client> {
-        self.rules.clients.iter().map(|client| (&client.name, client)).collect()
+    /// The clients with their numbers, by name.
+    pub(crate) fn by_name(&self) -> HashMap<&ClientName, (u32, &Client)> {
+        let numbered = (0..).zip(&self.rules.clients);
+        numbered.map(|(number, client)| (&client.name, (number, client))).collect()
+    }
+
+    /// Whose key is which.
+    pub(crate) fn keys(&self) -> HashMap<ClientName, ClientKey> {
+        self.rules.clients.iter().map(|client| (client.name.clone(), client.key)).collect()
     }
 }
 

@@ -1,19 +1,23 @@
-//! The story of a datagram, top to bottom: prefilter, lane, proof, age, claim, policy, grant, verdict.
+//! The gate as the shell sees it: what can be told to it, and what it wants done. The story of a datagram goes on in
+//! `knock` (lane, proof, age, claim) and `grant` (policy's yes, the grantor's answer, the end); `verdict` has the words.
 
-use std::collections::VecDeque;
+mod grant;
+mod knock;
+mod verdict;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use portunus_dialect::openme::Unsealed;
-use portunus_dialect::{Candidate, openme, recognise};
+use portunus_dialect::{openme, recognise};
 use portunus_model::{
-    Claimed, Client, ClientName, Closing, Datagram, Detail, Dialect, Event, Mono, Now, Opened, PortSpec,
-    Reason, Rules, Unix,
+    Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Reason, Rules, Unix,
 };
 
-use crate::chain::{Origin, Proven, Refusal};
+use crate::chain::Outcome;
 use crate::clients::{Clients, NOBODY};
 use crate::counters::{Counters, Effort};
-use crate::grants::{Ended, Grants};
+use crate::grants::Grants;
 use crate::lane::{Job, Lane, Waste};
 use crate::pending::{Asked, Claiming, Overdue, Pending, Waiting, is_meant};
 use crate::policy::{self, Decision};
@@ -151,9 +155,9 @@ impl Gate {
         let name = Some(client.name.clone());
         let taken = match fresh.taken(answer) {
             Ok(taken) => taken,
-            Err(refusal) => {
-                self.waste.charge(2);
-                return self.refuse(now, origin, dialect, name, refusal);
+            Err(outcome) => {
+                self.charge(origin);
+                return self.conclude(now, origin, Some(dialect), name, outcome);
             }
         };
         let decision = policy::decide(&taken, client, now);
@@ -162,7 +166,7 @@ impl Gate {
         self.clients.saw(number, now);
         match decision {
             Decision::Refuse(reason, detail) => {
-                self.refuse(now, origin, dialect, name, Refusal { reason, detail });
+                self.conclude(now, origin, Some(dialect), name, Outcome { reason, detail });
             }
             Decision::Grant(warrant) => {
                 let opening = (*warrant).clone();
@@ -180,7 +184,9 @@ impl Gate {
         self.end_overdue(now);
         match self.pending.take_asked(ticket) {
             Some(Waiting::Open(asked)) => self.answered(now, asked, answer),
-            Some(Waiting::Abandoned(asked)) if answer == Opened::Open => self.opened_too_late(now, asked),
+            Some(Waiting::Abandoned(asked)) if answer == Opened::Open || asked.stray => {
+                self.opened_too_late(now, asked);
+            }
             Some(Waiting::Abandoned(_) | Waiting::Claim(_)) | None => {}
         }
     }
@@ -190,8 +196,7 @@ impl Gate {
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
         self.prefilter = Prefilter::of(&keys);
         self.keys = keys;
-        let before =
-            self.clients.by_name().into_iter().map(|(name, client)| (name.clone(), client.key)).collect();
+        let before = self.clients.keys();
         let numbers = self.clients.replace(rules);
         let number = |old: u32| numbers.get(old as usize).copied().flatten();
         self.sources.renumber(number);
@@ -210,7 +215,7 @@ impl Gate {
         // Also when nothing is known to be open: what is on its way to the grantor, or what only it knows, is meant too.
         self.actions.push_back(Action::Close(closing.clone()));
         self.pending.revoke(closing);
-        let ended = self.grants.end(|client, address, _| is_meant(closing, client, address));
+        let ended = self.grants.end(|client, address| is_meant(closing, client, address));
         let count = u32::try_from(ended.len()).unwrap_or(u32::MAX);
         ended.into_iter().for_each(|ended| self.say_closed(now, ended));
         count
@@ -218,10 +223,15 @@ impl Gate {
 
     /// After a restart the grantor tells what it found open. What the rules do not allow any more is closed.
     pub fn handle_restored(&mut self, now: Now, grants: Vec<RestoredGrant>) {
+        let clients = self.clients.by_name();
         for grant in grants.into_iter().filter(|grant| grant.until > now.mono) {
+            // It was proven before the restart: its next knock need not wait behind strangers.
+            if let Some(&(number, _)) = clients.get(&grant.client) {
+                self.sources.heard(grant.address, number);
+            }
             self.grants.restored(grant, now);
         }
-        self.review_grants(now, &std::collections::HashMap::new());
+        self.review_grants(now, &HashMap::new());
     }
 
     /// When [`Gate::handle_timeout`] is to be called next.
@@ -240,8 +250,8 @@ impl Gate {
                 }
                 Overdue::Open { client, origin, dialect } => {
                     let detail = Some(Detail::Said("the grantor did not answer in time"));
-                    let refusal = Refusal { reason: Reason::FirewallFailed, detail };
-                    self.refuse(now, origin, dialect, Some(client), refusal);
+                    let outcome = Outcome { reason: Reason::FirewallFailed, detail };
+                    self.conclude(now, origin, Some(dialect), Some(client), outcome);
                 }
             }
         }
@@ -279,265 +289,6 @@ impl Gate {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.unknown.len() + self.crowded.len() + usize::from(self.walk.is_some())
-    }
-}
-
-/// From bytes to a claim.
-impl Gate {
-    /// A known source's packet is tried with the clients known from there. Gives the units that it took.
-    fn try_known(&mut self, now: Now, mut job: Job) -> u32 {
-        let origin = job.origin();
-        let Some(unsealed) = self.unseal(&job) else {
-            self.waste.charge(1);
-            self.verdict(now, origin, Some(Dialect::Openme), None, Reason::Unauthentic);
-            return 1;
-        };
-        let mut units = 1;
-        for &client in self.sources.clients(origin.source.ip().to_canonical()) {
-            units += 1;
-            self.effort.verified += 1;
-            if let Some(knock) = self.clients.verify(client, &unsealed) {
-                self.proven(now, Proven::by(client, knock, origin));
-                return units;
-            }
-        }
-        self.waste.charge(units);
-        job.unsealed = Some(unsealed);
-        self.enqueue_unknown(now, job);
-        units
-    }
-
-    fn enqueue_unknown(&mut self, now: Now, job: Job) {
-        let thrown = self.unknown.push(job);
-        self.busy(now, thrown);
-    }
-
-    fn busy(&mut self, now: Now, thrown: Option<Job>) {
-        if let Some(job) = thrown {
-            self.verdict(now, job.origin(), Some(Dialect::Openme), None, Reason::Busy);
-        }
-    }
-
-    /// One X25519: whether it is sealed for us.
-    fn unseal(&mut self, job: &Job) -> Option<Box<Unsealed>> {
-        let Candidate::Openme(packet) = recognise(&job.datagram.bytes)?;
-        self.effort.unsealed += 1;
-        self.keys.openme.as_ref()?.unseal(&packet).ok().map(Box::new)
-    }
-
-    fn work_on_unknown(&mut self, now: Now, mut units: u32) {
-        let mut order = Vec::new();
-        while units > 0 {
-            let mut walk = match self.walk.take() {
-                Some(walk) => walk,
-                None => match self.unknown.pop() {
-                    Some(job) => match self.begin_walk(now, job, &mut units, std::mem::take(&mut order)) {
-                        Some(walk) => walk,
-                        None => continue,
-                    },
-                    None => return,
-                },
-            };
-            if self.walk_on(now, &mut walk, &mut units) {
-                order = walk.order;
-            } else {
-                self.walk = Some(walk);
-            }
-        }
-    }
-
-    fn begin_walk(&mut self, now: Now, mut job: Job, units: &mut u32, mut order: Vec<u32>) -> Option<Walk> {
-        let unsealed = match job.unsealed.take() {
-            Some(unsealed) => unsealed,
-            None => {
-                *units = units.saturating_sub(1);
-                let unsealed = self.unseal(&job);
-                if unsealed.is_none() {
-                    self.verdict(now, job.origin(), Some(Dialect::Openme), None, Reason::Unauthentic);
-                }
-                unsealed?
-            }
-        };
-        // Fixed at the beginning: who is seen meanwhile moves to the front, and nobody may be passed over.
-        self.clients.by_recency(&mut order);
-        Some(Walk { job, unsealed, order, next: 0 })
-    }
-
-    /// Tries clients while there are units. True: the packet has found its client, or has none.
-    fn walk_on(&mut self, now: Now, walk: &mut Walk, units: &mut u32) -> bool {
-        loop {
-            let Some(&client) = walk.order.get(walk.next) else {
-                self.verdict(now, walk.job.origin(), Some(Dialect::Openme), None, Reason::UnknownClient);
-                return true;
-            };
-            if *units == 0 {
-                return false;
-            }
-            *units -= 1;
-            walk.next += 1;
-            self.effort.verified += 1;
-            if let Some(knock) = self.clients.verify(client, &walk.unsealed) {
-                self.proven(now, Proven::by(client, knock, walk.job.origin()));
-                return true;
-            }
-        }
-    }
-
-    /// Age first, then the claim.
-    fn proven(&mut self, now: Now, proven: Proven) {
-        let (origin, dialect, client) = (proven.origin, proven.dialect(), proven.client);
-        let fresh = match proven.fresh(now, self.clients.window()) {
-            Ok(fresh) => fresh,
-            Err(refusal) => {
-                self.waste.charge(2);
-                return self.refuse(now, origin, dialect, self.clients.name(client), refusal);
-            }
-        };
-        if self.clients.is_over(client, self.tuning.knocks_a_minute, now.mono) {
-            let name = self.clients.name(client);
-            return self.verdict(now, origin, Some(dialect), name, Reason::RateLimited);
-        }
-        let claim = fresh.claim();
-        match self.pending.insert(now.mono, Waiting::Claim(Claiming { fresh, origin, dialect })) {
-            Some(ticket) => self.actions.push_back(Action::Claim(ticket, claim)),
-            None => self.verdict(now, origin, Some(dialect), self.clients.name(client), Reason::Busy),
-        }
-    }
-}
-
-/// From the grantor's answer to the end of a grant.
-impl Gate {
-    fn answered(&mut self, now: Now, asked: Asked, answer: Opened) {
-        let (origin, dialect, name) = (asked.origin, asked.dialect, Some(asked.opening.client.clone()));
-        let said = match answer {
-            Opened::Open if asked.revoked => {
-                let detail = Some(Detail::Said("closed while it was being opened"));
-                return self.refuse(now, origin, dialect, name, Refusal { reason: Reason::Closed, detail });
-            }
-            Opened::Open => return self.granted(now, asked),
-            Opened::Refused => "the grantor's own limits do not allow it",
-            Opened::Full => "too many grants are open",
-            Opened::Failed => "the firewall would not take it",
-        };
-        let refusal = Refusal { reason: Reason::FirewallFailed, detail: Some(Detail::Said(said)) };
-        self.refuse(now, origin, dialect, name, refusal);
-        if asked.stray {
-            self.opened_too_late(now, asked);
-        }
-    }
-
-    fn granted(&mut self, now: Now, asked: Asked) {
-        let Asked { opening, origin, dialect, .. } = asked;
-        let (client, address, lasting) = (opening.client.clone(), opening.address, opening.lasting);
-        let detail = Some(Detail::Grant { address, ports: opening.ports.clone(), lasting });
-        let reason = self.grants.opened(opening, now);
-        self.refuse(now, origin, dialect, Some(client), Refusal { reason, detail });
-    }
-
-    /// A door is open whose knock was refused because the answer did not come. It is closed again, unless the same
-    /// client's grant for the same address is open or about to be: that one would be closed with it.
-    fn opened_too_late(&mut self, now: Now, asked: Asked) {
-        let (client, address) = (asked.opening.client.clone(), asked.opening.address);
-        if asked.revoked {
-            return;
-        }
-        if let Some(other) = self.pending.open_for(&client, address) {
-            other.stray = true;
-        } else if self.grants.is_open(&client, address, now.mono) {
-            let _ = self.grants.opened(asked.opening, now);
-        } else {
-            self.actions.push_back(Action::Close(Closing { client: Some(client), address: Some(address) }));
-        }
-    }
-
-    fn end_overdue(&mut self, now: Now) {
-        while let Some(ended) = self.grants.overdue(now.mono) {
-            self.say_closed(now, ended);
-        }
-    }
-
-    /// Closes what the rules do not allow any more. `before`: the keys that the clients had, where they may be others.
-    fn review_grants(
-        &mut self,
-        now: Now,
-        before: &std::collections::HashMap<ClientName, portunus_model::ClientKey>,
-    ) {
-        let clients = self.clients.by_name();
-        let stays = |name: &ClientName, ports: &[PortSpec]| {
-            let same_key = |client: &Client| before.get(name).is_none_or(|key| *key == client.key);
-            let in_time = |client: &Client| client.expires.is_none_or(|expires| expires > now.wall);
-            let all_ports = |client: &Client| ports.iter().all(|port| client.ports.contains(port));
-            clients.get(name).is_some_and(|client| same_key(client) && in_time(client) && all_ports(client))
-        };
-        let ended = self.grants.end(|client, _, ports| !stays(client, ports));
-        let mut closings: Vec<(ClientName, std::net::IpAddr)> =
-            ended.iter().map(|ended| (ended.client.clone(), ended.address)).collect();
-        for asked in self.pending.asked().filter(|asked| !asked.revoked) {
-            if !stays(&asked.opening.client, &asked.opening.ports) {
-                closings.push((asked.opening.client.clone(), asked.opening.address));
-            }
-        }
-        closings.sort_unstable();
-        closings.dedup();
-        for (client, address) in closings {
-            let closing = Closing { client: Some(client), address: Some(address) };
-            self.pending.revoke(&closing);
-            self.actions.push_back(Action::Close(closing));
-        }
-        ended.into_iter().for_each(|ended| self.say_closed(now, ended));
-    }
-}
-
-/// Words.
-impl Gate {
-    fn say_closed(&mut self, now: Now, ended: Ended) {
-        self.counters.count(Reason::Closed);
-        let detail = Detail::Grant { address: ended.address, ports: ended.ports, lasting: Duration::ZERO };
-        self.actions.push_back(Action::Tell(Event {
-            at: now,
-            source: None,
-            via: None,
-            dialect: None,
-            client: Some(ended.client),
-            reason: Reason::Closed,
-            detail: Some(detail),
-        }));
-    }
-
-    fn verdict(
-        &mut self,
-        now: Now,
-        origin: Origin,
-        dialect: Option<Dialect>,
-        client: Option<ClientName>,
-        reason: Reason,
-    ) {
-        self.tell(now, origin, dialect, client, Refusal { reason, detail: None });
-    }
-
-    fn refuse(
-        &mut self,
-        now: Now,
-        origin: Origin,
-        dialect: Dialect,
-        client: Option<ClientName>,
-        refusal: Refusal,
-    ) {
-        self.tell(now, origin, Some(dialect), client, refusal);
-    }
-
-    fn tell(
-        &mut self,
-        now: Now,
-        origin: Origin,
-        dialect: Option<Dialect>,
-        client: Option<ClientName>,
-        outcome: Refusal,
-    ) {
-        let Refusal { reason, detail } = outcome;
-        self.counters.count(reason);
-        let (source, via) = (Some(origin.source), Some(origin.via));
-        self.actions.push_back(Action::Tell(Event { at: now, source, via, dialect, client, reason, detail }));
     }
 }
 

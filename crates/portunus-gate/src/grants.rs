@@ -112,11 +112,19 @@ impl Grants {
         Some(Ended { client: key.0, address, ports: grant.ports })
     }
 
-    /// Ends those that `ends` says of (client, address, ports).
-    pub(crate) fn end(&mut self, ends: impl Fn(&ClientName, IpAddr, &[PortSpec]) -> bool) -> Vec<Ended> {
-        let meant = |(key, grant): &(&(ClientName, IpAddr), &mut Grant)| ends(&key.0, key.1, &grant.ports);
+    /// Whose grants, and where, `which` says of (client, ports); in an order that depends on no hash.
+    pub(crate) fn pairs(
+        &self,
+        which: impl Fn(&ClientName, &[PortSpec]) -> bool,
+    ) -> BTreeSet<(ClientName, IpAddr)> {
+        let meant = self.open.iter().filter(|((client, _), grant)| which(client, &grant.ports));
+        meant.map(|(pair, _)| pair.clone()).collect()
+    }
+
+    /// Ends those that `ends` says of (client, address).
+    pub(crate) fn end(&mut self, ends: impl Fn(&ClientName, IpAddr) -> bool) -> Vec<Ended> {
         let mut ended: Vec<Ended> = Vec::new();
-        for (key, grant) in self.open.extract_if(|key, grant| meant(&(key, grant))) {
+        for (key, grant) in self.open.extract_if(|key, _| ends(&key.0, key.1)) {
             self.deadlines.remove(&(grant.until, key.0.clone(), key.1));
             ended.push(Ended { client: key.0, address: key.1, ports: grant.ports });
         }
@@ -199,7 +207,7 @@ mod tests {
         let mut grants = Grants::default();
         let _ = grants.opened(opening("alice", "192.0.2.1", 5), at(0));
         let _ = grants.opened(opening("bob", "192.0.2.1", 5), at(0));
-        assert_eq!(grants.end(|client, ..| client.as_str() == "alice").len(), 1);
+        assert_eq!(grants.end(|client, _| client.as_str() == "alice").len(), 1);
         assert_eq!((grants.open.len(), grants.deadlines.len()), (1, 1));
     }
 }

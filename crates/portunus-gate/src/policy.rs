@@ -69,14 +69,6 @@ fn refuse(why: &'static str) -> Decision {
 }
 
 #[cfg(test)]
-impl Warrant {
-    /// For tests of the book-keeping alone.
-    pub(crate) fn for_test(opening: Opening) -> Self {
-        Self { opening }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

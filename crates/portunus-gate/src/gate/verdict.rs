@@ -1,0 +1,53 @@
+//! Words: exactly one event a datagram, and one for the end of a grant. Each is counted.
+
+use std::time::Duration;
+
+use portunus_model::{ClientName, Detail, Dialect, Event, Now, Reason};
+
+use super::Gate;
+use crate::Action;
+use crate::chain::{Origin, Outcome};
+use crate::grants::Ended;
+
+impl Gate {
+    pub(super) fn say_closed(&mut self, now: Now, ended: Ended) {
+        self.counters.count(Reason::Closed);
+        let detail = Detail::Grant { address: ended.address, ports: ended.ports, lasting: Duration::ZERO };
+        self.actions.push_back(Action::Tell(Event {
+            at: now,
+            source: None,
+            via: None,
+            dialect: None,
+            client: Some(ended.client),
+            reason: Reason::Closed,
+            detail: Some(detail),
+        }));
+    }
+
+    /// The one event of a datagram, where there is no more to say.
+    pub(super) fn verdict(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        dialect: Option<Dialect>,
+        client: Option<ClientName>,
+        reason: Reason,
+    ) {
+        self.conclude(now, origin, dialect, client, Outcome { reason, detail: None });
+    }
+
+    /// The one event of a datagram. `client` only when proven.
+    pub(super) fn conclude(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        dialect: Option<Dialect>,
+        client: Option<ClientName>,
+        outcome: Outcome,
+    ) {
+        let Outcome { reason, detail } = outcome;
+        self.counters.count(reason);
+        let (source, via) = (Some(origin.source), Some(origin.via));
+        self.actions.push_back(Action::Tell(Event { at: now, source, via, dialect, client, reason, detail }));
+    }
+}
