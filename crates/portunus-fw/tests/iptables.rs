@@ -3,35 +3,46 @@
 
 mod bench;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bench::{Bench, OTHER, OUTSIDE, load, pipe, run};
-use portunus_fw::iptables::{Door, Iptables, Programs, Turn, Variant};
-use portunus_model::{PortSpec, Proto, Stance, Unix};
+use portunus_fw::iptables::{Iptables, Programs, Variant};
+use portunus_fw::{Change, Element, Firewall, FirewallError, Standing, Structure};
+use portunus_model::{Place, PortSpec, Proto, Stance};
+use portunus_sys::clock;
 
 const SSH: u16 = 22;
 const RANGE: u16 = 1500;
-
-fn now() -> Unix {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Unix::from_nanos(i128::try_from(since.as_nanos()).unwrap())
-}
+const LONG: Duration = Duration::from_secs(60);
 
 fn port(first: u16, last: u16) -> PortSpec {
     PortSpec::range(Proto::Tcp, first, last).unwrap()
 }
 
-fn door(address: &str, port: PortSpec, lasting: Duration) -> Door {
-    Door { address: address.parse().unwrap(), port, until: now().after(lasting) }
+fn door(address: &str, port: PortSpec) -> Element {
+    Element { address: address.parse().unwrap(), port }
 }
 
-fn close(door: Door) -> Turn {
-    Turn::Close { address: door.address, port: door.port }
+fn open(element: Element) -> Change {
+    Change::Open(element, LONG)
 }
 
-const LONG: Duration = Duration::from_secs(60);
+fn structure() -> Structure {
+    let (ssh, wide) = (port(SSH, SSH), port(1500, 1510));
+    let stance =
+        Stance { place: Place::Iptables, knock_port: Some(54154), protected: vec![ssh, wide], interfaces: Vec::new() };
+    Structure { doors: vec![ssh, wide, port(1500, 1501)], stance, most_open: 2000 }
+}
 
-/// A machine whose admin drops everything with these tools, and our back end in it.
+fn back_end(variant: Variant) -> Iptables<Programs> {
+    Iptables::new(Programs::new(variant), clock::wall)
+}
+
+fn all_done(answers: &[Result<(), FirewallError>]) {
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+/// A machine whose admin drops everything with these tools, and our back end for it.
 fn machine(variant: Variant) -> (Bench, Iptables<Programs>) {
     let mut bench = Bench::new();
     bench.listen(&[SSH, 80, RANGE]);
@@ -43,9 +54,9 @@ fn machine(variant: Variant) -> (Bench, Iptables<Programs>) {
             "#!/bin/sh\n{tool} -P INPUT DROP\n{tool} -A INPUT -p tcp --dport 80 -m comment --comment \"the admin's\" -j ACCEPT\n"
         ));
     }
-    load("#!/bin/sh\nip6tables-nft -A INPUT -p ipv6-icmp -j ACCEPT || true\n");
-    let stance = Stance { knock_port: Some(54154), protected: vec![port(SSH, SSH), port(1500, 1510)], ..Stance::default() };
-    (bench, Iptables::new(Programs::new(variant), stance))
+    let [_, six] = tools(variant);
+    run(six, &["-A", "INPUT", "-p", "ipv6-icmp", "-j", "ACCEPT"]);
+    (bench, back_end(variant))
 }
 
 fn tools(variant: Variant) -> [&'static str; 2] {
@@ -55,67 +66,77 @@ fn tools(variant: Variant) -> [&'static str; 2] {
     }
 }
 
-/// Both families' rules as the admin's tool saves them, without dates.
+/// Both families' rules as the admin's tool saves them, without dates and counters.
 fn saved(variant: Variant) -> String {
     let all: String = tools(variant).iter().map(|tool| run(&format!("{tool}-save"), &[])).collect();
-    all.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+    let lines = all.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| format!("{}\n", line.split(" [").next().unwrap())).collect()
 }
 
 fn opens_renews_overlaps_closes(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
-    iptables.install(&[]).unwrap();
+    iptables.install(&structure(), &[]).unwrap();
     assert!(iptables.kernel_closes());
     assert!(!bench.opens(SSH) && bench.opens(80), "drops what is protected, and leaves the admin's ports alone");
     assert!(bench.hears(54154, 0) && bench.hears(54154, 1), "knocks get in");
 
-    let four = door(OUTSIDE[0], port(SSH, SSH), LONG);
-    let six = door(OUTSIDE[1], port(SSH, SSH), LONG);
+    let (four, six) = (door(OUTSIDE[0], port(SSH, SSH)), door(OUTSIDE[1], port(SSH, SSH)));
     // Addresses that are prefixes of each other as text, and ranges that begin with the same port.
-    let prefix = door("198.51.100.90", port(SSH, SSH), LONG);
-    let (wide, narrow) = (door(OTHER[0], port(1500, 1510), LONG), door(OTHER[0], port(1500, 1501), LONG));
-    let all = [four, six, prefix, wide, narrow];
-    assert!(iptables.turn(&all.map(Turn::Open)).iter().all(Result::is_ok));
+    let prefix = door("198.51.100.90", port(SSH, SSH));
+    let (wide, narrow) = (door(OTHER[0], port(1500, 1510)), door(OTHER[0], port(1500, 1501)));
+    all_done(&iptables.change(&[four, six, prefix, wide, narrow].map(open)));
     assert!(bench.opens(SSH));
     assert_eq!(bench.connects(&[SSH], 1, OUTSIDE), [true]);
     assert_eq!(bench.connects(&[SSH, RANGE], 0, OTHER), [false, true]);
 
-    assert!(iptables.turn(&[close(prefix), close(narrow)]).iter().all(Result::is_ok));
+    all_done(&iptables.change(&[prefix, narrow].map(Change::Close)));
     assert!(bench.opens(SSH), "the longer address went, not this one");
     assert_eq!(bench.connects(&[RANGE], 0, OTHER), [true], "the narrower range went, not this one");
-    let renewed = Door { until: four.until.after(LONG), ..four };
-    assert!(iptables.turn(&[Turn::Open(renewed), close(wide)]).iter().all(Result::is_ok));
-    let mut there: Vec<_> = iptables.doors().unwrap().iter().map(|d| (d.address, d.port, d.until.as_secs())).collect();
+    all_done(&iptables.change(&[Change::Open(four, 2 * LONG), Change::Close(wide)]));
+    let mut there = iptables.open_now().unwrap();
     there.sort();
-    assert_eq!(there, [renewed, six].map(|d| (d.address, d.port, d.until.as_secs())));
+    let elements: Vec<Element> = there.iter().map(|(element, _)| *element).collect();
+    assert_eq!(elements, [four, six]);
+    assert!(there[0].1 > LONG + Duration::from_secs(30) && there[1].1 <= LONG, "{there:?}");
 
-    assert!(iptables.turn(&[close(four), close(six), close(six)]).iter().all(Result::is_ok));
+    all_done(&iptables.change(&[four, six].map(Change::Close)));
+    all_done(&iptables.change(&[Change::Close(six)]));
     assert!(!bench.opens(SSH));
-    assert_eq!(iptables.doors().unwrap(), []);
+    assert_eq!(iptables.open_now().unwrap(), []);
+}
+
+fn what_is_no_door_or_has_no_room_is_refused(variant: Variant) {
+    let (bench, mut iptables) = machine(variant);
+    iptables.install(&Structure { most_open: 1, ..structure() }, &[]).unwrap();
+    let no_door = door(OUTSIDE[0], port(80, 80));
+    let (first, second) = (door(OUTSIDE[0], port(SSH, SSH)), door(OTHER[0], port(SSH, SSH)));
+    let answers = iptables.change(&[no_door, first, second].map(open));
+    assert_eq!(answers, [Err(FirewallError::NoDoor(no_door.port)), Ok(()), Err(FirewallError::Full)]);
+    assert!(bench.opens(SSH));
+    all_done(&iptables.change(&[Change::Close(first), open(second)]));
 }
 
 /// What lives before the drop comes, and while a door closes, goes on.
 fn live_sessions_survive(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
-    let open = door(OUTSIDE[0], port(SSH, SSH), LONG);
-    iptables.install(&[open]).unwrap();
+    let mine = door(OUTSIDE[0], port(SSH, SSH));
+    iptables.install(&structure(), &[(mine, LONG)]).unwrap();
     let session = bench.outside(|| std::net::TcpStream::connect((bench::MACHINE[0], SSH)).unwrap());
-    let _ = iptables.turn(&[close(open)]);
+    all_done(&iptables.change(&[Change::Close(mine)]));
     assert!(!bench.opens(SSH));
-    let said = bench.outside(move || std::io::Write::write_all(&mut { session }, b"still here"));
-    assert!(said.is_ok());
+    assert!(bench.echoes(session), "the session went on");
 }
 
 fn the_kernel_closes_when_we_are_dead(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
-    iptables.install(&[]).unwrap();
-    let open = door(OUTSIDE[0], port(SSH, SSH), Duration::from_millis(2500));
-    assert!(iptables.turn(&[Turn::Open(open)])[0].is_ok());
+    iptables.install(&structure(), &[]).unwrap();
+    let lasting = Duration::from_millis(2500);
+    let began = Instant::now();
+    all_done(&iptables.change(&[Change::Open(door(OUTSIDE[0], port(SSH, SSH)), lasting)]));
     drop(iptables);
     assert!(bench.opens(SSH));
-    // Its last second may pass whole (xt_time counts in seconds).
-    while now() < open.until.after(Duration::from_secs(1)) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // Its last second may pass whole: xt_time counts in seconds.
+    std::thread::sleep((lasting + Duration::from_secs(1)).saturating_sub(began.elapsed()));
     assert!(!bench.opens(SSH), "{}", saved(variant));
     assert!(bench.opens(80));
 }
@@ -123,57 +144,53 @@ fn the_kernel_closes_when_we_are_dead(variant: Variant) {
 fn others_rules_are_untouched_and_ours_vanish(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
     let before = saved(variant);
-    iptables.install(&[door(OUTSIDE[0], port(SSH, SSH), LONG), door(OUTSIDE[1], port(SSH, SSH), LONG)]).unwrap();
-    let ours = |line: &&str| !line.contains("PORTUNUS");
+    let doors = [(door(OUTSIDE[0], port(SSH, SSH)), LONG), (door(OUTSIDE[1], port(SSH, SSH)), LONG)];
+    iptables.install(&structure(), &doors).unwrap();
     let during = saved(variant);
-    assert_eq!(strip(&before), strip(&during.lines().filter(ours).map(|l| format!("{l}\n")).collect::<String>()));
+    let foreign: String =
+        during.lines().filter(|line| !line.contains("PORTUNUS")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(before, foreign);
     iptables.teardown().unwrap();
-    assert_eq!(strip(&before), strip(&saved(variant)));
+    assert_eq!(before, saved(variant));
     iptables.teardown().unwrap();
     assert!(!bench.opens(SSH) && bench.opens(80), "the admin's own policy still drops");
 }
 
-/// Counters in brackets aside.
-fn strip(saved: &str) -> String {
-    saved.lines().map(|line| format!("{}\n", line.split(" [").next().unwrap())).collect()
-}
-
 fn a_crash_a_flush_and_a_reload_are_mended(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
-    let open = door(OUTSIDE[0], port(SSH, SSH), LONG);
-    iptables.install(&[open]).unwrap();
-    assert!(iptables.stands().unwrap());
+    let mine = (door(OUTSIDE[0], port(SSH, SSH)), LONG);
+    iptables.install(&structure(), &[mine]).unwrap();
+    assert_eq!(iptables.standing(), Ok(Standing::Whole));
     drop(iptables);
 
     // Killed, and started again with what the journal holds: nothing adopted, nothing doubled.
-    let stance = Stance { protected: vec![port(SSH, SSH)], ..Stance::default() };
-    let mut iptables = Iptables::new(Programs::new(variant), stance);
-    iptables.install(&[]).unwrap();
+    let mut iptables = back_end(variant);
+    iptables.install(&structure(), &[]).unwrap();
     assert!(!bench.opens(SSH), "a door that the journal does not know is closed");
-    iptables.install(&[open]).unwrap();
+    iptables.install(&structure(), &[mine]).unwrap();
     assert!(bench.opens(SSH));
     assert_eq!(saved(variant).matches("-j PORTUNUS_INPUT").count(), 2, "one jump a family");
 
     let tool = tools(variant)[0];
     run(tool, &["-F"]);
-    assert!(!iptables.stands().unwrap(), "flushed");
-    run(tool, &["-I", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]);
-    iptables.install(&[open]).unwrap();
-    assert!(iptables.stands().unwrap() && bench.opens(SSH));
-    run(tool, &["-I", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]);
-    assert!(!iptables.stands().unwrap(), "something came before us");
-    iptables.install(&[open]).unwrap();
-    assert!(iptables.stands().unwrap() && bench.opens(SSH));
+    assert_eq!(iptables.standing(), Ok(Standing::Broken), "flushed");
+    for _ in 0..2 {
+        run(tool, &["-I", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]);
+        assert_eq!(iptables.standing(), Ok(Standing::Broken), "something came before us");
+        iptables.install(&structure(), &[mine]).unwrap();
+        assert_eq!(iptables.standing(), Ok(Standing::Whole));
+        assert!(bench.opens(SSH));
+    }
 }
 
 /// The admin's own habit: save, and restore later.
 fn saving_and_restoring_opens_nothing(variant: Variant) {
     let (bench, mut iptables) = machine(variant);
-    iptables.install(&[door(OUTSIDE[0], port(SSH, SSH), Duration::from_millis(900))]).unwrap();
+    iptables.install(&structure(), &[(door(OUTSIDE[0], port(SSH, SSH)), Duration::from_millis(1500))]).unwrap();
     assert!(bench.opens(SSH));
     let tool = tools(variant)[0];
     let text = run(&format!("{tool}-save"), &[]);
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_millis(2600));
     assert!(!bench.opens(SSH));
     pipe(&format!("{tool}-restore"), &[], &text);
     assert!(!bench.opens(SSH), "what was open when it was saved is not open when it is restored");
@@ -183,15 +200,15 @@ fn saving_and_restoring_opens_nothing(variant: Variant) {
 /// Not a bound, a figure: what a batch of so many costs (`cargo test -- --ignored --nocapture`).
 fn cost(variant: Variant) {
     let (_bench, mut iptables) = machine(variant);
-    iptables.install(&[]).unwrap();
+    iptables.install(&structure(), &[]).unwrap();
     for standing in [0_u8, 3] {
         for many in [1_u8, 16, 64] {
-            let at = |third: u8, last: u8| door(&format!("203.0.{third}.{last}"), port(SSH, SSH), LONG);
-            let old: Vec<_> = (0..standing).flat_map(|t| (0..=255).map(move |l| Turn::Open(at(t, l)))).collect();
-            let _ = iptables.turn(&old);
-            let batch: Vec<_> = (0..many).map(|l| Turn::Open(at(9, l))).collect();
-            let began = std::time::Instant::now();
-            assert!(iptables.turn(&batch).iter().all(Result::is_ok));
+            let at = |third: u8, last: u8| open(door(&format!("203.0.{third}.{last}"), port(SSH, SSH)));
+            let old: Vec<_> = (0..standing).flat_map(|t| (0..=255).map(move |l| at(t, l))).collect();
+            all_done(&iptables.change(&old));
+            let batch: Vec<_> = (0..many).map(|l| at(9, l)).collect();
+            let began = Instant::now();
+            all_done(&iptables.change(&batch));
             println!("{variant:?}: {many} doors beside {}: {:?}", old.len(), began.elapsed());
         }
     }
@@ -218,6 +235,7 @@ macro_rules! conformance {
 
 conformance! {
     opens_renews_overlaps_closes,
+    what_is_no_door_or_has_no_room_is_refused,
     live_sessions_survive,
     the_kernel_closes_when_we_are_dead,
     others_rules_are_untouched_and_ours_vanish,

@@ -11,163 +11,189 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
-use portunus_model::{PortSpec, Stance, Unix};
+use portunus_model::{PortSpec, Unix};
 
 use crate::walk::IpVersion;
+use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
 
 pub use runner::{Programs, RunError, Runner, Tool, Variant};
-pub use text::Broken;
 
-/// A door that stands open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Door {
-    /// For whom.
-    pub address: IpAddr,
-    /// Which port or range.
-    pub port: PortSpec,
-    /// Until when, by the wall clock: x_tables knows no other.
-    pub until: Unix,
-}
-
-/// What is to become of a door.
+/// A door that stands open, until then by the wall clock: x_tables knows no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It stands open until then, whatever it did before.
-    Open(Door),
-    /// It is closed.
-    Close {
-        /// For whom.
-        address: IpAddr,
-        /// Which port or range.
-        port: PortSpec,
-    },
-}
-
-impl Turn {
-    const fn key(&self) -> (IpAddr, PortSpec) {
-        match self {
-            Self::Open(door) => (door.address, door.port),
-            Self::Close { address, port } => (*address, *port),
-        }
-    }
-}
-
-/// Why the rules are not as they should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IptablesError {
-    /// A program failed.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// What was written is not there when read back.
-    #[error("{tool} took the rules, and {broken}", tool = .tool.name(), broken = .broken)]
-    Lost {
-        /// The tool that read it back.
-        tool: Tool,
-        /// What is missing.
-        broken: Broken,
-    },
+struct Door {
+    address: IpAddr,
+    port: PortSpec,
+    until: Unix,
 }
 
 /// The back end.
 pub struct Iptables<R> {
     runner: R,
-    stance: Stance,
-    open: BTreeMap<(IpAddr, PortSpec), Unix>,
+    wall: fn() -> Unix,
+    structure: Structure,
+    open: BTreeMap<Element, Unix>,
     kernel_closes: bool,
 }
 
+const BOTH: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+
 impl<R: Runner> Iptables<R> {
-    /// A back end that has written nothing yet.
-    pub const fn new(runner: R, stance: Stance) -> Self {
-        Self { runner, stance, open: BTreeMap::new(), kernel_closes: true }
+    /// A back end that has written nothing yet; `wall` reads the clock that the kernel compares a door's end with.
+    pub fn new(runner: R, wall: fn() -> Unix) -> Self {
+        Self { runner, wall, structure: Structure::default(), open: BTreeMap::new(), kernel_closes: true }
     }
 
-    /// Whether the kernel closes each door by itself. `false`: it lacks xt_time, a daemon that is killed leaves doors
-    /// open until it starts again, and whoever set this up must be told.
+    /// Whether the kernel closes each door by itself, known after the first install. `false`: it lacks xt_time, a
+    /// daemon that is killed leaves doors open until it starts again, and whoever set this up must be told.
+    #[must_use]
     pub const fn kernel_closes(&self) -> bool {
         self.kernel_closes
     }
 
-    /// Puts our chains, the jump and every door that is due in place, whatever stands there of ours: one transaction
-    /// a family. Also after somebody flushed us.
-    ///
-    /// # Errors
-    /// What the tools said; the family that failed is as it was.
-    pub fn install(&mut self, doors: &[Door]) -> Result<(), IptablesError> {
-        self.open = doors.iter().map(|door| ((door.address, door.port), door.until)).collect();
+    fn write_all(&mut self) -> Result<(), FirewallError> {
         self.kernel_closes = self.has_time()?;
-        for version in [IpVersion::V4, IpVersion::V6] {
+        for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
-            let text = text::install(&self.stance, &saved, &self.doors_of(version), self.kernel_closes);
+            let doors = self.doors_of(version);
+            let text = text::install(&self.structure.stance, &saved, &doors, self.kernel_closes);
             self.runner.run(Tool::Restore(version), &text)?;
             self.read_back(version)?;
         }
         Ok(())
     }
 
-    /// Opens, extends and closes: one transaction a family that is touched, read back. An answer for each turn, in
-    /// order; a family that failed is as it was before.
-    pub fn turn(&mut self, turns: &[Turn]) -> Vec<Result<(), IptablesError>> {
-        let before = self.open.clone();
-        for turn in turns {
-            match turn {
-                Turn::Open(door) => drop(self.open.insert(turn.key(), door.until)),
-                Turn::Close { .. } => drop(self.open.remove(&turn.key())),
+    fn write_doors(&mut self, version: IpVersion) -> Result<(), FirewallError> {
+        let text = text::doors_only(&self.doors_of(version), self.kernel_closes);
+        self.runner.run(Tool::Restore(version), &text)?;
+        self.read_back(version)
+    }
+
+    fn read_back(&mut self, version: IpVersion) -> Result<(), FirewallError> {
+        let tool = Tool::Save(version);
+        let saved = self.runner.run(tool, "")?;
+        text::check(&saved, &self.doors_of(version))
+            .map_err(|broken| FirewallError::Tool { tool: tool.name(), said: broken.to_string() })
+    }
+
+    /// Takes the changes that are allowed into the book, and says why not of the others.
+    fn note(&mut self, changes: &[Change]) -> Vec<Option<FirewallError>> {
+        let now = (self.wall)();
+        let mut room = (self.structure.most_open as usize).saturating_sub(self.open.len());
+        let mut note = |change: &Change| match *change {
+            Change::Close(element) => {
+                room += usize::from(self.open.remove(&element).is_some());
+                None
+            }
+            Change::Open(Element { port, .. }, _) if !self.structure.doors.contains(&port) => {
+                Some(FirewallError::NoDoor(port))
+            }
+            Change::Open(element, _) if room == 0 && !self.open.contains_key(&element) => Some(FirewallError::Full),
+            Change::Open(element, lasting) => {
+                let was = self.open.insert(element, now.after(lasting));
+                room -= usize::from(was.is_none());
+                None
+            }
+        };
+        changes.iter().map(&mut note).collect()
+    }
+
+    fn forget_ended(&mut self) {
+        let now = (self.wall)();
+        self.open.retain(|_, until| *until > now);
+    }
+
+    /// A family whose transaction failed is as it was.
+    fn put_back(&mut self, version: IpVersion, before: &BTreeMap<Element, Unix>) {
+        self.open.retain(|element, _| version_of(element.address) != version);
+        let of_it = before.iter().filter(|(element, _)| version_of(element.address) == version);
+        self.open.extend(of_it.map(|(&element, &until)| (element, until)));
+    }
+
+    fn doors_of(&self, version: IpVersion) -> Vec<Door> {
+        let of_it = self.open.iter().filter(|(element, _)| version_of(element.address) == version);
+        of_it.map(|(&Element { address, port }, &until)| Door { address, port, until }).collect()
+    }
+
+    /// Whether this kernel has xt_time: tried on a chain that the same transaction removes again.
+    fn has_time(&mut self) -> Result<bool, FirewallError> {
+        match self.runner.run(Tool::Restore(IpVersion::V4), &text::time_trial()) {
+            Ok(_) => Ok(true),
+            // The same without it tells a missing match from a missing right.
+            Err(RunError::Failed { .. }) => {
+                self.runner.run(Tool::Restore(IpVersion::V4), &text::plain_trial())?;
+                Ok(false)
+            }
+            Err(error @ (RunError::Missing(_) | RunError::TimedOut(_) | RunError::Broken { .. })) => {
+                Err(error.into())
             }
         }
-        let outcome = [IpVersion::V4, IpVersion::V6].map(|version| {
-            let touched = turns.iter().any(|turn| version_of(turn.key().0) == version);
+    }
+}
+
+impl<R: Runner> Firewall for Iptables<R> {
+    /// One transaction a family: IPv4 first.
+    fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError> {
+        let now = (self.wall)();
+        self.structure = structure.clone();
+        self.open = open.iter().map(|&(element, lasting)| (element, now.after(lasting))).collect();
+        self.write_all()
+    }
+
+    /// One transaction a family that is touched. All its text is of our making, so it fails as a whole or not at all
+    /// (a tool is missing, the lock is held): there is no bad change to be looked for.
+    fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
+        self.forget_ended();
+        let before = self.open.clone();
+        let refused = self.note(changes);
+        let outcome = BOTH.map(|version| {
+            let touched = changes.iter().any(|change| version_of(change.element().address) == version);
             let written = if touched { self.write_doors(version) } else { Ok(()) };
             if written.is_err() {
-                self.restore(version, &before);
+                self.put_back(version, &before);
             }
             written
         });
-        let [four, six] = &outcome;
-        let of = |turn: &Turn| match version_of(turn.key().0) {
+        let [four, six] = outcome;
+        let written = |change: &Change| match version_of(change.element().address) {
             IpVersion::V4 => four.clone(),
             IpVersion::V6 => six.clone(),
         };
-        turns.iter().map(of).collect()
+        changes.iter().zip(refused).map(|(change, refused)| refused.map_or_else(|| written(change), Err)).collect()
     }
 
-    /// The doors that the kernel has.
-    ///
-    /// # Errors
-    /// What the tools said.
-    pub fn doors(&mut self) -> Result<Vec<Door>, IptablesError> {
-        let mut doors = Vec::new();
-        for version in [IpVersion::V4, IpVersion::V6] {
+    fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
+        let mut open = Vec::new();
+        for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
-            doors.extend(text::doors(&saved));
+            let now = (self.wall)();
+            let due = text::doors(&saved).into_iter().filter(|door| door.until > now);
+            open.extend(due.map(|d| (Element { address: d.address, port: d.port }, d.until.since(now))));
         }
-        Ok(doors)
+        Ok(open)
     }
 
-    /// Whether everything of ours still stands, and before everything else in INPUT. x_tables tells nobody when it
-    /// changes, so this has to be asked from time to time.
-    ///
-    /// # Errors
-    /// What the tools said.
-    pub fn stands(&mut self) -> Result<bool, IptablesError> {
-        for version in [IpVersion::V4, IpVersion::V6] {
-            match self.read_back(version) {
-                Ok(()) => {}
-                Err(IptablesError::Lost { .. }) => return Ok(false),
-                Err(error @ IptablesError::Run(_)) => return Err(error),
+    /// Whether everything of ours stands, before everything else in INPUT.
+    fn standing(&mut self) -> Result<Standing, FirewallError> {
+        for version in BOTH {
+            let saved = self.runner.run(Tool::Save(version), "")?;
+            if text::check(&saved, &self.doors_of(version)).is_err() {
+                return Ok(Standing::Broken);
             }
         }
-        Ok(true)
+        Ok(Standing::Whole)
     }
 
-    /// Takes everything of ours away.
-    ///
-    /// # Errors
-    /// What the tools said.
-    pub fn teardown(&mut self) -> Result<(), IptablesError> {
+    /// x_tables tells nobody when it changes.
+    fn watch(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn teardown(&mut self) -> Result<(), FirewallError> {
         self.open.clear();
-        for version in [IpVersion::V4, IpVersion::V6] {
+        for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
             if let Some(text) = text::teardown(&saved) {
                 self.runner.run(Tool::Restore(version), &text)?;
@@ -175,37 +201,11 @@ impl<R: Runner> Iptables<R> {
         }
         Ok(())
     }
+}
 
-    fn write_doors(&mut self, version: IpVersion) -> Result<(), IptablesError> {
-        let text = text::doors_only(&self.doors_of(version), self.kernel_closes);
-        self.runner.run(Tool::Restore(version), &text)?;
-        self.read_back(version)
-    }
-
-    fn read_back(&mut self, version: IpVersion) -> Result<(), IptablesError> {
-        let tool = Tool::Save(version);
-        let saved = self.runner.run(tool, "")?;
-        text::check(&saved, &self.doors_of(version)).map_err(|broken| IptablesError::Lost { tool, broken })
-    }
-
-    fn restore(&mut self, version: IpVersion, before: &BTreeMap<(IpAddr, PortSpec), Unix>) {
-        self.open.retain(|(address, _), _| version_of(*address) != version);
-        let of_it = before.iter().filter(|((address, _), _)| version_of(*address) == version);
-        self.open.extend(of_it.map(|(&key, &until)| (key, until)));
-    }
-
-    fn doors_of(&self, version: IpVersion) -> Vec<Door> {
-        let of_it = self.open.iter().filter(|((address, _), _)| version_of(*address) == version);
-        of_it.map(|(&(address, port), &until)| Door { address, port, until }).collect()
-    }
-
-    /// Whether this kernel has xt_time: tried on a chain that the same transaction removes again.
-    fn has_time(&mut self) -> Result<bool, IptablesError> {
-        match self.runner.run(Tool::Restore(IpVersion::V4), &text::time_trial()) {
-            Ok(_) => Ok(true),
-            Err(RunError::Failed { .. }) => Ok(false),
-            Err(error @ (RunError::Missing(_) | RunError::TimedOut(_) | RunError::Broken { .. })) => Err(error.into()),
-        }
+impl From<RunError> for FirewallError {
+    fn from(error: RunError) -> Self {
+        Self::Tool { tool: error.tool().name(), said: error.to_string() }
     }
 }
 

@@ -42,31 +42,43 @@ impl Tool {
     }
 }
 
-/// Why a tool did not do its work.
+/// Why a tool did not do its work. The text does not name it: whoever shows it does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// It is not there.
-    #[error("{0} is not installed: install the package iptables, or use nftables")]
-    Missing(String),
+    #[error("it is not installed: install the package iptables, or use nftables")]
+    Missing(Tool),
     /// It took too long.
-    #[error("{0} did not end within {secs} s: does somebody else hold the lock of iptables?", secs = PATIENCE.as_secs())]
-    TimedOut(String),
+    #[error("it did not end within {secs} s: does somebody else hold the lock of iptables?", secs = PATIENCE.as_secs())]
+    TimedOut(Tool),
     /// It said no.
-    #[error("{tool} failed: {said}")]
+    #[error("{said}")]
     Failed {
-        /// The program.
-        tool: String,
-        /// Its own words, the first of them.
+        /// The tool.
+        tool: Tool,
+        /// Its own words, the first line of them.
         said: String,
     },
     /// It could not be run.
-    #[error("{tool} could not be run: {}", io::Error::from(*.kind))]
+    #[error("it could not be run: {}", io::Error::from(*.kind))]
     Broken {
-        /// The program.
-        tool: String,
+        /// The tool.
+        tool: Tool,
         /// What kind of mistake it was.
         kind: io::ErrorKind,
     },
+}
+
+impl RunError {
+    /// Which tool.
+    #[must_use]
+    pub const fn tool(&self) -> Tool {
+        match self {
+            Self::Missing(tool) | Self::TimedOut(tool) | Self::Failed { tool, .. } | Self::Broken { tool, .. } => {
+                *tool
+            }
+        }
+    }
 }
 
 /// Runs a tool with something on its standard input; what it printed.
@@ -126,8 +138,8 @@ impl Runner for Programs {
             Tool::Restore(_) => &["--noflush", "--wait", LOCK_WAIT],
         };
         let broken = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => RunError::Missing(program.clone()),
-            kind => RunError::Broken { tool: program.clone(), kind },
+            io::ErrorKind::NotFound => RunError::Missing(tool),
+            kind => RunError::Broken { tool, kind },
         };
         let mut child = Command::new(locate(&program))
             .args(arguments)
@@ -144,13 +156,13 @@ impl Runner for Programs {
             // It is ours, and it hangs.
             let _ = child.kill();
             let _ = child.wait();
-            RunError::TimedOut(program.clone())
+            RunError::TimedOut(tool)
         })?;
         if child.wait().map_err(broken)?.success() {
             return Ok(printed);
         }
         let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned();
-        Err(RunError::Failed { tool: program, said })
+        Err(RunError::Failed { tool, said })
     }
 }
 

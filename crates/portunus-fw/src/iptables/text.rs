@@ -20,7 +20,7 @@ const MARK: &str = "-m comment --comment portunus";
 
 /// What is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broken {
+pub(super) enum Broken {
     /// The jump is gone, or something stands before it.
     Jump,
     /// One of our chains is gone or empty.
@@ -86,6 +86,11 @@ pub(super) fn time_trial() -> String {
     format!(
         "*filter\n:{TRIAL} - [0:0]\n-A {TRIAL} -m time --datestop 2038-01-01T00:00:00 -j RETURN\n-F {TRIAL}\n-X {TRIAL}\nCOMMIT\n"
     )
+}
+
+/// The same without xt_time.
+pub(super) fn plain_trial() -> String {
+    format!("*filter\n:{TRIAL} - [0:0]\n-A {TRIAL} -j RETURN\n-F {TRIAL}\n-X {TRIAL}\nCOMMIT\n")
 }
 
 /// Whether all of ours stands: the jump first, the chains, exactly these doors.

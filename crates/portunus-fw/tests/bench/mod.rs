@@ -86,6 +86,22 @@ impl Bench {
         self.connects(&[port], 0, OUTSIDE) == [true]
     }
 
+    /// Whether what is said into a session from outside still reaches the program on the machine.
+    pub(crate) fn echoes(&self, session: TcpStream) -> bool {
+        let (to, from) = (session.peer_addr().unwrap(), session.local_addr().unwrap());
+        let accepted = self.listeners.iter().filter(|l| l.local_addr().unwrap().port() == to.port());
+        let mut ours = accepted.map(|l| l.accept().unwrap().0).find(|s| s.peer_addr().unwrap().port() == from.port());
+        // Older connects of this test wait in the queue before it.
+        while ours.is_none() {
+            let listener = self.listeners.iter().find(|l| l.local_addr().unwrap().port() == to.port()).unwrap();
+            ours = Some(listener.accept().unwrap().0).filter(|s| s.peer_addr().unwrap().port() == from.port());
+        }
+        let mut ours = ours.unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.outside(move || (&session).write_all(b"still here").map(|()| session).unwrap());
+        matches!(io::Read::read(&mut ours, &mut [0; 16]), Ok(10))
+    }
+
     /// Whether a datagram from outside to this port comes through.
     pub(crate) fn hears(&self, port: u16, version: usize) -> bool {
         let heard = UdpSocket::bind(("::", port)).unwrap();
