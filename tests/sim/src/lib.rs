@@ -1,1 +1,24 @@
-//! tests: sim
+//! The gate and the replay store in thousands of random schedules, against a reference model.
+//!
+//! A schedule is a few hundred steps drawn from one seed: knocks sent, delivered late, twice, out of order, with a byte
+//! changed, recorded and sent again; strangers and noise; both clocks moving, the wall clock also backwards; a store
+//! that fails, a grantor that refuses or answers too late; reloads, closings, kills and power cuts in the middle of it.
+//! `reference` knows who made each packet and says what may come of it; every action of the gate is held against that,
+//! and at the end every datagram has its one verdict, and nothing is open that nobody knows of.
+//!
+//! A schedule that fails prints its seed. `PORTUNUS_SIM_SEED=n` repeats that one; `PORTUNUS_SIM_SCHEDULES=n` runs more.
+
+#[cfg(test)]
+mod dice;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod kernel;
+#[cfg(test)]
+mod packets;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod schedule;
+#[cfg(test)]
+mod world;

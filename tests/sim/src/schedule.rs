@@ -1,0 +1,199 @@
+//! What can happen, drawn at random; and the tests that let it happen thousands of times.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portunus_model::{Client, ClientKey, ClientName, Closing, PortSpec, Proto, Reason, Rules, Unix};
+
+use crate::dice::Dice;
+use crate::packets::{Packet, Workshop};
+use crate::world::World;
+
+const WINDOW: Duration = Duration::from_secs(60);
+const NAMES: u64 = 5;
+
+fn name(n: u64) -> ClientName {
+    ClientName::new(&format!("client {n}")).unwrap()
+}
+
+fn address(dice: &mut Dice) -> IpAddr {
+    let all =
+        ["192.0.2.1", "192.0.2.11", "192.0.2.2", "2001:db8::1", "2001:db8::11", "fe80::7", "198.51.100.4"];
+    dice.pick(&all).parse().unwrap()
+}
+
+/// Of each client its name, and the number of its key: a client may get another key, and an old one may come back.
+fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
+    let mut clients = Vec::new();
+    for n in 0..NAMES {
+        if dice.one_in(5) {
+            continue;
+        }
+        let key = ClientKey::Openme(workshop.public(n + NAMES * u64::from(dice.one_in(6))));
+        let ports = (0..dice.roll(4)).map(|n| PortSpec::single(Proto::Tcp, 20 + n as u16).unwrap()).collect();
+        let expires = dice.one_in(4).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW));
+        let lasting = Duration::from_secs(1 + dice.roll(40));
+        clients.push(Client { name: name(n), key, ports, expires, lasting, any_target: dice.one_in(2) });
+    }
+    if dice.one_in(2) {
+        clients.reverse();
+    }
+    Rules { generation: dice.next(), window: WINDOW, clients }
+}
+
+fn draw_packet(world: &mut World) -> Packet {
+    let World { dice, workshop, now, recorded, .. } = world;
+    let packet = match dice.roll(12) {
+        0 => workshop.noise(dice),
+        1 => workshop.stranger(now.wall, dice),
+        2 | 3 if !recorded.is_empty() => dice.pick(recorded).clone(),
+        _ => {
+            let target = dice.one_in(3).then(|| match dice.roll(6) {
+                0 => "127.0.0.1".parse().unwrap(),
+                1 => "ff02::1".parse().unwrap(),
+                _ => address(dice),
+            });
+            // Mostly right, sometimes at the edge of the window or beyond it, either way.
+            let stamp = match dice.roll(6) {
+                0 => now.wall.after(Duration::from_secs(50 + dice.roll(15))),
+                1 => now.wall.before(Duration::from_secs(50 + dice.roll(15))),
+                _ => now.wall,
+            };
+            let key = dice.roll(NAMES) + NAMES * u64::from(dice.one_in(10));
+            workshop.knock(key, stamp, target, dice)
+        }
+    };
+    if world.dice.one_in(8) { packet.spoil(&mut world.dice) } else { packet }
+}
+
+fn step(world: &mut World) {
+    match world.dice.roll(40) {
+        0..20 => {
+            let packet = draw_packet(world);
+            for _ in 0..*world.dice.pick(&[1, 1, 1, 2, 3]) {
+                let source = address(&mut world.dice);
+                let delay = Duration::from_millis(world.dice.roll(3) * world.dice.roll(3000));
+                world.send(packet.clone(), source, delay);
+            }
+        }
+        20..26 => {
+            let units = world.dice.roll(8) as u32;
+            world.work(units);
+        }
+        26..29 => {
+            let short = world.dice.roll(300);
+            world.pass(Duration::from_millis(short));
+        }
+        29 => {
+            let long = world.dice.roll(200);
+            world.pass(Duration::from_secs(long));
+        }
+        30 if world.dice.one_in(3) => world.pass(Duration::from_secs(7300)),
+        31 => {
+            let by = Duration::from_secs(world.dice.roll(3) * world.dice.roll(5000));
+            let wall = world.now.wall;
+            world.now.wall = if world.dice.one_in(2) { wall.after(by) } else { wall.before(by) };
+        }
+        32 => world.break_the_disk(),
+        33 => world.heal(),
+        34 => world.kernel.failing = *world.dice.pick(&[0, 0, 3, 10]),
+        35 => world.kernel.slowness = Duration::from_millis(*world.dice.pick(&[0, 1, 900, 4000])),
+        36 => {
+            let World { dice, workshop, now, .. } = world;
+            let rules = draw_rules(dice, workshop, now.wall);
+            world.reload(rules);
+        }
+        37 => {
+            let client = world.dice.one_in(2).then(|| name(world.dice.roll(NAMES)));
+            let address = world.dice.one_in(3).then(|| address(&mut world.dice));
+            world.close(&Closing { client, address });
+        }
+        38 => world.ask_the_store(),
+        39 if world.dice.one_in(3) => {
+            let power_cut = world.dice.one_in(2);
+            world.kill(power_cut);
+        }
+        _ => {
+            let moment = world.dice.roll(20);
+            world.pass(Duration::from_millis(moment));
+        }
+    }
+}
+
+/// Says which seed it was when a schedule fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this schedule failed; repeat it with PORTUNUS_SIM_SEED={}", self.0);
+        }
+    }
+}
+
+fn run(seed: u64) -> World {
+    let _seed = Seed(seed);
+    let mut dice = Dice::new(!seed);
+    let rules = draw_rules(&mut dice, &mut Workshop::new(), Unix::from_secs(1_800_000_000));
+    let mut world = World::new(seed, rules);
+    for _ in 0..20 + dice.roll(120) {
+        step(&mut world);
+    }
+    world.come_to_rest();
+    world
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
+}
+
+/// Runs its share of the schedules; each reason that can come up must have come up, or nothing was tested.
+fn share(first: u64) {
+    if let Some(seed) = number("PORTUNUS_SIM_SEED") {
+        run(seed);
+        return;
+    }
+    let schedules = number("PORTUNUS_SIM_SCHEDULES").unwrap_or(2000) / 4;
+    let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
+    let mut openings = 0;
+    for seed in (0..schedules).map(|n| first + 4 * n) {
+        let world = run(seed);
+        openings += world.reference.openings;
+        for (reason, count) in world.reference.reasons {
+            *reasons.entry(reason).or_default() += count;
+        }
+    }
+    println!("{schedules} schedules, {openings} openings, {reasons:?}");
+    if schedules >= 500 {
+        let drawn =
+            Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::RateLimited | Reason::SecondFactor));
+        for reason in drawn {
+            assert!(
+                reasons.get(reason).is_some_and(|&count| count >= 20),
+                "{reason:?} hardly came up: {reasons:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn schedules_first_quarter() {
+    share(0);
+}
+
+#[test]
+fn schedules_second_quarter() {
+    share(1);
+}
+
+#[test]
+fn schedules_third_quarter() {
+    share(2);
+}
+
+#[test]
+fn schedules_fourth_quarter() {
+    share(3);
+}
