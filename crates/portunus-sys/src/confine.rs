@@ -123,8 +123,15 @@ const COMMON_HERE: &[libc::c_long] = &[];
 const FRONT: &[libc::c_long] =
     &[libc::SYS_recvmmsg, libc::SYS_accept4, libc::SYS_memfd_create, libc::SYS_shutdown];
 
-/// The grantor's own: netlink sockets.
-const GRANTOR: &[libc::c_long] = &[libc::SYS_bind, libc::SYS_getsockname, libc::SYS_setsockopt];
+/// The grantor's own: netlink sockets, its alarm, and the memory file by which the errand process gets its input.
+const GRANTOR: &[libc::c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_getsockname,
+    libc::SYS_setsockopt,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_memfd_create,
+];
 
 fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();

@@ -87,10 +87,11 @@ impl NetlinkSocket {
                 return Ok(Some(length));
             }
             let error = io::Error::last_os_error();
-            match error.kind() {
-                io::ErrorKind::WouldBlock => return Ok(None),
-                io::ErrorKind::Interrupted => {}
-                _ => return Err(error),
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Ok(None);
+            }
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Waiting for descriptors.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use portunus_model::Mono;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,59 @@ fn ready(event: &Event) -> Ready {
     }
 }
 
+/// An alarm by BOOTTIME: one that is due while the machine sleeps rings as soon as it wakes, where a wait's own timeout
+/// would go on where it stood.
+#[derive(Debug)]
+pub struct Alarm {
+    fd: OwnedFd,
+    at: Option<Mono>,
+}
+
+impl Alarm {
+    /// One that is not set.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self { fd: rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)?, at: None })
+    }
+
+    /// Sets it, or with `None` unsets it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn set(&mut self, at: Option<Mono>) -> io::Result<()> {
+        if self.at == at {
+            return Ok(());
+        }
+        // All zero unsets; the first nanosecond after boot is as good as any time long past.
+        let nanos = at.map_or(0, |at| at.as_nanos().max(1));
+        let value = Timespec {
+            tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
+        };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        rustix::time::timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.at = at;
+        Ok(())
+    }
+
+    /// It rang: it is readable no more until it is set to another time.
+    pub fn silence(&mut self) {
+        let mut count = [0; 8];
+        // Nothing to read means that it was set anew since it rang.
+        let _ = rustix::io::read(&self.fd, &mut count);
+        self.at = None;
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// Whether one descriptor has something to read within `longest`.
 ///
 /// # Errors
@@ -148,6 +203,21 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn an_alarm_rings_once_a_setting() {
+        let mut alarm = Alarm::new().unwrap();
+        assert!(!readable(&alarm, Duration::ZERO).unwrap());
+        alarm.set(Some(Mono::default())).unwrap();
+        assert!(readable(&alarm, Duration::from_secs(1)).unwrap());
+        alarm.silence();
+        assert!(!readable(&alarm, Duration::ZERO).unwrap());
+        alarm.set(Some(crate::clock::mono().after(Duration::from_millis(5)))).unwrap();
+        assert!(!readable(&alarm, Duration::ZERO).unwrap());
+        assert!(readable(&alarm, Duration::from_secs(1)).unwrap());
+        alarm.set(None).unwrap();
+        assert!(!readable(&alarm, Duration::ZERO).unwrap());
+    }
 
     #[test]
     fn tells_what_is_ready_by_its_number() {

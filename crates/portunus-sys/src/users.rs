@@ -95,6 +95,14 @@ pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Who is at the other end of a connection to a unix socket, as the kernel saw it when it was made.
+///
+/// # Errors
+/// As the system says.
+pub fn peer_uid(connection: impl std::os::fd::AsFd) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(connection)?.uid.as_raw())
+}
+
 /// The rights that a process of ours keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {

@@ -1,0 +1,75 @@
+//! TCP sockets that are bound first and listen later: a port in use is found before anything else is begun, and nobody
+//! gets in before it is time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Binds a socket to an address, without listening. An IPv6 one takes no IPv4 connection.
+///
+/// # Errors
+/// As the system says: in use, family lacking, permission.
+pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // Connections that were closed a moment ago do not hold the port; a listener still does.
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// Begins to listen.
+///
+/// # Errors
+/// As the system says: somebody else listens there.
+pub fn listen(fd: impl AsFd, backlog: i32) -> io::Result<()> {
+    Ok(rustix::net::listen(fd, backlog)?)
+}
+
+/// Accepts one connection and closes it at once; false when nobody waits.
+///
+/// # Errors
+/// As the system says.
+pub fn accept_and_close(fd: impl AsFd) -> io::Result<bool> {
+    match rustix::net::accept_with(fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok(connection) => {
+            drop(connection);
+            Ok(true)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        // Whoever came is gone again: the next may still be there.
+        Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn bound_is_closed_until_it_listens_and_then_answers() {
+        let fd = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let to = TcpListener::from(fd.try_clone().unwrap()).local_addr().unwrap();
+        assert!(TcpStream::connect(to).is_err());
+        listen(&fd, 64).unwrap();
+        assert!(TcpStream::connect(to).is_ok());
+        assert!(accept_and_close(&fd).unwrap());
+        assert!(!accept_and_close(&fd).unwrap());
+    }
+
+    #[test]
+    fn a_port_somebody_listens_on_is_in_use() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = bind(held.local_addr().unwrap()).and_then(|fd| listen(fd, 1));
+        assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}
