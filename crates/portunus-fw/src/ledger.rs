@@ -148,7 +148,9 @@ impl Ledger {
         elements.into_iter().map(|element| self.derived(now, element)).collect()
     }
 
-    fn derived(&self, now: Mono, element: Element) -> Change {
+    /// What the firewall needs so that one element is as its rows say.
+    #[must_use]
+    pub fn derived(&self, now: Mono, element: Element) -> Change {
         let latest = self.doors.get(&element).and_then(|rows| rows.values().max());
         match latest.map(|until| until.since(now)) {
             Some(left) if !left.is_zero() => Change::Open(element, left),
