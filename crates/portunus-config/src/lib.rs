@@ -18,13 +18,16 @@ pub mod openme;
 mod place;
 mod ports;
 pub mod profile;
+mod quote;
 mod reader;
 pub mod sessions;
 mod settings;
 mod source;
+mod toml_edit;
 mod toml_tree;
 mod tree;
 mod value;
+mod yaml_edit;
 mod yaml_tree;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -92,13 +92,6 @@ impl<'p> Crowd<'p> {
         }
     }
 
-    /// Makes room for `count` clients at once.
-    pub(crate) fn expect(&mut self, count: usize) {
-        self.clients.reserve_exact(count);
-        self.names.reserve(count);
-        self.keys.reserve(count);
-    }
-
     pub(crate) fn take(&mut self, source: &Source<'_>, written: &Written<'_>, findings: &mut Findings) {
         let name = &written.name;
         if !self.unique(source, written, findings) {

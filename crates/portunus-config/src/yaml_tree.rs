@@ -58,6 +58,7 @@ fn say(source: &Source<'_>, findings: &mut Findings, error: &ScanError, shift: u
 /// A list or mapping that is not closed yet.
 struct Open<'t> {
     start: Span,
+    flow: bool,
     anchor: usize,
     value: Value<'t>,
     key: Option<(Cow<'t, str>, Span)>,
@@ -87,13 +88,13 @@ impl<'t> Builder<'_, '_, 't> {
                 };
                 self.put(Node { span: at, value }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.push(at, anchor, Value::List(Vec::new()));
+            Event::SequenceStart(style, anchor, _) => {
+                self.push(at, style, anchor, Value::List(Vec::new()));
                 Some(())
             }
             Event::MappingStart(style, anchor, _) => {
                 let flow = style == StructureStyle::Flow;
-                self.push(at, anchor, Value::Map(Map { flow, entries: Vec::new() }));
+                self.push(at, style, anchor, Value::Map(Map { flow, entries: Vec::new() }));
                 Some(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
@@ -106,14 +107,22 @@ impl<'t> Builder<'_, '_, 't> {
         }
     }
 
-    fn push(&mut self, start: Span, anchor: usize, value: Value<'t>) {
-        self.open.push(Open { start, anchor, value, key: None, seen: HashSet::new(), merged: 0 });
+    fn push(&mut self, start: Span, style: StructureStyle, anchor: usize, value: Value<'t>) {
+        let flow = style == StructureStyle::Flow;
+        self.open.push(Open { start, flow, anchor, value, key: None, seen: HashSet::new(), merged: 0 });
     }
 
+    /// In braces a value ends where they close; in lines it ends where its last part ends, not where the next key is
+    /// found to begin.
     fn close(&mut self, at: Span) -> Option<()> {
         let done = self.open.pop()?;
-        let span = Span { start: done.start.start, end: at.end.max(done.start.end) };
-        self.put(Node { span, value: done.value }, done.anchor)
+        let last = match &done.value {
+            Value::List(items) => items.last().map(|item| item.span.end),
+            Value::Map(map) => map.entries.last().map(|pair| pair.node.span.end.max(pair.at.end)),
+            Value::Null | Value::Scalar(..) => None,
+        };
+        let end = if done.flow { at.end } else { last.unwrap_or(done.start.start) };
+        self.put(Node { span: Span { start: done.start.start, end }, value: done.value }, done.anchor)
     }
 
     fn copy(&mut self, id: usize, at: Span) -> Option<()> {
@@ -129,7 +138,7 @@ impl<'t> Builder<'_, '_, 't> {
         self.put(Node { span: at, value: node.value }, 0)
     }
 
-    fn put(&mut self, node: Node<'t>, anchor: usize) -> Option<()> {
+    fn put(&mut self, mut node: Node<'t>, anchor: usize) -> Option<()> {
         if anchor != 0 {
             self.ids.insert(anchor, node.clone());
         }
@@ -137,6 +146,12 @@ impl<'t> Builder<'_, '_, 't> {
             self.root = Some(node);
             return Some(());
         };
+        // Nothing at all stands right behind its key, not where the reader noticed that nothing came.
+        if let (Value::Null, Some((_, key))) = (&node.value, &open.key)
+            && node.span.start == node.span.end
+        {
+            node.span = Span { start: key.end, end: key.end };
+        }
         match &mut open.value {
             Value::List(items) => items.push(node),
             Value::Map(map) => match open.key.take() {

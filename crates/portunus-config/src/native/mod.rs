@@ -2,6 +2,7 @@
 
 mod clients;
 mod read;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -118,14 +119,13 @@ pub struct Init {
 /// The text of a new `portunus.toml`, each key explained.
 #[must_use]
 pub fn server_text(init: &Init) -> String {
-    let _ = init;
-    String::new()
+    write::server(init)
 }
 
 /// The text of a new `services.toml`.
 #[must_use]
 pub fn services_text() -> String {
-    String::new()
+    write::SERVICES.to_owned()
 }
 
 /// The text of `keys/openme.key`.
@@ -140,8 +140,7 @@ pub fn openme_key_text(key: &Secret<32>) -> Zeroizing<String> {
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn add_client(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<FileChange, EditError> {
-    let _ = (files, dir, client);
-    Err(EditError::Broken(Vec::new()))
+    write::add(files, &Paths::new(dir), client)
 }
 
 /// Takes a client out: its own file goes, or its table in `clients.toml`.
@@ -149,6 +148,5 @@ pub fn add_client(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<F
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn remove_client(files: &dyn Files, dir: &Path, name: &ClientName) -> Result<FileChange, EditError> {
-    let _ = (files, dir, name);
-    Err(EditError::Broken(Vec::new()))
+    write::remove(files, &Paths::new(dir), name)
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Paths;
 use crate::lower::{self, Crowd, Policy};
 use crate::ports::{Services, parse_spec, tidy};
+use crate::profile::first_label;
 use crate::reader::{Fields, Unknown, number_of, text_of};
 use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span, Value};
@@ -133,7 +134,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         server_public: None,
     };
     let server = Server {
-        profile_name: profile.unwrap_or_else(|| first_label(host.as_deref())),
+        profile_name: profile.unwrap_or_else(|| host.as_deref().map_or_else(|| "default".to_owned(), first_label)),
         host,
         listen,
         listen_named,
@@ -159,15 +160,6 @@ fn section<'a, 't>(
     let fields = Fields::of(s.source, &pair.node, name, findings)?;
     fields.know(known, Unknown::Refused, findings);
     Some(fields)
-}
-
-/// `home` of `home.example.org`; an address stands whole.
-fn first_label(host: Option<&str>) -> String {
-    match host {
-        None => "default".to_owned(),
-        Some(host) if host.parse::<IpAddr>().is_ok() => host.to_owned(),
-        Some(host) => host.split('.').next().unwrap_or(host).to_owned(),
-    }
 }
 
 fn listen(s: Fields<'_, '_>, findings: &mut Findings) -> (Vec<SocketAddr>, bool, u16) {

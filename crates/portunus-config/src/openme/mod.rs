@@ -4,13 +4,15 @@ mod read;
 
 use std::path::Path;
 
-use portunus_crypto::Secret;
-use portunus_model::{ClientName, PortSpec};
+use portunus_crypto::{Secret, text};
+use portunus_model::{ClientKey, ClientName, PortSpec};
 use zeroize::Zeroizing;
 
+use crate::quote::quoted;
 use crate::reader::Fields;
 use crate::source::{Findings, Source};
-use crate::{Diagnostic, EditError, Entry, Files, NewClient, Secrecy, Settings};
+use crate::yaml_edit::Field;
+use crate::{Diagnostic, EditError, Entry, Files, NewClient, Secrecy, Settings, render_date, yaml_edit};
 
 /// Reads and checks an openme server file.
 ///
@@ -77,11 +79,38 @@ pub struct Init<'a> {
     pub public: &'a [u8; 32],
 }
 
-/// The text of a new server file, as openme's own `init` lays it out.
+/// The text of a new server file, each key explained.
 #[must_use]
 pub fn init_text(init: &Init<'_>) -> Zeroizing<String> {
-    let _ = init;
-    Zeroizing::new(String::new())
+    let firewall = if init.iptables { "iptables" } else { "nft" };
+    let private = init.private.to_base64();
+    Zeroizing::new(format!(
+        "# openme server configuration. It holds the server's private key: keep it 0600.\n\
+         server:\n\
+         \x20   host: {host}                 # the name that clients reach this server by\n\
+         \x20   udp_port: {port}             # knocks come in here\n\
+         \x20   health_port: {port}          # `openme status` asks here, after a knock\n\
+         \x20   firewall: {firewall}              # nft or iptables\n\
+         \x20   knock_timeout: 30s          # how long a knock opens the ports\n\
+         \x20   replay_window: 60s          # how far a client's clock may be off\n\
+         \x20   open_knock_port: true       # false: your own rules accept the knock port\n\
+         \x20   drop_ports: false           # true: drop the ports below for whoever did not knock\n\
+         \x20   default_profile: default    # what `openme add` calls the client's profile\n\
+         \x20   interface: {interface}               # \"\" is every interface\n\
+         \x20   private_key: {private}\n\
+         \x20   public_key: {public}\n\
+         # Named groups of ports: PORT[-END][/PROTO]. A client without allowed_ports opens the group `default`.\n\
+         ports:\n\
+         \x20   default:\n\
+         \x20       - 22/tcp\n\
+         # `openme add NAME` and `openme revoke NAME` write here.\n\
+         clients: {{}}\n",
+        host = quoted(init.host),
+        port = init.port,
+        interface = quoted(init.interface),
+        private = &*Zeroizing::new(quoted(&private)),
+        public = quoted(&text::encode(init.public)),
+    ))
 }
 
 /// `text` (the file at `path`, for the messages) with one client more. Only the `clients` mapping changes.
@@ -89,8 +118,20 @@ pub fn init_text(init: &Init<'_>) -> Zeroizing<String> {
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn add_client(text: &str, path: &Path, client: &NewClient) -> Result<Zeroizing<String>, EditError> {
-    let _ = (text, path, client);
-    Err(EditError::Broken(Vec::new()))
+    let ClientKey::Openme(key) = client.key;
+    let key = text::encode(&key);
+    let mut fields = vec![Field::Text("ed25519_pubkey", &key)];
+    if !client.services.is_empty() {
+        fields.push(Field::List("allowed_ports", &client.services));
+    }
+    let expires = client.expires.map(render_date);
+    if let Some(expires) = &expires {
+        fields.push(Field::Text("expires", expires));
+    }
+    if !client.health_port {
+        fields.push(Field::Bare("disable_health_port", "true".to_owned()));
+    }
+    yaml_edit::add(text, path, "clients", client.name.as_str(), &fields)
 }
 
 /// `text` with one client less. Only the `clients` mapping changes.
@@ -98,6 +139,5 @@ pub fn add_client(text: &str, path: &Path, client: &NewClient) -> Result<Zeroizi
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn remove_client(text: &str, path: &Path, name: &ClientName) -> Result<Zeroizing<String>, EditError> {
-    let _ = (text, path, name);
-    Err(EditError::Broken(Vec::new()))
+    yaml_edit::remove(text, path, "clients", name.as_str())
 }

@@ -5,6 +5,8 @@ pub mod openme;
 pub mod qr;
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
 
 use portunus_crypto::Secret;
 use portunus_model::PortSpec;
@@ -72,3 +74,23 @@ impl fmt::Debug for Profile {
             .finish_non_exhaustive()
     }
 }
+
+/// What stands in a private key's place where it is not shown.
+const REDACTED: &str = "(not shown)";
+
+/// `home` of `home.example.org`; an address stands whole.
+pub(crate) fn first_label(host: &str) -> String {
+    match host.split_once('.') {
+        Some((label, _)) if host.parse::<IpAddr>().is_err() => label.to_owned(),
+        Some(_) | None => host.to_owned(),
+    }
+}
+
+/// `home` for home.toml, else the host's first label.
+fn named_after(file: &Path, host: &str) -> String {
+    let stem = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".toml"));
+    stem.map_or_else(|| first_label(host), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,23 +2,91 @@
 
 use std::path::Path;
 
+use portunus_crypto::text;
+use portunus_model::PortSpec;
 use zeroize::Zeroizing;
 
-use super::{Profile, Show};
-use crate::Diagnostic;
+use super::{Keys, Profile, Show, named_after};
+use crate::lower::parse_host;
+use crate::ports::parse_spec;
+use crate::quote::{quoted, toml_list};
+use crate::reader::{Fields, Unknown};
+use crate::source::{Findings, Source};
+use crate::tree::Span;
+use crate::{DEFAULT_PORT, Diagnostic, keys, toml_tree};
 
-/// Reads one profile.
+const KEYS: [&str; 9] =
+    ["name", "host", "port", "health_port", "dialect", "server_pubkey", "private_key", "opens", "post_knock"];
+
+/// Reads one profile. Without a `name` it is called as its file (`home` for home.toml), and from anywhere else by the
+/// first label of its host.
 ///
 /// # Errors
 /// Every mistake that was found.
 pub fn parse(text: &str, file: &Path) -> Result<Profile, Vec<Diagnostic>> {
-    let _ = (text, file);
-    Err(Vec::new())
+    let source = Source::new(file, text);
+    let mut findings = Findings::default();
+    let root = toml_tree::parse(&source, &mut findings);
+    let fields = root.as_ref().and_then(|root| Fields::of(&source, root, "the file", &mut findings));
+    let profile = fields.and_then(|fields| profile(fields, file, &mut findings));
+    findings.verdict()?;
+    profile.ok_or_else(|| vec![Diagnostic::of_file(file, "this is no profile", "get it again from the server's `add`")])
+}
+
+fn profile(p: Fields<'_, '_>, file: &Path, findings: &mut Findings) -> Option<Profile> {
+    p.know(&KEYS, Unknown::Refused, findings);
+    p.word("dialect", &[("openme", ())], findings);
+    for key in ["host", "server_pubkey", "private_key"] {
+        if p.pair(key).is_none() {
+            let mend = "get the profile again from the server's `portunus add`";
+            findings.error(p.source, Span::default(), format!("the profile has no {key}"), mend);
+        }
+    }
+    let host = p.read("host", findings, parse_host);
+    let port = p.port("port", findings).unwrap_or(DEFAULT_PORT);
+    let health_port = p.port("health_port", findings);
+    let server = p.read("server_pubkey", findings, |text| keys::server_public("server_pubkey", text));
+    let private = p.read("private_key", findings, |text| keys::client_private("private_key", text));
+    let mut opens: Vec<PortSpec> = Vec::new();
+    for (text, at) in p.texts("opens", "[\"22/tcp\"]", findings) {
+        match parse_spec(text) {
+            Ok(specs) => opens.extend(specs),
+            Err(fault) => findings.fault(p.source, at, fault),
+        }
+    }
+    let post_knock = p.text("post_knock", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
+    let named = p.text("name", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
+    let host = host?;
+    let name = named.unwrap_or_else(|| named_after(file, &host));
+    let (seed, public) = private?;
+    Some(Profile { name, host, port, health_port, keys: Keys::Openme { server: server?, seed, public }, post_knock, opens })
 }
 
 /// Writes one profile.
 #[must_use]
 pub fn render(profile: &Profile, show: Show) -> Zeroizing<String> {
-    let _ = (profile, show);
-    Zeroizing::new(String::new())
+    let Keys::Openme { server, seed, .. } = &profile.keys;
+    let private = match show {
+        Show::All => Zeroizing::new(quoted(&seed.to_base64())),
+        Show::Redacted => Zeroizing::new(quoted(super::REDACTED)),
+    };
+    let mut out = Zeroizing::new(String::with_capacity(512));
+    out.push_str("# A Portunus profile. It holds a private key: keep it 0600, and do not send it in the clear.\n");
+    out.push_str(&format!("name = {}\n", quoted(&profile.name)));
+    out.push_str(&format!("host = {}\nport = {}\n", quoted(&profile.host), profile.port));
+    if let Some(port) = profile.health_port {
+        out.push_str(&format!("health_port = {port}\n"));
+    }
+    out.push_str(&format!("dialect = \"openme\"\nserver_pubkey = {}\n", quoted(&text::encode(server))));
+    out.push_str("private_key = ");
+    out.push_str(&private);
+    out.push('\n');
+    if !profile.opens.is_empty() {
+        let opens: Vec<_> = profile.opens.iter().map(ToString::to_string).collect();
+        out.push_str(&format!("opens = {}\n", toml_list(&opens)));
+    }
+    if let Some(command) = &profile.post_knock {
+        out.push_str(&format!("post_knock = {}\n", quoted(command)));
+    }
+    out
 }

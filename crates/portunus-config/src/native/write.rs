@@ -1,0 +1,154 @@
+//! Writing our own files: templates with every key explained, clients, and edits.
+
+use std::path::Path;
+
+use portunus_crypto::text;
+use portunus_model::{ClientKey, ClientName, Place};
+
+use super::{Init, Paths};
+use crate::quote::{quoted, toml_list};
+use crate::{
+    EditError, FileChange, FileError, Files, NewClient, Secrecy, render_date, render_duration, render_place, toml_edit,
+};
+
+/// The text of `portunus.toml`.
+pub(super) fn server(init: &Init) -> String {
+    let place = match init.place.as_ref().map(|place| (place, render_place(place))) {
+        None => "# place = \"own\"".to_owned(),
+        Some((Place::Attach(_), words)) => format!("place = {}", toml_list(&words)),
+        Some((Place::Own | Place::Iptables, words)) => format!("place = {}", quoted(&words.concat())),
+    };
+    TEMPLATE
+        .replace("@HOST@", &quoted(&init.host))
+        .replace("@PORT@", &init.port.to_string())
+        .replace("@BACKEND@", &quoted(init.firewall.as_str()))
+        .replace("@PLACE@", &place)
+        .replace("@INTERFACES@", &toml_list(&init.interfaces))
+}
+
+const TEMPLATE: &str = r#"# Portunus: the server. Every key is here; those behind a # show what holds without them.
+# After a change: `portunus check`. The running daemon takes the new file by itself.
+
+# The name or address that clients reach this server by. It goes into their profiles.
+host = @HOST@
+
+# What those profiles are called; left out, the first label of host.
+# profile = "home"
+
+# Knocks come in on this UDP port, on every address of both families.
+port = @PORT@
+
+# Only on these addresses instead; then `port` may be left out.
+# listen = ["192.0.2.1:54154", "[2001:db8::1]:54154"]
+
+# Whether a TCP port answers `portunus status`, opened by a knock like every other door; and which (left out: port).
+# health = true
+# health_port = 54154
+
+# What the knocks may speak.
+# dialects = ["openme"]
+
+# How far a client's clock may be off, either way; 1s to 10m.
+# replay_window = "60s"
+
+# What becomes of open grants when the daemon ends: "keep" lets each run out, "close" ends them at once.
+# The drops stay in either case; only `portunus teardown` takes them away.
+# on_exit = "keep"
+
+# Users (numbers, as `id -u` shows) besides root who may change things in the running daemon.
+# admins = [1000]
+
+[firewall]
+# "nft", "iptables", or "auto": nft, unless the tools of iptables hold the ruleset.
+backend = @BACKEND@
+
+# Where we stand in the ruleset: "own", a table of our own; or "attach:FAMILY/TABLE/CHAIN", in a chain of yours that
+# drops (several as a list); or "iptables". Left out, it is found anew at each start.
+@PLACE@
+
+# Only packets that come in by these interfaces are looked at, accepted or dropped; empty: all.
+interfaces = @INTERFACES@
+
+# Drop every port of services.toml, every other port that a client may open, and the health port, for whoever has no
+# grant. Say false only where rules of your own drop them.
+# protect = true
+
+# Accept the knock port in our rules. Say false only where rules of your own accept it.
+# accept_knock_port = true
+
+[defaults]
+# For clients that do not say it themselves: what a knock opens (names of services.toml, or ports), and how long.
+services = ["ssh"]
+# grant = "30s"
+
+[limits]
+# How many clients there may be, how many doors may be open at once, and the longest grant of any client.
+# clients = 100000
+# open_grants = 65536
+# longest_grant = "24h"
+"#;
+
+/// The text of `services.toml`.
+pub(super) const SERVICES: &str = r#"# Services: a name, and the ports that it stands for, PORT[-END][/PROTO]; without /tcp or /udp it is both.
+# Every port here is closed for whoever has no grant (`protect` in portunus.toml), so name what is to be hidden only.
+ssh = ["22/tcp"]
+# web = ["80/tcp", "443/tcp", "443/udp"]
+# backup = ["8730-8739/tcp"]
+"#;
+
+/// The lines of one client.
+pub(super) fn client(client: &NewClient) -> String {
+    let ClientKey::Openme(key) = client.key;
+    let mut out = format!("dialect = \"openme\"\npublic_key = {}\n", quoted(&text::encode(&key)));
+    if !client.services.is_empty() {
+        out.push_str(&format!("services = {}\n", toml_list(&client.services)));
+    }
+    if let Some(expires) = client.expires {
+        out.push_str(&format!("expires = {}\n", render_date(expires)));
+    }
+    if let Some(lasting) = client.lasting {
+        out.push_str(&format!("grant = {}\n", quoted(&render_duration(lasting))));
+    }
+    if client.any_target {
+        out.push_str("any_target = true\n");
+    }
+    if !client.health_port {
+        out.push_str("health = false\n");
+    }
+    out
+}
+
+pub(super) fn add(files: &dyn Files, paths: &Paths, new: &NewClient) -> Result<FileChange, EditError> {
+    let own = paths.client(&new.name);
+    if read(files, &own)?.is_some() {
+        return Err(EditError::Exists(new.name.to_string()));
+    }
+    let many = paths.clients_file();
+    let (path, text) = match read(files, &many)? {
+        Some(text) => {
+            let text = toml_edit::add(&text, &many, new.name.as_str(), &client(new))?;
+            (many, text)
+        }
+        None => (own, client(new)),
+    };
+    Ok(FileChange::Write { path, text: text.into() })
+}
+
+pub(super) fn remove(files: &dyn Files, paths: &Paths, name: &ClientName) -> Result<FileChange, EditError> {
+    let own = paths.client(name);
+    if read(files, &own)?.is_some() {
+        return Ok(FileChange::Delete { path: own });
+    }
+    let path = paths.clients_file();
+    let text = read(files, &path)?.ok_or_else(|| EditError::Unknown(name.to_string()))?;
+    let text = toml_edit::remove(&text, &path, name.as_str())?;
+    Ok(FileChange::Write { path, text: text.into() })
+}
+
+fn read(files: &dyn Files, path: &Path) -> Result<Option<String>, EditError> {
+    match files.read(path, Secrecy::Public) {
+        Ok(text) => Ok(Some(text)),
+        Err(FileError::Missing) => Ok(None),
+        Err(error) => Err(EditError::Broken(vec![error.at(path)])),
+    }
+}
