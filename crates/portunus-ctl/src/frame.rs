@@ -112,8 +112,7 @@ impl Writer {
         match said {
             Said::Open(ticket, opening) => {
                 let lasting = u64::try_from(opening.lasting.as_nanos()).unwrap_or(u64::MAX);
-                let head =
-                    Head { kind: OPEN, ticket: *ticket, nanos: lasting, result: 0 };
+                let head = Head { kind: OPEN, ticket: *ticket, nanos: lasting, result: 0 };
                 self.row(&head, Some(&opening.client), Some(opening.address), &opening.ports);
             }
             Said::Close(closing) => {
@@ -151,13 +150,7 @@ impl Writer {
         self.bytes.clear();
     }
 
-    fn row(
-        &mut self,
-        head: &Head,
-        client: Option<&ClientName>,
-        address: Option<IpAddr>,
-        ports: &[PortSpec],
-    ) {
+    fn row(&mut self, head: &Head, client: Option<&ClientName>, address: Option<IpAddr>, ports: &[PortSpec]) {
         let mut rest = ports;
         loop {
             let (now, later) = rest.split_at(rest.len().min(PORTS));
@@ -354,7 +347,10 @@ impl View<'_> {
             OPEN => {
                 self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS]].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                Ok(Said::Open(ticket, Opening { client, address, ports, lasting: Duration::from_nanos(nanos) }))
+                Ok(Said::Open(
+                    ticket,
+                    Opening { client, address, ports, lasting: Duration::from_nanos(nanos) },
+                ))
             }
             CLOSE => {
                 self.nothing_but(&who)?;
@@ -408,9 +404,8 @@ mod tests {
     }
 
     fn opening(ports: usize) -> Said {
-        let ports = (1..=ports)
-            .map(|n| PortSpec::single(Proto::Tcp, u16::try_from(n).unwrap()).unwrap())
-            .collect();
+        let ports =
+            (1..=ports).map(|n| PortSpec::single(Proto::Tcp, u16::try_from(n).unwrap()).unwrap()).collect();
         let address = "2001:db8::7".parse().unwrap();
         Said::Open(7, Opening { client: name("alice"), address, ports, lasting: Duration::from_secs(30) })
     }

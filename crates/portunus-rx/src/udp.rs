@@ -48,12 +48,7 @@ impl Udp {
     ///
     /// # Errors
     /// As the system says.
-    pub fn receive(
-        &mut self,
-        socket: usize,
-        now: Mono,
-        mut each: impl FnMut(Datagram),
-    ) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: usize, now: Mono, mut each: impl FnMut(Datagram)) -> io::Result<usize> {
         let Some(fd) = self.sockets.get(socket) else { return Ok(0) };
         let interfaces = &mut self.interfaces;
         let count = self.batch.receive(fd, |packet| {
@@ -116,9 +111,10 @@ mod tests {
         let mut udp = Udp::new(vec![fd], 200, interfaces);
         UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"knock", to).unwrap();
         let mut got = Vec::new();
-        let waited = udp.descriptors().next().map(|fd| {
-            portunus_sys::poll::readable(fd, Duration::from_secs(1)).unwrap()
-        });
+        let waited = udp
+            .descriptors()
+            .next()
+            .map(|fd| portunus_sys::poll::readable(fd, Duration::from_secs(1)).unwrap());
         assert_eq!(waited, Some(true));
         assert_eq!(udp.receive(0, Mono::default(), |datagram| got.push(datagram)).unwrap(), 1);
         assert_eq!(udp.receive(7, Mono::default(), |datagram| got.push(datagram)).unwrap(), 0);

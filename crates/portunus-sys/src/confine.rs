@@ -143,8 +143,9 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
         rules.insert(*call, Vec::new());
     }
     // Memory is for data: nothing new becomes code.
-    let not_code =
-        || condition(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0).map(|c| vec![c]);
+    let not_code = || {
+        condition(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0).map(|c| vec![c])
+    };
     rules.insert(libc::SYS_mmap, vec![SeccompRule::new(not_code()?)?]);
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(not_code()?)?]);
     rules.insert(libc::SYS_fcntl, equal_to(1, &FCNTL)?);

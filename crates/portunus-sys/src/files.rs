@@ -264,8 +264,8 @@ pub fn give(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), FileE
 /// [`FileError`].
 pub fn open_state(path: &Path) -> Result<File, FileError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|e| FileError::of(path, &e.into()))?;
+    let fd =
+        rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| FileError::of(path, &e.into()))?;
     let file = File::from(fd);
     let meta = file.metadata().map_err(|e| FileError::of(path, &e))?;
     if !meta.is_file() {

@@ -70,7 +70,9 @@ impl NetlinkSocket {
     /// As the system says; a message that the kernel refuses is told in its answer, not here.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         // SAFETY: the pointer and the length are those of one slice, which outlives the call.
-        let sent = unsafe { libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        let sent = unsafe {
+            libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
+        };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

@@ -15,12 +15,7 @@ use crate::channel::Channel;
 ///
 /// # Errors
 /// When the system has no processes left.
-pub fn start_again(
-    title: &str,
-    words: &[&OsStr],
-    channel: Channel,
-    variables: &[&str],
-) -> io::Result<Child> {
+pub fn start_again(title: &str, words: &[&OsStr], channel: Channel, variables: &[&str]) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(title).args(words).env_clear();
     for name in variables {

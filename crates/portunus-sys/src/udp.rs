@@ -183,8 +183,7 @@ impl Batch {
         self.headers.clear();
         self.vectors.clear();
         for payload in self.payloads.chunks_exact_mut(self.longest) {
-            self.vectors
-                .push(libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() });
+            self.vectors.push(libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() });
         }
         let parts = self.vectors.iter_mut().zip(&mut self.names).zip(&mut self.controls);
         for ((vector, name), control) in parts {

@@ -45,9 +45,8 @@ pub fn name_of(uid: u32) -> Option<String> {
     let mut found = ptr::null_mut();
     let mut text = vec![0; 16 << 10];
     // SAFETY: every pointer is to memory of ours that outlives the call, and the length is the buffer's.
-    let rc = unsafe {
-        libc::getpwuid_r(uid, entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found)
-    };
+    let rc =
+        unsafe { libc::getpwuid_r(uid, entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found) };
     if rc != 0 || found.is_null() {
         return None;
     }
@@ -153,11 +152,8 @@ pub fn become_user(ids: Option<Ids>, keep: Keep) -> io::Result<()> {
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     }
     let _ = rustix::thread::clear_ambient_capability_set();
-    let sets = CapabilitySets {
-        effective: keep.set(),
-        permitted: keep.set(),
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: keep.set(), permitted: keep.set(), inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)?;
     rustix::thread::set_keep_capabilities(false)?;
     Ok(())

@@ -3,10 +3,21 @@
 //! Here is the shell: it reads clocks and sockets, feeds the gate and carries out its actions. Not here: any decision
 //! about a packet. Called by the faces: [`serve`] for the daemon, [`part_main`] for the processes that it starts.
 
+mod errand;
+mod front;
+mod grantor;
+mod keeper;
+mod log;
+mod message;
+mod notify;
 mod plan;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
+
+use portunus_sys::confine::Landlock;
+use portunus_sys::users::Ids;
 
 pub use plan::{Loader, LogLevel, Plan};
 
@@ -16,16 +27,51 @@ pub use plan::{Loader, LogLevel, Plan};
 /// the words and the mend go to standard error.
 #[must_use]
 pub fn serve(plan: Plan) -> ExitCode {
-    let _ = plan;
-    ExitCode::FAILURE
+    keeper::serve(plan)
 }
 
-/// The hidden first word by which the binary is started again as a part: `PROGRAM --part front`.
+/// The hidden first word by which the binary is started again as a part: `PROGRAM --part front …`.
 pub const PART_FLAG: &str = "--part";
+
+type Part = fn(Option<Ids>) -> io::Result<()>;
+
+const PARTS: [(&str, Part); 3] = [("front", front::run), ("grantor", grantor::run), ("errand", errand::run)];
 
 /// Runs a part. `main` calls this before it looks at anything else, with the words after [`PART_FLAG`].
 #[must_use]
-pub fn part_main(args: &[OsString]) -> ExitCode {
-    let _ = args;
-    ExitCode::FAILURE
+pub fn part_main(words: &[OsString]) -> ExitCode {
+    let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    let (name, level, ids) = match words.as_slice() {
+        [name, level] => (*name, *level, None),
+        [name, level, ids] => (*name, *level, ids_of(ids)),
+        _ => ("", "", None),
+    };
+    let level = LogLevel::parse(level).unwrap_or_default();
+    let Some((name, run)) = PARTS.into_iter().find(|(part, _)| *part == name) else {
+        eprintln!("portunus: {PART_FLAG} is for the daemon's own use: run `portunus serve`");
+        return ExitCode::from(2);
+    };
+    log::start(level, name);
+    match run(ids) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "this part ends");
+            log::flush();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ids_of(text: &str) -> Option<Ids> {
+    let (uid, gid) = text.split_once(':')?;
+    Some(Ids { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+}
+
+/// For the log.
+fn sandbox_words(landlock: Landlock) -> &'static str {
+    match landlock {
+        Landlock::Full => "full",
+        Landlock::Partial => "partial: the kernel is older",
+        Landlock::Missing => "missing: the kernel has none",
+    }
 }

@@ -1,0 +1,389 @@
+//! The front: the only process that sees a stranger's byte. It has no capability, can open no file and make no socket;
+//! it feeds the gate and carries out its actions.
+
+mod control;
+mod outward;
+mod tell;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use portunus_crypto::{Entropy, Secret, SystemEntropy};
+use portunus_ctl::frame::{self, Said};
+use portunus_dialect::openme;
+use portunus_gate::{Gate, Keyring, RestoredGrant, Ticket, Tuning};
+use portunus_model::{Closing, Mono, Now};
+use portunus_rx::Udp;
+use portunus_store::{BootId, FileStore};
+use portunus_sys::channel::{Channel, Received};
+use portunus_sys::confine::{self, Confinement};
+use portunus_sys::poll::{Interest, Poll};
+use portunus_sys::users::{Ids, Keep};
+use portunus_sys::{clock, signals, tcp, udp};
+
+use crate::keeper::shed_rights;
+use crate::message::{self, About, Came, FromFront, FrontSnapshot, Keys, Session, Sessions, Taken, ToFront};
+use crate::{log, sandbox_words};
+use control::Desk;
+use outward::Outward;
+
+/// How many claims the store remembers before its horizon has to rise (some 30 bytes each).
+const CLAIMS: usize = 400_000;
+/// Units of work on unknown sources' packets in one round, when nothing else waits: under a millisecond.
+const SLICE: u32 = 16;
+/// The same while known sources keep us busy, and how often.
+const SMALL_SLICE: u32 = 4;
+const SLICE_EVERY: Duration = Duration::from_millis(5);
+/// How often the keeper is told who is there, when that has changed.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Connections to the health port that one round answers.
+const HEALTH_AT_ONCE: usize = 64;
+/// Messages of the grantor that one round reads.
+const ANSWERS_AT_ONCE: usize = 64;
+
+const KEEPER: u64 = 1;
+const GRANTOR: u64 = 2;
+const CONTROL: u64 = 3;
+const HEALTH: u64 = 1 << 8;
+const UDP: u64 = 1 << 16;
+const CONNECTION: u64 = 1 << 32;
+
+/// Runs the front until the keeper says otherwise.
+pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
+    let keeper = Channel::inherited()?;
+    signals::leave_to_keeper()?;
+    // /proc is out of reach later.
+    let boot = BootId::from_bytes(clock::boot_id().unwrap_or_default());
+    let Some(came) = message::receive::<ToFront>(&keeper)? else { return Ok(()) };
+    shed_rights(ids, Keep::Nothing)?;
+    let landlock = confine::confine(Confinement::Front).map_err(io::Error::other)?;
+    tracing::debug!(landlock = sandbox_words(landlock), "confined");
+    let mut front = Front::set_up(keeper, came, boot)?;
+    log::hold();
+    front.wait_for_serve()?;
+    front.serve()
+}
+
+struct Front {
+    keeper: Channel,
+    poll: Poll,
+    gate: Gate,
+    outward: Outward,
+    desk: Desk,
+    udp: Udp,
+    health: Vec<OwnedFd>,
+    about: About,
+    /// What the grantor found open at its start, until it has said all.
+    restored: Vec<RestoredGrant>,
+    last_slice: Mono,
+    last_told: Mono,
+    end: bool,
+}
+
+impl Front {
+    fn set_up(keeper: Channel, mut came: Came<ToFront>, boot: BootId) -> io::Result<Self> {
+        if !matches!(came.value, ToFront::Setup) {
+            return Err(io::Error::other("the keeper began with something else than the setup"));
+        }
+        let snapshot: FrontSnapshot = came.beside()?;
+        let grantor = Channel::from_descriptor(came.descriptor()?)?;
+        let store = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
+        let listener = UnixListener::from(came.descriptor()?);
+        let sockets = came.rest();
+
+        let now = clock::now();
+        let store = FileStore::open(store, CLAIMS, boot, now).map_err(io::Error::other)?;
+        let FrontSnapshot { rules, keys, interfaces, about } = snapshot;
+        let tuning = Tuning { seed: seed()?, ..Tuning::default() };
+        let front = Self {
+            poll: Poll::new()?,
+            gate: Gate::new(rules, keyring(&keys)?, tuning),
+            outward: Outward::new(grantor, store),
+            desk: Desk::new(listener),
+            udp: Udp::new(sockets, openme::LENGTH, interfaces),
+            health: Vec::new(),
+            about,
+            restored: Vec::new(),
+            last_slice: now.mono,
+            last_told: Mono::default(),
+            end: false,
+            keeper,
+        };
+        message::send(&front.keeper, &FromFront::Ready, &[])?;
+        Ok(front)
+    }
+
+    /// Nothing is received before every protected port is guarded.
+    fn wait_for_serve(&mut self) -> io::Result<()> {
+        loop {
+            let Some(came) = message::receive::<ToFront>(&self.keeper)? else {
+                self.end = true;
+                return Ok(());
+            };
+            let serve = matches!(came.value, ToFront::Serve { .. });
+            self.on_keeper_said(came)?;
+            if serve || self.end {
+                break;
+            }
+        }
+        self.poll.add(&self.keeper, KEEPER, Interest::Read)?;
+        self.poll.add(self.outward.grantor(), GRANTOR, Interest::Read)?;
+        self.poll.add(self.desk.listener(), CONTROL, Interest::Read)?;
+        for (socket, number) in self.udp.descriptors().zip(UDP..) {
+            self.poll.add(socket, number, Interest::Read)?;
+        }
+        Ok(())
+    }
+
+    /// The loop. In each round: what others answered, what has become due, one batch of input a socket, what the gate
+    /// asks for, and, when that is all, a slice of the work on unknown sources.
+    fn serve(&mut self) -> io::Result<()> {
+        while !self.end {
+            log::flush();
+            let patience = self.patience(clock::mono());
+            let ready = self.poll.wait(patience)?;
+            let now = clock::now();
+            let mut sockets = Vec::new();
+            for one in ready {
+                match one.token {
+                    KEEPER => self.on_keeper()?,
+                    GRANTOR => self.on_grantor(now)?,
+                    CONTROL => self.desk.accept(&self.poll)?,
+                    token if token >= CONNECTION => {
+                        self.on_connection(now, token - CONNECTION, one.readable);
+                    }
+                    token if token >= UDP => sockets.push(token - UDP),
+                    token => self.on_health(token - HEALTH)?,
+                }
+            }
+            if self.gate.poll_timeout().is_some_and(|due| due <= now.mono) {
+                self.gate.handle_timeout(now);
+            }
+            let drained = self.receive(now, &sockets)?;
+            self.carry_out(now)?;
+            self.work(now, drained)?;
+            self.tell_keeper(now);
+        }
+        log::flush();
+        Ok(())
+    }
+
+    fn patience(&self, now: Mono) -> Option<Duration> {
+        if self.gate.waiting() > 0 {
+            return Some(Duration::ZERO);
+        }
+        let tell = self.tells().then(|| self.last_told.after(TELL_EVERY));
+        let due = [self.gate.poll_timeout(), tell].into_iter().flatten().min()?;
+        Some(due.since(now))
+    }
+
+    /// One batch from each socket that has something. True when all are drained.
+    fn receive(&mut self, now: Now, sockets: &[u64]) -> io::Result<bool> {
+        let mut drained = true;
+        for socket in sockets {
+            let socket = usize::try_from(*socket).unwrap_or(usize::MAX);
+            let gate = &mut self.gate;
+            let received = self.udp.receive(socket, now.mono, |datagram| gate.handle_datagram(now, datagram));
+            match received {
+                Ok(count) => drained &= count < udp::BATCH,
+                // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
+                Err(e) => tracing::debug!(error = %e, "receiving"),
+            }
+        }
+        Ok(drained)
+    }
+
+    fn carry_out(&mut self, now: Now) -> io::Result<()> {
+        let desk = &mut self.desk;
+        self.outward.carry_out(&mut self.gate, now, |event| desk.tell(event))?;
+        self.outward.watch_room(&self.poll, GRANTOR)?;
+        self.desk.push(&self.poll);
+        Ok(())
+    }
+
+    fn work(&mut self, now: Now, drained: bool) -> io::Result<()> {
+        if self.gate.waiting() == 0 {
+            return Ok(());
+        }
+        let overdue = now.mono.since(self.last_slice) >= SLICE_EVERY;
+        let units = match (drained, overdue) {
+            (true, _) => SLICE,
+            (false, true) => SMALL_SLICE,
+            (false, false) => return Ok(()),
+        };
+        self.last_slice = now.mono;
+        let _ = self.gate.work(now, units);
+        self.carry_out(now)
+    }
+
+    fn on_keeper(&mut self) -> io::Result<()> {
+        match message::try_receive::<ToFront>(&self.keeper)? {
+            Taken::Message(came) => self.on_keeper_said(came),
+            Taken::Nothing => Ok(()),
+            Taken::Ended => {
+                tracing::error!("the keeper is gone");
+                self.end = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn on_keeper_said(&mut self, mut came: Came<ToFront>) -> io::Result<()> {
+        match &mut came.value {
+            ToFront::Setup => Err(io::Error::other("a second setup")),
+            ToFront::Serve { place } => {
+                self.about.place = std::mem::take(place);
+                self.health = came.rest();
+                for (socket, number) in self.health.iter().zip(HEALTH..) {
+                    self.poll.add(socket, number, Interest::Read)?;
+                }
+                Ok(())
+            }
+            ToFront::Reload => {
+                let snapshot: FrontSnapshot = came.beside()?;
+                self.on_rules(snapshot)
+            }
+            ToFront::Reloaded { asked, generation, warnings } => {
+                self.desk.reloaded(*asked, *generation, warnings);
+                self.desk.push(&self.poll);
+                Ok(())
+            }
+            ToFront::ReloadRefused { asked, why } => {
+                self.desk.reload_refused(*asked, why);
+                self.desk.push(&self.poll);
+                Ok(())
+            }
+            ToFront::End { close } => self.finish(*close),
+        }
+    }
+
+    fn on_rules(&mut self, snapshot: FrontSnapshot) -> io::Result<()> {
+        let FrontSnapshot { rules, keys, interfaces, about } = snapshot;
+        let now = clock::now();
+        self.gate.handle_rules(now, rules, keyring(&keys)?);
+        self.udp.restrict_to(interfaces);
+        self.about = about;
+        // Grants of clients that are gone are closed before anybody is told that the rules are in force.
+        self.carry_out(now)?;
+        message::send(&self.keeper, &FromFront::InForce, &[])
+    }
+
+    fn finish(&mut self, close: bool) -> io::Result<()> {
+        let now = clock::now();
+        if close {
+            self.gate.handle_closing(now, &Closing { client: None, address: None });
+        }
+        self.carry_out(now)?;
+        self.last_told = Mono::default();
+        self.tell_keeper(now);
+        self.end = true;
+        Ok(())
+    }
+
+    fn on_grantor(&mut self, now: Now) -> io::Result<()> {
+        let mut buffer = vec![0; frame::LONGEST_MESSAGE];
+        for _ in 0..ANSWERS_AT_ONCE {
+            let length = match self.outward.grantor().try_receive_bytes(&mut buffer)? {
+                Received::Message(message) => message.length,
+                Received::Nothing => break,
+                Received::Ended => return Err(io::Error::other("the grantor is gone")),
+            };
+            let message = buffer.get(..length).unwrap_or_default();
+            for said in frame::read(message).map_err(io::Error::other)? {
+                self.on_answer(now, said);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_answer(&mut self, now: Now, said: Said) {
+        match said {
+            Said::Opened(ticket, answer) => {
+                self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
+            }
+            Said::Restored { client, address, ports, until } => {
+                self.restored.push(RestoredGrant { client, address, ports, until });
+            }
+            Said::RestoredAll => {
+                self.gate.handle_restored(now, std::mem::take(&mut self.restored));
+            }
+            // Only the front says these.
+            Said::Open(..) | Said::Close(_) => (),
+        }
+    }
+
+    fn on_health(&mut self, index: u64) -> io::Result<()> {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(socket) = self.health.get(index) else { return Ok(()) };
+        for _ in 0..HEALTH_AT_ONCE {
+            match tcp::accept_and_close(socket) {
+                Ok(true) => (),
+                Ok(false) => break,
+                // Out of descriptors or memory: whoever waits is served later.
+                Err(e) => {
+                    tracing::debug!(error = %e, "the health port");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_connection(&mut self, now: Now, id: u64, readable: bool) {
+        let mut asks = 0;
+        if readable {
+            let house = control::House { about: &self.about, udp: &self.udp };
+            asks = self.desk.read(id, now, &mut self.gate, &house);
+        }
+        for _ in 0..asks {
+            if message::try_send(&self.keeper, &FromFront::PleaseReload, &[]).is_err() {
+                self.desk.reload_refused(1, "the daemon is busy: ask again");
+            }
+        }
+        self.desk.push(&self.poll);
+    }
+
+    fn tells(&self) -> bool {
+        self.about.tell_sessions && self.desk.changed
+    }
+
+    /// Tells the keeper who is there, for the session file.
+    fn tell_keeper(&mut self, now: Now) {
+        if !self.tells() || now.mono.since(self.last_told) < TELL_EVERY {
+            return;
+        }
+        self.last_told = now.mono;
+        let sessions = Sessions {
+            open: self.gate.sessions(now).map(|one| session(now, &one)).collect(),
+            last_seen: self.gate.last_seen().map(|(name, at)| (name.clone(), at)).collect(),
+        };
+        let sent = message::beside(&sessions)
+            .and_then(|beside| message::try_send(&self.keeper, &FromFront::Sessions, &[beside.as_fd()]));
+        // When there is no room now, the next round says it.
+        self.desk.changed = sent.is_err();
+    }
+}
+
+fn session(now: Now, one: &portunus_gate::Session<'_>) -> Session {
+    Session {
+        client: one.client.clone(),
+        address: one.address,
+        ports: one.ports.to_vec(),
+        opened: one.opened,
+        expires: now.wall.after(one.left),
+    }
+}
+
+fn keyring(keys: &Keys) -> io::Result<Keyring> {
+    let openme = keys.openme.map(|bytes| openme::ServerKey::new(&Secret::from_bytes(bytes)));
+    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)? })
+}
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    SystemEntropy.fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

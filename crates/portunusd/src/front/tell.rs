@@ -1,0 +1,84 @@
+//! Verdicts to the log: a proven client's always, a stranger's only for who debugs, and then a few a second.
+
+use portunus_model::{Detail, Event, Mono, Reason};
+
+/// Strangers' lines a second.
+const STRANGERS: u32 = 10;
+
+/// Writes verdicts down.
+#[derive(Debug, Default)]
+pub(super) struct Scribe {
+    second: Mono,
+    strangers: u32,
+}
+
+impl Scribe {
+    pub(super) fn write(&mut self, event: &Event) {
+        if event.client.is_none() && event.source.is_some() {
+            if self.may_write_stranger(event.at.mono) {
+                let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
+                tracing::debug!(reason, source, "stranger");
+            }
+            return;
+        }
+        write_client(event);
+    }
+
+    fn may_write_stranger(&mut self, now: Mono) -> bool {
+        if now.since(self.second).as_secs() >= 1 {
+            self.second = now;
+            self.strangers = 0;
+        }
+        self.strangers = self.strangers.saturating_add(1);
+        self.strangers <= STRANGERS
+    }
+}
+
+fn write_client(event: &Event) {
+    let reason = event.reason.as_str();
+    let client = event.client.as_ref().map(|name| name.as_str());
+    let dialect = event.dialect.map(|dialect| dialect.as_str());
+    let source = event.source.map(tracing::field::display);
+    let (mut address, mut ports, mut lasting_s, mut clock_ahead_ms, mut said) =
+        (None, None, None, None, None);
+    match &event.detail {
+        None => (),
+        Some(Detail::Grant { address: of, ports: which, lasting }) => {
+            address = Some(tracing::field::display(of));
+            let which: Vec<String> = which.iter().map(ToString::to_string).collect();
+            ports = Some(which.join(","));
+            lasting_s = Some(lasting.as_secs()).filter(|secs| *secs > 0);
+        }
+        Some(Detail::ClockOffset(millis)) => clock_ahead_ms = Some(*millis),
+        Some(Detail::Said(words)) => said = Some(*words),
+    }
+    let ports = ports.as_deref();
+    // The two that are our own fault, not the client's.
+    if matches!(event.reason, Reason::FirewallFailed | Reason::StoreUnavailable) {
+        tracing::warn!(
+            reason,
+            client,
+            dialect,
+            source,
+            address,
+            ports,
+            lasting_s,
+            clock_ahead_ms,
+            said,
+            "knock"
+        );
+    } else {
+        tracing::info!(
+            reason,
+            client,
+            dialect,
+            source,
+            address,
+            ports,
+            lasting_s,
+            clock_ahead_ms,
+            said,
+            "knock"
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! The book: what is open, kept in three places that must agree. The ledger decides, the journal survives a kill, the
+//! firewall does it. Written in that order: to the journal before the kernel, so that no element of ours is unknown.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use portunus_ctl::frame::Said;
+use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Structure};
+use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec};
+use portunus_store::{Entry, Journal, Key, Row as JournalRow};
+
+use super::limits;
+
+/// The book.
+pub(super) struct Book {
+    limits: Limits,
+    ledger: Ledger,
+    journal: Journal,
+    pub(super) firewall: Box<dyn Firewall>,
+}
+
+/// An opening of a batch until the kernel has answered.
+struct Asked {
+    ticket: u64,
+    client: ClientName,
+    /// Each element, and the row that was there before.
+    rows: Vec<(Element, Option<Mono>)>,
+}
+
+/// One batch on its way to the kernel.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    /// The last word on each element.
+    changes: BTreeMap<Element, Change>,
+    asked: Vec<Asked>,
+    answers: Vec<Said>,
+}
+
+impl Batch {
+    fn note(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.changes.extend(changes.into_iter().map(|change| (change.element(), change)));
+    }
+}
+
+impl Book {
+    /// Takes up what the journal says is open, as far as the limits still allow it.
+    pub(super) fn take_up(
+        now: Mono,
+        limits: Limits,
+        journal: Journal,
+        rows: Vec<JournalRow>,
+        firewall: Box<dyn Firewall>,
+    ) -> Self {
+        let mut ledger = Ledger::new();
+        let latest = now.after(limits.longest);
+        for row in rows {
+            let element = Element { address: row.address, port: row.port };
+            let known = limits.doors.binary_search(&row.port).is_ok() && row.until <= latest;
+            if known && ledger.len() < usize::try_from(limits.most_open).unwrap_or(usize::MAX) {
+                ledger.restore(&Row { client: row.client, element, until: row.until });
+            }
+        }
+        Self { limits, ledger, journal, firewall }
+    }
+
+    /// What is open, for the front after a start: one a client and address.
+    pub(super) fn restored(&self) -> Vec<Said> {
+        let mut grants: BTreeMap<(ClientName, IpAddr), (Vec<PortSpec>, Mono)> = BTreeMap::new();
+        for row in self.ledger.rows() {
+            let grant = grants.entry((row.client, row.element.address)).or_default();
+            grant.0.push(row.element.port);
+            grant.1 = grant.1.max(row.until);
+        }
+        let said = |((client, address), (ports, until)): (_, (Vec<PortSpec>, _))| Said::Restored {
+            client,
+            address,
+            ports: ports.into(),
+            until,
+        };
+        grants.into_iter().map(said).collect()
+    }
+
+    /// Makes the kernel agree with the book, whatever stands there.
+    pub(super) fn install(&mut self, now: Mono, structure: &Structure) -> Result<(), FirewallError> {
+        self.firewall.install(structure, &self.ledger.wanted(now))
+    }
+
+    /// New limits: what no client may have any more ends. Back to the old ones when the kernel does not take it.
+    pub(super) fn change_limits(
+        &mut self,
+        now: Mono,
+        limits: Limits,
+        structure: &Structure,
+    ) -> Result<(), FirewallError> {
+        let gone = self.ledger.retain(&limits.doors, |_| true);
+        if let Err(error) = self.install(now, structure) {
+            gone.iter().for_each(|row| self.ledger.restore(row));
+            return Err(error);
+        }
+        let entries: Vec<Entry> =
+            gone.iter().map(|row| Entry::Close(key(&row.client, row.element))).collect();
+        self.write_down(&entries);
+        self.limits = limits;
+        Ok(())
+    }
+
+    /// Carries out what the front says, in its order, as one transaction; the answers.
+    pub(super) fn carry_out(&mut self, now: Mono, said: Vec<Said>) -> Vec<Said> {
+        let mut batch = Batch::default();
+        for one in said {
+            match one {
+                Said::Open(ticket, opening) => self.open(now, &mut batch, ticket, &opening),
+                Said::Close(closing) => self.close(now, &mut batch, &closing),
+                // Only we say these: from the front they mean nothing.
+                Said::Opened(..) | Said::Restored { .. } | Said::RestoredAll => {
+                    tracing::warn!("the front said something that only the grantor says");
+                }
+            }
+        }
+        self.commit(now, batch)
+    }
+
+    fn open(&mut self, now: Mono, batch: &mut Batch, ticket: u64, opening: &Opening) {
+        if let Err(beyond) = limits::check(&self.limits, opening) {
+            tracing::warn!(
+                client = opening.client.as_str(),
+                address = %opening.address,
+                why = %beyond,
+                "the front asked for more than the configuration allows"
+            );
+            batch.answers.push(Said::Opened(ticket, Opened::Refused));
+            return;
+        }
+        let elements = opening.ports.iter().map(|port| Element { address: opening.address, port: *port });
+        let rows: Vec<_> =
+            elements.map(|element| (element, self.ledger.row(&opening.client, element))).collect();
+        let new = rows.iter().filter(|(_, before)| before.is_none()).count();
+        if self.ledger.len() + new > usize::try_from(self.limits.most_open).unwrap_or(usize::MAX) {
+            batch.answers.push(Said::Opened(ticket, Opened::Full));
+            return;
+        }
+        let until = now.after(opening.lasting);
+        for (element, _) in &rows {
+            let change = self.ledger.open(now, &opening.client, *element, until);
+            batch.note([change]);
+            // A renewal never shortens, so what is written down is what the ledger says.
+            let until = self.ledger.row(&opening.client, *element).unwrap_or(until);
+            batch.entries.push(Entry::Open(JournalRow {
+                client: opening.client.clone(),
+                address: element.address,
+                port: element.port,
+                until,
+            }));
+        }
+        batch.asked.push(Asked { ticket, client: opening.client.clone(), rows });
+    }
+
+    fn close(&mut self, now: Mono, batch: &mut Batch, closing: &Closing) {
+        let (ended, changes) = self.ledger.close(now, closing.client.as_ref(), closing.address);
+        batch.note(changes);
+        batch.entries.extend(ended.iter().map(|row| Entry::Close(key(&row.client, row.element))));
+    }
+
+    fn commit(&mut self, now: Mono, mut batch: Batch) -> Vec<Said> {
+        let written = self.write_down(&batch.entries);
+        if !written && !batch.asked.is_empty() {
+            // What the journal does not know must not be in the kernel: only what closes goes on.
+            let asked = std::mem::take(&mut batch.asked);
+            let failed = self.undo(now, &mut batch, asked);
+            batch.answers.extend(failed);
+        }
+        let refused = self.tell_kernel(&batch.changes);
+        let mut failed = Vec::new();
+        for asked in std::mem::take(&mut batch.asked) {
+            let worst = asked.rows.iter().find_map(|(element, _)| refused.get(element));
+            match worst {
+                None => batch.answers.push(Said::Opened(asked.ticket, Opened::Open)),
+                Some(FirewallError::Full) => {
+                    batch.answers.push(Said::Opened(asked.ticket, Opened::Full));
+                    failed.push(asked);
+                }
+                Some(_) => {
+                    batch.answers.push(Said::Opened(asked.ticket, Opened::Failed));
+                    failed.push(asked);
+                }
+            }
+        }
+        if !failed.is_empty() {
+            let mut back = Batch::default();
+            let _ = self.undo(now, &mut back, failed);
+            self.write_down(&back.entries);
+            self.tell_kernel(&back.changes);
+        }
+        self.compact_if_crowded();
+        batch.answers
+    }
+
+    /// An opening that failed in part is taken back whole: the rows as they were, the latest first.
+    fn undo(&mut self, now: Mono, batch: &mut Batch, failed: Vec<Asked>) -> Vec<Said> {
+        let mut answers = Vec::new();
+        for asked in failed.into_iter().rev() {
+            for (element, before) in asked.rows.iter().rev() {
+                self.ledger.undo(&asked.client, *element, *before);
+                batch.note([self.ledger.derived(now, *element)]);
+                batch.entries.push(match before {
+                    Some(until) => Entry::Open(JournalRow {
+                        client: asked.client.clone(),
+                        address: element.address,
+                        port: element.port,
+                        until: *until,
+                    }),
+                    None => Entry::Close(key(&asked.client, *element)),
+                });
+            }
+            answers.push(Said::Opened(asked.ticket, Opened::Failed));
+        }
+        answers
+    }
+
+    /// Has the kernel do it; what it refused.
+    fn tell_kernel(&mut self, changes: &BTreeMap<Element, Change>) -> BTreeMap<Element, FirewallError> {
+        if changes.is_empty() {
+            return BTreeMap::new();
+        }
+        let list: Vec<Change> = changes.values().copied().collect();
+        let answers = self.firewall.change(&list);
+        let mut refused = BTreeMap::new();
+        for (change, answer) in list.iter().zip(answers) {
+            if let Err(error) = answer {
+                let element = change.element();
+                tracing::warn!(address = %element.address, port = %element.port, %error, "the firewall refused a change");
+                refused.insert(element, error);
+            }
+        }
+        refused
+    }
+
+    /// When [`Self::expire`] is worth calling.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.ledger.poll_timeout()
+    }
+
+    /// Ends what is due. The kernel's own timer did so already, unless its clock stood still or it has none.
+    pub(super) fn expire(&mut self, now: Mono) {
+        let (_, changes) = self.ledger.expire(now);
+        let mut batch = Batch::default();
+        batch.note(changes);
+        self.tell_kernel(&batch.changes);
+        self.compact_if_crowded();
+    }
+
+    /// Takes every grant back.
+    pub(super) fn close_all(&mut self, now: Mono) {
+        let everything = Closing { client: None, address: None };
+        self.carry_out(now, vec![Said::Close(everything)]);
+    }
+
+    fn write_down(&mut self, entries: &[Entry]) -> bool {
+        if entries.is_empty() {
+            return true;
+        }
+        match self.journal.append(entries) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the grant journal cannot be written: nothing is opened");
+                false
+            }
+        }
+    }
+
+    fn compact_if_crowded(&mut self) {
+        if !self.journal.is_crowded() {
+            return;
+        }
+        let rows: Vec<JournalRow> = self.ledger.rows().map(journal_row).collect();
+        if let Err(error) = self.journal.compact(&rows) {
+            tracing::warn!(%error, "the grant journal was not compacted");
+        }
+    }
+}
+
+fn key(client: &ClientName, element: Element) -> Key {
+    Key { client: client.clone(), address: element.address, port: element.port }
+}
+
+fn journal_row(row: Row) -> JournalRow {
+    JournalRow { client: row.client, address: row.element.address, port: row.element.port, until: row.until }
+}

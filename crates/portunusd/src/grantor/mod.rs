@@ -1,0 +1,412 @@
+//! The grantor: the only process that changes the firewall. It has CAP_NET_ADMIN and nothing else, believes nothing that
+//! the front says, keeps the book of what is open, and puts our rules back when somebody flushes them.
+
+mod book;
+mod limits;
+mod runner;
+mod stand;
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use portunus_ctl::frame::{self, Said, Writer};
+use portunus_fw::Standing;
+use portunus_model::{Mono, Place};
+use portunus_store::{BootId, Journal};
+use portunus_sys::channel::{Channel, Received};
+use portunus_sys::confine::{self, Confinement};
+use portunus_sys::poll::{Alarm, Interest, Poll};
+use portunus_sys::users::{Ids, Keep};
+use portunus_sys::{clock, signals};
+
+use crate::keeper::shed_rights;
+use crate::message::{self, Came, FromGrantor, GrantorSnapshot, Taken, ToGrantor};
+use crate::sandbox_words;
+use book::Book;
+use runner::ErrandRunner;
+use stand::Ground;
+
+/// Messages of the front that go into one transaction.
+const MESSAGES: usize = 16;
+/// Where the kernel holds the timer, what is due is struck off this much later, many at a time.
+const LATE: Duration = Duration::from_secs(1);
+/// How often a back end that cannot be watched is asked whether it still stands.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Against a tool that keeps reloading: at once the first time, then with pauses up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// So long without a disturbance, and the next one is a first one again.
+const CALM: Duration = Duration::from_secs(10);
+/// At most one line a second about a front that talks nonsense.
+const NONSENSE_EVERY: Duration = Duration::from_secs(1);
+
+const KEEPER: u64 = 1;
+const FRONT: u64 = 2;
+const ALARM: u64 = 3;
+const FIREWALL: u64 = 4;
+
+/// Runs the grantor until the keeper says otherwise.
+pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
+    let keeper = Channel::inherited()?;
+    signals::leave_to_keeper()?;
+    // /proc is out of reach later.
+    let boot = BootId::from_bytes(clock::boot_id().unwrap_or_default());
+    let ground = Ground::look();
+    let Some(mut came) = message::receive::<ToGrantor>(&keeper)? else { return Ok(()) };
+    shed_rights(ids, Keep::NetAdmin)?;
+    let landlock = confine::confine(Confinement::Grantor).map_err(io::Error::other)?;
+    tracing::debug!(landlock = sandbox_words(landlock), "confined");
+
+    if !matches!(came.value, ToGrantor::Setup) {
+        return Err(io::Error::other("the keeper began with something else than the setup"));
+    }
+    let snapshot: GrantorSnapshot = came.beside()?;
+    let front = Channel::from_descriptor(came.descriptor()?)?;
+    let journal = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
+    match Grantor::begin(keeper, front, journal, boot, ground, snapshot)? {
+        Some(mut grantor) => grantor.serve(),
+        None => Ok(()),
+    }
+}
+
+struct Grantor {
+    keeper: Channel,
+    front: Channel,
+    poll: Poll,
+    alarm: Alarm,
+    ground: Ground,
+    snapshot: GrantorSnapshot,
+    place: Place,
+    errand: Option<ErrandRunner>,
+    book: Book,
+    disturbed: Disturbed,
+    last_nonsense: Mono,
+    watched: bool,
+    end: bool,
+}
+
+/// Others' changes, and when we may put back next.
+#[derive(Debug, Default)]
+struct Disturbed {
+    broken: bool,
+    /// Not before then.
+    next: Mono,
+    pause: Duration,
+    last: Mono,
+}
+
+impl Disturbed {
+    fn notice(&mut self, now: Mono) {
+        if self.broken {
+            return;
+        }
+        self.broken = true;
+        if now.since(self.last) >= CALM {
+            self.pause = Duration::ZERO;
+        }
+        self.next = now.after(self.pause);
+    }
+
+    fn tried(&mut self, now: Mono, whole: bool) {
+        self.broken = !whole;
+        self.last = now;
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
+        self.next = now.after(self.pause);
+    }
+}
+
+impl Grantor {
+    /// Finds the place and puts the rules in; `None` when that was refused, and the keeper was told why.
+    fn begin(
+        keeper: Channel,
+        front: Channel,
+        journal: [File; 2],
+        boot: BootId,
+        ground: Ground,
+        snapshot: GrantorSnapshot,
+    ) -> io::Result<Option<Self>> {
+        let refuse = |why: String| {
+            message::send(&keeper, &FromGrantor::Refused { why }, &[])?;
+            Ok(None)
+        };
+        let now = clock::mono();
+        let (journal, rows) = Journal::open(journal, boot, now).map_err(io::Error::other)?;
+        let place = match ground.find(&snapshot.limits, &snapshot.wish) {
+            Ok(place) => place,
+            Err(why) => return refuse(why),
+        };
+        let errand = if place == Place::Iptables { Some(fetch_errand(&keeper)?) } else { None };
+        let firewall = match stand::back_end(&place, errand.clone()) {
+            Ok(firewall) => firewall,
+            Err(why) => return refuse(why),
+        };
+        let mut book = Book::take_up(now, snapshot.limits.clone(), journal, rows, firewall);
+        let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
+        if let Err(error) = book.install(clock::mono(), &structure) {
+            return refuse(error.to_string());
+        }
+        let mut grantor = Self {
+            poll: Poll::new()?,
+            alarm: Alarm::new()?,
+            disturbed: Disturbed::default(),
+            last_nonsense: Mono::default(),
+            watched: false,
+            end: false,
+            keeper,
+            front,
+            ground,
+            snapshot,
+            place,
+            errand,
+            book,
+        };
+        grantor.front.make_room(1 << 20);
+        grantor.watch()?;
+        // The front reads these before the first knock.
+        let mut restored = grantor.book.restored();
+        restored.push(Said::RestoredAll);
+        grantor.answer(restored)?;
+        grantor.say_in_force()?;
+        Ok(Some(grantor))
+    }
+
+    fn say_in_force(&self) -> io::Result<()> {
+        let place = stand::words(&self.place);
+        message::send(&self.keeper, &FromGrantor::InForce { place }, &[])
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        self.poll.add(&self.keeper, KEEPER, Interest::Read)?;
+        self.poll.add(&self.front, FRONT, Interest::Read)?;
+        self.poll.add(&self.alarm, ALARM, Interest::Read)?;
+        self.watch_firewall()
+    }
+
+    fn watch_firewall(&mut self) -> io::Result<()> {
+        if let Some(fd) = self.book.firewall.watch() {
+            self.poll.add(fd, FIREWALL, Interest::Read)?;
+            self.watched = true;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        while !self.end {
+            self.set_alarm()?;
+            let mut front = false;
+            for ready in self.poll.wait(self.patience(clock::mono()))? {
+                match ready.token {
+                    KEEPER => self.on_keeper()?,
+                    FRONT => front = true,
+                    ALARM => self.alarm.silence(),
+                    FIREWALL => self.look(),
+                    _ => (),
+                }
+            }
+            let now = clock::mono();
+            if !self.watched {
+                self.look();
+            }
+            self.put_back(now);
+            if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
+                self.book.expire(now);
+            }
+            if front && !self.end {
+                self.on_front()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel's timers stand still in suspend; this alarm does not, so what is due then is struck off at once.
+    fn set_alarm(&mut self) -> io::Result<()> {
+        let due = self.book.deadline().map(|due| due.after(self.lateness()));
+        self.alarm.set(due)
+    }
+
+    fn lateness(&self) -> Duration {
+        match self.place {
+            Place::Own | Place::Attach(_) => LATE,
+            Place::Iptables => Duration::ZERO,
+        }
+    }
+
+    fn patience(&self, now: Mono) -> Option<Duration> {
+        let again = self.disturbed.broken.then(|| self.disturbed.next.since(now));
+        let ask = (!self.watched).then_some(ASK_EVERY);
+        [again, ask].into_iter().flatten().min()
+    }
+
+    fn on_front(&mut self) -> io::Result<()> {
+        let mut said = Vec::new();
+        let mut buffer = vec![0; frame::LONGEST_MESSAGE];
+        for _ in 0..MESSAGES {
+            let length = match self.front.try_receive_bytes(&mut buffer)? {
+                Received::Message(message) => message.length,
+                Received::Nothing => break,
+                // The front has ended; the keeper says what follows from that.
+                Received::Ended => {
+                    self.poll.remove(&self.front)?;
+                    break;
+                }
+            };
+            match buffer.get(..length).map(frame::read) {
+                Some(Ok(these)) => said.extend(these),
+                Some(Err(error)) => self.nonsense(&error.to_string()),
+                None => self.nonsense("a message longer than any of ours"),
+            }
+        }
+        if said.is_empty() {
+            return Ok(());
+        }
+        let answers = self.book.carry_out(clock::mono(), said);
+        self.answer(answers)
+    }
+
+    fn nonsense(&mut self, what: &str) {
+        let now = clock::mono();
+        if now.since(self.last_nonsense) >= NONSENSE_EVERY {
+            self.last_nonsense = now;
+            tracing::warn!(what, "the front said something that is no message; nothing was done");
+        }
+    }
+
+    fn answer(&mut self, answers: Vec<Said>) -> io::Result<()> {
+        let mut writer = Writer::default();
+        for answer in answers {
+            if writer.add(&answer) {
+                continue;
+            }
+            self.front_send(writer.message())?;
+            writer.clear();
+            if !writer.add(&answer) {
+                tracing::error!("an answer does not fit into a message");
+            }
+        }
+        if writer.message().is_empty() { Ok(()) } else { self.front_send(writer.message()) }
+    }
+
+    fn front_send(&self, message: &[u8]) -> io::Result<()> {
+        match self.front.send(message, &[]) {
+            // A front that has ended needs no answer.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent,
+        }
+    }
+
+    fn on_keeper(&mut self) -> io::Result<()> {
+        let came = match message::try_receive::<ToGrantor>(&self.keeper)? {
+            Taken::Message(came) => came,
+            Taken::Nothing => return Ok(()),
+            Taken::Ended => {
+                tracing::error!("the keeper is gone");
+                self.end = true;
+                return Ok(());
+            }
+        };
+        match came.value {
+            ToGrantor::Setup => Err(io::Error::other("a second setup")),
+            ToGrantor::Errand => Ok(()),
+            ToGrantor::Reload => self.reload(came),
+            ToGrantor::End { close } => {
+                // What the front said last still counts.
+                self.on_front()?;
+                if close {
+                    self.book.close_all(clock::mono());
+                }
+                self.end = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn reload(&mut self, mut came: Came<ToGrantor>) -> io::Result<()> {
+        let snapshot: GrantorSnapshot = came.beside()?;
+        match self.try_reload(snapshot) {
+            Ok(()) => self.say_in_force(),
+            Err(why) => message::send(&self.keeper, &FromGrantor::Refused { why }, &[]),
+        }
+    }
+
+    fn try_reload(&mut self, snapshot: GrantorSnapshot) -> Result<(), String> {
+        let words = |e: io::Error| e.to_string();
+        let place = if snapshot.wish == self.snapshot.wish {
+            self.place.clone()
+        } else {
+            self.ground.find(&snapshot.limits, &snapshot.wish)?
+        };
+        let moves = std::mem::discriminant(&place) != std::mem::discriminant(&self.place)
+            && (place == Place::Iptables || self.place == Place::Iptables);
+        if moves {
+            return Err("the firewall back end has changed: restart the daemon to use it".to_owned());
+        }
+        if place == Place::Iptables && self.errand.is_none() {
+            self.errand = Some(fetch_errand(&self.keeper).map_err(words)?);
+        }
+        let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
+        let now = clock::mono();
+        self.book.change_limits(now, snapshot.limits.clone(), &structure).map_err(|e| e.to_string())?;
+        self.snapshot = snapshot;
+        self.place = place;
+        Ok(())
+    }
+
+    /// Looks whether somebody has touched what is ours.
+    fn look(&mut self) {
+        match self.book.firewall.standing() {
+            Ok(Standing::Whole) => (),
+            Ok(Standing::Broken) => self.disturbed.notice(clock::mono()),
+            Err(error) => {
+                tracing::warn!(%error, "cannot see whether our rules still stand");
+                self.disturbed.notice(clock::mono());
+            }
+        }
+    }
+
+    /// Puts our rules back with every grant that is due.
+    fn put_back(&mut self, now: Mono) {
+        if !self.disturbed.broken || now < self.disturbed.next {
+            return;
+        }
+        let outcome = self.install_again(now);
+        let took_us = clock::mono().since(now).as_micros();
+        match &outcome {
+            Ok(()) => tracing::warn!(
+                took_us,
+                place = stand::words(&self.place),
+                "somebody changed our rules; they are back, with every grant that is due"
+            ),
+            Err(why) => tracing::error!(why, "somebody changed our rules, and they cannot be put back yet"),
+        }
+        self.disturbed.tried(clock::mono(), outcome.is_ok());
+    }
+
+    fn install_again(&mut self, now: Mono) -> Result<(), String> {
+        let GrantorSnapshot { limits, wish } = &self.snapshot;
+        let structure = stand::structure(limits, wish, self.place.clone());
+        let Err(error) = self.book.install(now, &structure) else { return Ok(()) };
+        // The place that we had found is gone; perhaps the new rules have another.
+        if wish.place.is_some() || self.place == Place::Iptables {
+            return Err(error.to_string());
+        }
+        let place = self.ground.find(limits, wish)?;
+        if place == Place::Iptables {
+            return Err(error.to_string());
+        }
+        let structure = stand::structure(limits, wish, place.clone());
+        self.book.install(now, &structure).map_err(|e| e.to_string())?;
+        self.place = place;
+        self.say_in_force().map_err(|e| e.to_string())
+    }
+}
+
+/// Asks the keeper for somebody who runs iptables' tools.
+fn fetch_errand(keeper: &Channel) -> io::Result<ErrandRunner> {
+    message::send(keeper, &FromGrantor::NeedErrand, &[])?;
+    match message::receive::<ToGrantor>(keeper)? {
+        Some(mut came) if matches!(came.value, ToGrantor::Errand) => {
+            Ok(ErrandRunner::new(Channel::from_descriptor(came.descriptor()?)?))
+        }
+        Some(_) | None => Err(io::Error::other("the keeper gave no errand process")),
+    }
+}

@@ -1,0 +1,447 @@
+//! The keeper: the process that was started. It reads the configuration, opens what the parts need, starts them, and
+//! ends when one of them does, so that the supervisor starts all anew. It never sees a byte of a stranger's.
+
+mod open;
+mod part;
+mod reload;
+mod state;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use portunus_config::{Diagnostic, OnExit, Settings};
+use portunus_model::Now;
+use portunus_sys::channel::Channel;
+use portunus_sys::poll::{Interest, Poll};
+use portunus_sys::signals::{Signal, Signals};
+use portunus_sys::users::{self, Ids, Keep};
+use portunus_sys::watch::Watch;
+use portunus_sys::{clock, files, process};
+
+use crate::message::{self, About, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
+use crate::notify::Supervisor;
+use crate::{Plan, log};
+use open::{Alone, Ears};
+use part::Part;
+
+/// How long a part may take for what it is asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long parts may take to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The exit code of a configuration that cannot be run (sysexits.h, EX_CONFIG).
+const EX_CONFIG: u8 = 78;
+
+/// Why the daemon does not start. Each says the mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{}", lines(.0))]
+    Config(Vec<Diagnostic>),
+    #[error(
+        "the capability CAP_NET_ADMIN is missing, so no port can be opened: run this as root, or give the service \
+         AmbientCapabilities=CAP_NET_ADMIN"
+    )]
+    MissingCapability,
+    #[error("another daemon is there already ({0}): stop it first, `systemctl stop portunus`")]
+    Another(String),
+    #[error("cannot listen on {address}/{proto}: {mend}")]
+    Listen { address: SocketAddr, proto: &'static str, mend: String },
+    #[error("the configuration names no address to listen on: set `listen`")]
+    NoListen,
+    #[error("{0}")]
+    File(#[from] files::FileError),
+    #[error("{0}")]
+    Firewall(String),
+    #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
+    NoUser,
+    #[error("{0}: {1}")]
+    System(&'static str, String),
+    #[error("the {0} process did not come up: its own words are above")]
+    Part(&'static str),
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs until told to end.
+pub(crate) fn serve(plan: Plan) -> ExitCode {
+    log::start(plan.log, "keeper");
+    let since = clock::now();
+    let supervisor = Supervisor::find();
+    let program = plan.program;
+    match Keeper::start(plan, supervisor, since) {
+        Ok(mut keeper) => keeper.run(),
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("{program}: {line}");
+            }
+            ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+/// The keeper while it runs.
+struct Keeper {
+    plan: Plan,
+    supervisor: Supervisor,
+    signals: Signals,
+    watch: Option<Watch>,
+    settings: Settings,
+    generation: u64,
+    about: About,
+    front: Part,
+    grantor: Part,
+    errand: Option<Part>,
+    /// How many at the control socket wait for the next reload's end.
+    asked: u32,
+    _alone: Alone,
+}
+
+/// What one wake-up asks for.
+enum Next {
+    Go,
+    Reload,
+    End(ExitCode),
+}
+
+const SIGNALS: u64 = 1;
+const WATCH: u64 = 2;
+const FRONT: u64 = 3;
+const GRANTOR: u64 = 4;
+
+impl Keeper {
+    /// Everything that can fail because of what somebody configured is tried before the ruleset is touched; the health
+    /// port listens after the drops are in; knocks are served last.
+    fn start(plan: Plan, supervisor: Supervisor, since: Now) -> Result<Self, StartError> {
+        let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
+        let signals = Signals::open().map_err(system("signals"))?;
+        process::raise_descriptors(1024);
+        files::make_folder(&plan.state_dir, 0o700)?;
+        files::make_folder(&plan.run_dir, 0o755)?;
+        let settings = match (plan.load)() {
+            Ok(settings) => settings,
+            Err(mistakes) => {
+                state::hold_the_doors(&plan);
+                return Err(StartError::Config(mistakes));
+            }
+        };
+        if !users::have_net_admin() {
+            return Err(StartError::MissingCapability);
+        }
+        let alone = Alone::be(&plan.run_dir)?;
+        let ids = parts_user(&plan)?;
+        let ears = Ears::open(&settings)?;
+        let about = About {
+            version: plan.version.to_owned(),
+            pid: std::process::id(),
+            since: clock::rfc3339(since.wall),
+            listen: ears.addresses.iter().map(ToString::to_string).collect(),
+            place: String::new(),
+            admins: settings.admins.clone(),
+            generation: 0,
+            clients: 0,
+            tell_sessions: plan.session_file.is_some(),
+        };
+
+        let (front_end, grantor_end) = Channel::pair().map_err(system("a channel"))?;
+        let grantor =
+            Part::start(plan.program, "grantor", plan.log, ids).map_err(system("starting the grantor"))?;
+        let front =
+            Part::start(plan.program, "front", plan.log, ids).map_err(system("starting the front"))?;
+        let mut keeper = Self {
+            watch: None,
+            generation: 1,
+            errand: None,
+            asked: 0,
+            plan,
+            supervisor,
+            signals,
+            settings,
+            about,
+            front,
+            grantor,
+            _alone: alone,
+        };
+        keeper.set_up_grantor(grantor_end)?;
+        keeper.set_up_front(front_end, &ears, ids)?;
+        keeper.about.place = keeper.wait_for_grantor()?;
+        state::remember(&keeper.plan, &keeper.settings);
+        ears.open_health()?;
+        keeper.wait_for_front_ready()?;
+        let serve = ToFront::Serve { place: keeper.about.place.clone() };
+        let said = keeper.front.say(&serve, &message::borrowed(&ears.health));
+        said.map_err(|_| StartError::Part("front"))?;
+        keeper.watch_sources();
+        keeper.say_warnings();
+        keeper.say_ready(since);
+        process::trim_memory();
+        Ok(keeper)
+    }
+
+    fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
+        let snapshot = message::beside(&reload::grantor_snapshot(&self.settings))
+            .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
+        let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
+        let descriptors = [snapshot.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
+        let said = self.grantor.say(&ToGrantor::Setup, &descriptors);
+        // Only the parts hold the ends from now on, so that each sees when the other is gone.
+        drop(front_end);
+        said.map_err(|_| StartError::Part("grantor"))
+    }
+
+    fn set_up_front(
+        &mut self,
+        grantor_end: Channel,
+        ears: &Ears,
+        ids: Option<Ids>,
+    ) -> Result<(), StartError> {
+        let snapshot = message::beside(&self.front_snapshot())
+            .map_err(|e| StartError::System("the front's rules", e.to_string()))?;
+        let [a, b] = open::pair(&self.plan.state_dir, "replay")?;
+        let control = open::control(&self.plan.run_dir, ids)?;
+        let mut descriptors =
+            vec![snapshot.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd(), control.as_fd()];
+        descriptors.extend(message::borrowed(&ears.sockets));
+        let said = self.front.say(&ToFront::Setup, &descriptors);
+        drop(grantor_end);
+        said.map_err(|_| StartError::Part("front"))
+    }
+
+    /// Waits until the kernel has the rules; runs the errand process if the grantor needs it for that.
+    fn wait_for_grantor(&mut self) -> Result<String, StartError> {
+        loop {
+            let heard = self.grantor.hear::<FromGrantor>(PATIENCE);
+            let Ok(Taken::Message(came)) = heard else { return Err(StartError::Part("grantor")) };
+            match came.value {
+                FromGrantor::InForce { place } => return Ok(place),
+                FromGrantor::Refused { why } => return Err(StartError::Firewall(why)),
+                FromGrantor::NeedErrand => self.start_errand()?,
+            }
+        }
+    }
+
+    /// The process that runs iptables' tools, with our rights. Only the grantor can ask it anything.
+    fn start_errand(&mut self) -> Result<(), StartError> {
+        let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
+        let (grantor_end, errand_end) = Channel::pair().map_err(system("a channel"))?;
+        let errand = Part::start(self.plan.program, "errand", self.plan.log, None)
+            .map_err(system("starting the errand process"))?;
+        let sent = errand.channel.send(b"s", &[errand_end.as_fd()]);
+        sent.map_err(system("the errand process"))?;
+        self.errand = Some(errand);
+        self.grantor.say(&ToGrantor::Errand, &[grantor_end.as_fd()]).map_err(|_| StartError::Part("grantor"))
+    }
+
+    fn wait_for_front_ready(&mut self) -> Result<(), StartError> {
+        match self.front.hear::<FromFront>(PATIENCE) {
+            Ok(Taken::Message(came)) if matches!(came.value, FromFront::Ready) => Ok(()),
+            Ok(Taken::Message(_) | Taken::Nothing | Taken::Ended) | Err(_) => Err(StartError::Part("front")),
+        }
+    }
+
+    fn watch_sources(&mut self) {
+        match Watch::over(&self.settings.sources) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(e) => tracing::warn!(error = %e, "changed files are not seen: reload by SIGHUP"),
+        }
+    }
+
+    fn say_warnings(&self) {
+        for warning in &self.settings.warnings {
+            tracing::warn!(at = %warning, "configuration");
+        }
+    }
+
+    fn say_ready(&self, since: Now) {
+        let clients = self.settings.rules.clients.len();
+        let place = self.about.place.as_str();
+        let took = clock::mono().since(since.mono);
+        tracing::info!(
+            clients,
+            place,
+            listen = self.about.listen.join(","),
+            took_ms = took.as_millis(),
+            "serving"
+        );
+        self.supervisor.ready(&format!("serving {clients} clients, {place}"));
+    }
+
+    fn run(&mut self) -> ExitCode {
+        let code = loop {
+            // Asked while the last one was under way: it may have read the files too early for them.
+            if self.asked > 0 {
+                self.reload();
+            }
+            match self.wait() {
+                Ok(Next::Go) => (),
+                Ok(Next::Reload) => self.reload(),
+                Ok(Next::End(code)) => break code,
+                Err(e) => {
+                    tracing::error!(error = %e, "cannot wait for anything any more");
+                    break ExitCode::FAILURE;
+                }
+            }
+        };
+        self.end(code)
+    }
+
+    fn wait(&mut self) -> io::Result<Next> {
+        let mut poll = Poll::new()?;
+        poll.add(&self.signals, SIGNALS, Interest::Read)?;
+        poll.add(&self.front.channel, FRONT, Interest::Read)?;
+        poll.add(&self.grantor.channel, GRANTOR, Interest::Read)?;
+        if let Some(watch) = &self.watch {
+            poll.add(watch, WATCH, Interest::Read)?;
+        }
+        let mut next = Next::Go;
+        for ready in poll.wait(None)? {
+            let one = match ready.token {
+                SIGNALS => self.on_signals(),
+                WATCH => self.on_change(),
+                FRONT => self.on_front(),
+                GRANTOR => self.on_grantor(),
+                _ => Next::Go,
+            };
+            next = match (next, one) {
+                (Next::End(code), _) | (_, Next::End(code)) => Next::End(code),
+                (Next::Reload, _) | (_, Next::Reload) => Next::Reload,
+                (Next::Go, Next::Go) => Next::Go,
+            };
+        }
+        Ok(next)
+    }
+
+    fn on_signals(&mut self) -> Next {
+        let mut next = Next::Go;
+        while let Some(signal) = self.signals.read() {
+            match signal {
+                Signal::End => return Next::End(ExitCode::SUCCESS),
+                Signal::Reload => next = Next::Reload,
+                Signal::Child => {
+                    if let Some(name) = self.who_died() {
+                        tracing::error!(part = name, "a part ended by itself, so all end");
+                        return Next::End(ExitCode::FAILURE);
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    fn who_died(&mut self) -> Option<&'static str> {
+        let parts = [Some(&mut self.front), Some(&mut self.grantor), self.errand.as_mut()];
+        parts.into_iter().flatten().find_map(|part| part.ended().map(|_| part.name))
+    }
+
+    fn on_change(&mut self) -> Next {
+        let changed = self.watch.as_mut().is_some_and(Watch::changed);
+        if !changed {
+            return Next::Go;
+        }
+        // Eight `add`s at once, or an editor that writes two files, are one reload; nobody waits longer than this.
+        std::thread::sleep(Duration::from_millis(20));
+        if let Some(watch) = &mut self.watch {
+            watch.changed();
+        }
+        Next::Reload
+    }
+
+    fn on_front(&mut self) -> Next {
+        match message::try_receive::<FromFront>(&self.front.channel) {
+            Ok(Taken::Message(mut came)) => match came.value {
+                FromFront::PleaseReload => {
+                    self.asked += 1;
+                    Next::Reload
+                }
+                FromFront::Sessions => {
+                    state::write_sessions(&self.plan, &mut came);
+                    Next::Go
+                }
+                FromFront::Ready | FromFront::InForce => Next::Go,
+            },
+            Ok(Taken::Nothing) => Next::Go,
+            Ok(Taken::Ended) | Err(_) => self.part_gone("front"),
+        }
+    }
+
+    fn on_grantor(&mut self) -> Next {
+        match message::try_receive::<FromGrantor>(&self.grantor.channel) {
+            Ok(Taken::Message(came)) => match came.value {
+                FromGrantor::InForce { place } => {
+                    self.about.place = place;
+                    Next::Go
+                }
+                FromGrantor::Refused { why } => {
+                    tracing::error!(why, "the firewall");
+                    Next::Go
+                }
+                FromGrantor::NeedErrand => Next::Go,
+            },
+            Ok(Taken::Nothing) => Next::Go,
+            Ok(Taken::Ended) | Err(_) => self.part_gone("grantor"),
+        }
+    }
+
+    fn part_gone(&self, part: &'static str) -> Next {
+        tracing::error!(part, "a part is gone, so all end");
+        Next::End(ExitCode::FAILURE)
+    }
+
+    /// The drops stay; grants run out by the kernel's timers, or are taken back if that was configured.
+    fn end(&mut self, code: ExitCode) -> ExitCode {
+        self.supervisor.stopping();
+        let close = self.settings.on_exit == OnExit::Close;
+        let _ = self.front.say(&ToFront::End { close }, &[]);
+        self.finish_front();
+        let _ = self.grantor.say(&ToGrantor::End { close }, &[]);
+        self.finish_others();
+        let _ = std::fs::remove_file(self.plan.run_dir.join(portunus_ctl::control::SOCKET));
+        tracing::info!(
+            grants = if close { "closed" } else { "run out" },
+            "ended; protected ports stay closed"
+        );
+        code
+    }
+
+    fn finish_front(&mut self) {
+        let deadline = clock::mono().after(LAST_PATIENCE);
+        while self.front.ended().is_none() && clock::mono() < deadline {
+            match self.front.hear::<FromFront>(Duration::from_millis(5)) {
+                Ok(Taken::Message(mut came)) if matches!(came.value, FromFront::Sessions) => {
+                    state::write_sessions(&self.plan, &mut came);
+                }
+                Ok(Taken::Message(_) | Taken::Nothing) => (),
+                Ok(Taken::Ended) | Err(_) => break,
+            }
+        }
+    }
+
+    fn finish_others(&mut self) {
+        self.front.finish(LAST_PATIENCE);
+        self.grantor.finish(LAST_PATIENCE);
+        if let Some(errand) = &mut self.errand {
+            errand.finish(Duration::ZERO);
+        }
+    }
+}
+
+/// Whom the parts run as: our own user when that is not root; else the user of the plan, or a free number. Never
+/// `nobody`: others run as that.
+fn parts_user(plan: &Plan) -> Result<Option<Ids>, StartError> {
+    const NOBODY: u32 = 65_534;
+    if users::effective_uid() != 0 {
+        return Ok(None);
+    }
+    let named = users::by_name(&plan.user).filter(|ids| ids.uid != 0 && ids.uid != NOBODY);
+    named.or_else(users::unused).map(Some).ok_or(StartError::NoUser)
+}
+
+/// What a part does first: it becomes its user, for good.
+pub(crate) fn shed_rights(ids: Option<Ids>, keep: Keep) -> io::Result<()> {
+    users::become_user(ids, keep)?;
+    process::die_with_parent()?;
+    process::hide_memory()
+}

@@ -1,0 +1,145 @@
+//! What the keeper opens for the others before anything is begun: sockets, state files, locks.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::path::Path;
+
+use portunus_config::Settings;
+use portunus_ctl::control;
+use portunus_sys::files::{self, FileError, Lock};
+use portunus_sys::users::Ids;
+use portunus_sys::{tcp, udp};
+
+use super::StartError;
+
+/// The lock's name in the run folder, and the name in the network namespace.
+const LOCK: &str = "daemon.lock";
+const NAMESPACE_NAME: &str = "portunus/daemon";
+
+/// One daemon a run folder and a network namespace: two would undo each other's rules.
+#[derive(Debug)]
+pub(super) struct Alone {
+    _folder: Lock,
+    _namespace: UnixListener,
+}
+
+impl Alone {
+    pub(super) fn be(run_dir: &Path) -> Result<Self, StartError> {
+        let folder = Lock::try_now(&run_dir.join(LOCK)).map_err(|e| {
+            let held = matches!(e, FileError::Locked(_));
+            if held { StartError::Another(format!("it uses {}", run_dir.display())) } else { e.into() }
+        })?;
+        // Abstract names belong to the network namespace, as the rules do, and vanish with their process.
+        let namespace = UnixAddr::from_abstract_name(NAMESPACE_NAME)
+            .and_then(|name| UnixListener::bind_addr(&name))
+            .map_err(|_| StartError::Another("it runs in this network namespace".to_owned()))?;
+        Ok(Self { _folder: folder, _namespace: namespace })
+    }
+}
+
+/// The sockets for knocks.
+#[derive(Debug)]
+pub(super) struct Ears {
+    pub(super) sockets: Vec<OwnedFd>,
+    pub(super) addresses: Vec<SocketAddr>,
+    /// The health port's, bound and not yet listening.
+    pub(super) health: Vec<OwnedFd>,
+}
+
+impl Ears {
+    pub(super) fn open(settings: &Settings) -> Result<Self, StartError> {
+        let mut ears = Self { sockets: Vec::new(), addresses: Vec::new(), health: Vec::new() };
+        let mut left_out = None;
+        for address in &settings.listen {
+            let socket = match udp::listen(*address) {
+                Ok(socket) => socket,
+                Err(e) if !settings.listen_named && lacks_family(&e) => {
+                    left_out = Some(listen_error(*address, "udp", &e));
+                    continue;
+                }
+                Err(e) => return Err(listen_error(*address, "udp", &e)),
+            };
+            udp::only_lengths(&socket, &[portunus_dialect::openme::LENGTH])
+                .map_err(|e| StartError::System("a filter on the knock socket", e.to_string()))?;
+            ears.sockets.push(socket);
+            ears.addresses.push(*address);
+            if let Some(port) = settings.health_port {
+                let address = SocketAddr::new(address.ip(), port);
+                ears.health.push(tcp::bind(address).map_err(|e| listen_error(address, "tcp", &e))?);
+            }
+        }
+        match (ears.sockets.is_empty(), left_out) {
+            (true, Some(error)) => Err(error),
+            (true, None) => Err(StartError::NoListen),
+            (false, _) => Ok(ears),
+        }
+    }
+
+    /// Lets the health port answer.
+    pub(super) fn open_health(&self) -> Result<(), StartError> {
+        for (socket, address) in self.health.iter().zip(&self.addresses) {
+            tcp::listen(socket, 64).map_err(|e| listen_error(*address, "tcp", &e))?;
+        }
+        Ok(())
+    }
+}
+
+fn lacks_family(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// "Address family not supported by protocol" (errno(3); std has no name for it).
+const EAFNOSUPPORT: i32 = 97;
+
+fn listen_error(address: SocketAddr, proto: &'static str, error: &io::Error) -> StartError {
+    let port = address.port();
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let flag = if proto == "udp" { "u" } else { "t" };
+    let kind = error.kind();
+    let mend = if kind == io::ErrorKind::AddrInUse {
+        format!(
+            "the port is in use: `ss -l{flag}np 'sport = :{port}'` shows by whom; stop that, or choose another port"
+        )
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "ports below 1024 need CAP_NET_BIND_SERVICE: run this as root, or choose a port above 1023".to_owned()
+    } else if error.raw_os_error() == Some(EAFNOSUPPORT) {
+        format!("this host has no {family}: leave that address out")
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!("no interface has the address {}: correct it, or leave it out", address.ip())
+    } else {
+        error.to_string()
+    };
+    StartError::Listen { address, proto, mend }
+}
+
+/// The control socket: root's, and for the parts' group to ask.
+pub(super) fn control(run_dir: &Path, ids: Option<Ids>) -> Result<UnixListener, StartError> {
+    let path = run_dir.join(control::SOCKET);
+    let draft = run_dir.join(".control.draft");
+    let wrong = |e: io::Error| StartError::System("the control socket", format!("{}: {e}", path.display()));
+    // We hold the lock, so what lies here was left by a daemon that was killed.
+    let _ = std::fs::remove_file(&draft);
+    let listener = UnixListener::bind(&draft).map_err(wrong)?;
+    listener.set_nonblocking(true).map_err(wrong)?;
+    // Nobody gets in before the rights are right: until the rename nobody knows the name.
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o660)).map_err(wrong)?;
+    if let Some(ids) = ids {
+        // A number that is nobody's group changes nothing for anybody.
+        let _ = files::give(&draft, None, Some(ids.gid));
+    }
+    std::fs::rename(&draft, &path).map_err(wrong)?;
+    Ok(listener)
+}
+
+/// A pair of state files.
+pub(super) fn pair(state_dir: &Path, name: &str) -> Result<[File; 2], StartError> {
+    let open = |letter: &str| files::open_state(&state_dir.join(format!("{name}.{letter}")));
+    Ok([open("a")?, open("b")?])
+}

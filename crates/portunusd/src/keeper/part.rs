@@ -1,0 +1,76 @@
+//! A part as the keeper sees it: a child process and the channel to it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use portunus_sys::channel::Channel;
+use portunus_sys::process;
+use portunus_sys::users::Ids;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::message::{self, Taken};
+use crate::{LogLevel, PART_FLAG};
+
+/// What a part inherits of the environment.
+const VARIABLES: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
+
+/// A part that runs.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) channel: Channel,
+    child: Child,
+}
+
+impl Part {
+    /// Starts it.
+    pub(super) fn start(
+        program: &str,
+        name: &'static str,
+        log: LogLevel,
+        ids: Option<Ids>,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = Channel::pair()?;
+        let title = format!("{program}: {name}");
+        let ids = ids.map(|ids| format!("{}:{}", ids.uid, ids.gid));
+        let mut words = vec![OsStr::new(PART_FLAG), OsStr::new(name), OsStr::new(log.as_str())];
+        words.extend(ids.as_ref().map(OsStr::new));
+        let child = process::start_again(&title, &words, theirs, &VARIABLES)?;
+        Ok(Self { name, channel: ours, child })
+    }
+
+    /// Says something to it.
+    pub(super) fn say<T: Serialize>(&self, value: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        message::send(&self.channel, value, descriptors)
+    }
+
+    /// Waits for its next word, for a while.
+    pub(super) fn hear<T: DeserializeOwned>(&self, patience: Duration) -> io::Result<Taken<T>> {
+        if !portunus_sys::poll::readable(&self.channel, patience)? {
+            return Ok(Taken::Nothing);
+        }
+        message::try_receive(&self.channel)
+    }
+
+    /// Whether it has ended.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits until it has ended by itself, for a while; then kills it.
+    pub(super) fn finish(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if self.ended().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Without CAP_KILL this may fail; then the closed channel ends it.
+        let _ = self.child.kill();
+    }
+}

@@ -1,0 +1,96 @@
+//! What the keeper writes: the session file, and the last stance that worked, by which the doors are held shut when the
+//! configuration cannot be read at the next start.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use portunus_config::{Settings, sessions};
+use portunus_sys::channel::Channel;
+use portunus_sys::{clock, files, users};
+
+use super::part::Part;
+use super::{PATIENCE, open, parts_user, reload};
+use crate::Plan;
+use crate::message::{self, Came, FromFront, FromGrantor, GrantorSnapshot, Sessions, Taken, ToGrantor};
+
+fn stance_file(plan: &Plan) -> PathBuf {
+    plan.state_dir.join("stance")
+}
+
+/// Remembers what is in force.
+pub(super) fn remember(plan: &Plan, settings: &Settings) {
+    let snapshot = reload::grantor_snapshot(settings);
+    let Ok(bytes) = postcard::to_stdvec(&snapshot) else { return };
+    let path = stance_file(plan);
+    if files::read_bytes(&path, files::Secrecy::Public).is_ok_and(|old| old == bytes) {
+        return;
+    }
+    if let Err(e) = files::replace(&path, &bytes, 0o600) {
+        tracing::warn!(error = %e, "a start with a broken configuration will not hold the doors shut");
+    }
+}
+
+/// The configuration cannot be read, so nobody can be let in; but after a boot the ports that were protected would
+/// stand open. So the rules of the last start that worked are put in, without a grant.
+pub(super) fn hold_the_doors(plan: &Plan) {
+    let Ok(bytes) = files::read_bytes(&stance_file(plan), files::Secrecy::Secret) else { return };
+    let Ok(snapshot) = postcard::from_bytes::<GrantorSnapshot>(&bytes) else { return };
+    if !users::have_net_admin() {
+        return;
+    }
+    // A daemon that runs holds them itself.
+    let Ok(_alone) = open::Alone::be(&plan.run_dir) else { return };
+    match install_once(plan, &snapshot) {
+        Ok(()) => eprintln!(
+            "{}: the protected ports are kept closed as the last working configuration said",
+            plan.program
+        ),
+        Err(why) => eprintln!("{}: the protected ports may be open: {why}", plan.program),
+    }
+}
+
+fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
+    let words = |e: std::io::Error| e.to_string();
+    let ids = parts_user(plan).map_err(|e| e.to_string())?;
+    let mut grantor = Part::start(plan.program, "grantor", plan.log, ids).map_err(words)?;
+    let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
+    let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
+    let beside = message::beside(snapshot).map_err(words)?;
+    let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];
+    grantor.say(&ToGrantor::Setup, &descriptors).map_err(words)?;
+    let answer = match grantor.hear::<FromGrantor>(PATIENCE) {
+        Ok(Taken::Message(came)) => match came.value {
+            FromGrantor::InForce { .. } => Ok(()),
+            FromGrantor::Refused { why } => Err(why),
+            FromGrantor::NeedErrand => Err("iptables is needed for that".to_owned()),
+        },
+        Ok(Taken::Nothing | Taken::Ended) | Err(_) => Err("the grantor did not come up".to_owned()),
+    };
+    let _ = grantor.say(&ToGrantor::End { close: false }, &[]);
+    grantor.finish(PATIENCE);
+    answer
+}
+
+/// Writes openme's session file from what the front says.
+pub(super) fn write_sessions(plan: &Plan, came: &mut Came<FromFront>) {
+    let Some(path) = &plan.session_file else { return };
+    let Ok(said) = came.beside::<Sessions>() else { return };
+    let state = sessions::State {
+        updated: clock::wall(),
+        sessions: said
+            .open
+            .into_iter()
+            .map(|one| sessions::Session {
+                client: one.client,
+                address: one.address,
+                ports: one.ports,
+                opened: one.opened,
+                expires: one.expires,
+            })
+            .collect(),
+        last_seen: said.last_seen,
+    };
+    if let Err(e) = files::replace(path, sessions::render(&state).as_bytes(), 0o600) {
+        tracing::warn!(error = %e, "the session file was not written");
+    }
+}

@@ -1,0 +1,283 @@
+//! What the keeper and the parts say to each other: short values on a channel, long ones in sealed memory beside them.
+//!
+//! The keeper believes nothing that a part says beyond what its type allows: the front has read strangers' packets.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use portunus_config::{FirewallKind, StanceWish};
+use portunus_model::{ClientName, Limits, Place, PortSpec, Rules, Stance, Unix};
+use portunus_sys::channel::{Channel, Received};
+use portunus_sys::memfd;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The longest value on the channel itself.
+const LONGEST: usize = 64 << 10;
+
+/// The longest value in memory beside it: 10,000 clients need some hundred kilobytes.
+const LONGEST_BESIDE: usize = 64 << 20;
+
+/// What the front runs by.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FrontSnapshot {
+    pub(crate) rules: Rules,
+    pub(crate) keys: Keys,
+    pub(crate) interfaces: Vec<String>,
+    pub(crate) about: About,
+}
+
+/// The private keys on their way from the keeper to the front.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Keys {
+    pub(crate) openme: Option<[u8; 32]>,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.openme.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(not shown)")
+    }
+}
+
+/// What the control socket tells and by whom it may be asked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct About {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) since: String,
+    pub(crate) listen: Vec<String>,
+    pub(crate) place: String,
+    pub(crate) admins: Vec<u32>,
+    pub(crate) generation: u64,
+    pub(crate) clients: u32,
+    /// Whether the keeper wants to know who is there, for the session file.
+    pub(crate) tell_sessions: bool,
+}
+
+/// What the grantor runs by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GrantorSnapshot {
+    pub(crate) limits: Limits,
+    pub(crate) wish: Wish,
+}
+
+/// [`StanceWish`], as it crosses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    pub(crate) place: Option<Place>,
+    pub(crate) interfaces: Vec<String>,
+    pub(crate) protected: Vec<PortSpec>,
+    pub(crate) knock_port: Option<u16>,
+    pub(crate) listen_port: Option<u16>,
+    pub(crate) firewall: Backend,
+}
+
+/// [`FirewallKind`], as it crosses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Backend {
+    Auto,
+    Nft,
+    Iptables,
+}
+
+impl Wish {
+    pub(crate) fn of(wish: &StanceWish, listen_port: Option<u16>) -> Self {
+        Self {
+            place: wish.place.clone(),
+            interfaces: wish.interfaces.clone(),
+            protected: wish.protected.clone(),
+            knock_port: wish.knock_port,
+            listen_port,
+            firewall: match wish.firewall {
+                FirewallKind::Auto => Backend::Auto,
+                FirewallKind::Nft => Backend::Nft,
+                FirewallKind::Iptables => Backend::Iptables,
+            },
+        }
+    }
+
+    /// The stance at a place.
+    pub(crate) fn at(&self, place: Place) -> Stance {
+        Stance {
+            place,
+            interfaces: self.interfaces.clone(),
+            protected: self.protected.clone(),
+            knock_port: self.knock_port,
+        }
+    }
+}
+
+/// Keeper to front.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToFront {
+    /// With: the snapshot, the channel to the grantor, two store files, the control socket, then the UDP sockets.
+    Setup,
+    /// Every protected port is guarded: begin. With: the health port's sockets.
+    Serve { place: String },
+    /// With: the snapshot.
+    Reload,
+    /// The reload that the first `asked` of those who wait have asked for is over.
+    Reloaded { asked: u32, generation: u64, warnings: Vec<String> },
+    /// The same, and the old configuration stays in force.
+    ReloadRefused { asked: u32, why: String },
+    /// End now; with `close`, after having every grant closed and told about it.
+    End { close: bool },
+}
+
+/// Front to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromFront {
+    /// Confined, and ready to serve.
+    Ready,
+    /// The new rules are in force.
+    InForce,
+    /// Somebody with the right to it asks for a reload.
+    PleaseReload,
+    /// Who is there. With: [`Sessions`].
+    Sessions,
+}
+
+/// Keeper to grantor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToGrantor {
+    /// With: the snapshot, the channel to the front, two journal files.
+    Setup,
+    /// With: the channel to the errand process.
+    Errand,
+    /// With: the snapshot.
+    Reload,
+    /// End now; with `close`, take every grant back first.
+    End { close: bool },
+}
+
+/// Grantor to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromGrantor {
+    /// iptables it is: somebody must run its tools.
+    NeedErrand,
+    /// The kernel has our rules.
+    InForce { place: String },
+    /// It does not, and why, with the mend; nothing was changed.
+    Refused { why: String },
+}
+
+/// Who is there, for the session file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Sessions {
+    pub(crate) open: Vec<Session>,
+    pub(crate) last_seen: Vec<(ClientName, Unix)>,
+}
+
+/// One open grant.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) client: ClientName,
+    pub(crate) address: IpAddr,
+    pub(crate) ports: Vec<PortSpec>,
+    pub(crate) opened: Unix,
+    pub(crate) expires: Unix,
+}
+
+/// A message and the descriptors that came with it, in order.
+#[derive(Debug)]
+pub(crate) struct Came<T> {
+    pub(crate) value: T,
+    descriptors: std::vec::IntoIter<OwnedFd>,
+}
+
+impl<T> Came<T> {
+    /// The next descriptor.
+    pub(crate) fn descriptor(&mut self) -> io::Result<OwnedFd> {
+        self.descriptors.next().ok_or_else(|| io::Error::other("a message came without its descriptor"))
+    }
+
+    /// All that are left.
+    pub(crate) fn rest(self) -> Vec<OwnedFd> {
+        self.descriptors.collect()
+    }
+
+    /// The value that lies in the next descriptor's memory.
+    pub(crate) fn beside<V: DeserializeOwned>(&mut self) -> io::Result<V> {
+        let bytes = Zeroizing::new(memfd::read(self.descriptor()?, LONGEST_BESIDE)?);
+        postcard::from_bytes(&bytes).map_err(|_| io::Error::other("a message with a value that is none"))
+    }
+}
+
+/// Sends a value and descriptors.
+pub(crate) fn send<T: Serialize>(
+    channel: &Channel,
+    value: &T,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    channel.send(&encode(value)?, descriptors)
+}
+
+/// Sends a value if there is room.
+pub(crate) fn try_send<T: Serialize>(
+    channel: &Channel,
+    value: &T,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    channel.try_send(&encode(value)?, descriptors)
+}
+
+fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    postcard::to_stdvec(value).map_err(|_| io::Error::other("a message could not be written"))
+}
+
+/// Puts a long value into sealed memory, to be sent beside a message.
+pub(crate) fn beside<T: Serialize>(value: &T) -> io::Result<OwnedFd> {
+    let bytes = Zeroizing::new(encode(value)?);
+    memfd::sealed("portunus", &bytes)
+}
+
+/// Waits for one message; `None` when the other end is gone.
+pub(crate) fn receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Option<Came<T>>> {
+    let mut buffer = vec![0; LONGEST];
+    let received = channel.receive(&mut buffer)?;
+    decode(received, &buffer)
+}
+
+/// Takes one message if one is there.
+pub(crate) fn try_receive<T: DeserializeOwned>(channel: &Channel) -> io::Result<Taken<T>> {
+    let mut buffer = vec![0; LONGEST];
+    match channel.try_receive(&mut buffer)? {
+        Received::Nothing => Ok(Taken::Nothing),
+        received @ (Received::Message(_) | Received::Ended) => {
+            Ok(decode(received, &buffer)?.map_or(Taken::Ended, Taken::Message))
+        }
+    }
+}
+
+/// What came of [`try_receive`].
+#[derive(Debug)]
+pub(crate) enum Taken<T> {
+    Message(Came<T>),
+    Nothing,
+    Ended,
+}
+
+fn decode<T: DeserializeOwned>(received: Received, buffer: &[u8]) -> io::Result<Option<Came<T>>> {
+    match received {
+        Received::Ended | Received::Nothing => Ok(None),
+        Received::Message(message) => {
+            let bytes = buffer.get(..message.length).unwrap_or_default();
+            let value = postcard::from_bytes(bytes)
+                .map_err(|_| io::Error::other("a part said something that is no message"))?;
+            Ok(Some(Came { value, descriptors: message.descriptors.into_iter() }))
+        }
+    }
+}
+
+/// Descriptors, borrowed for sending.
+pub(crate) fn borrowed<T: AsFd>(descriptors: &[T]) -> Vec<BorrowedFd<'_>> {
+    descriptors.iter().map(AsFd::as_fd).collect()
+}

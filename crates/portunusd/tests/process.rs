@@ -1,0 +1,2 @@
+//! The daemon as processes.
+fn main() {}
