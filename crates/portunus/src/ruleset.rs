@@ -10,7 +10,7 @@ use portunus_config::{FirewallKind, Settings};
 use portunus_fw::place::{self, Finding, Neighbour, Wish};
 use portunus_fw::ruleset::{Ruleset, Wire};
 use portunus_fw::walk::{Interface, Verdict};
-use portunus_model::Place;
+use portunus_model::{Place, PortSpec};
 use rustix::net;
 
 use crate::places::Places;
@@ -59,23 +59,7 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
 }
 
 fn tell(finding: &Finding, settings: &Settings) -> Look {
-    let mut lines: Vec<String> = Vec::new();
-    for door in &finding.doors {
-        let what = match &door.today {
-            Verdict::Dropped(site) => format!("is dropped today by {site}"),
-            Verdict::Maybe { dropped_by, because } => {
-                format!("may be dropped today by {dropped_by} ({because})")
-            }
-            Verdict::Passes if settings.stance.protect => {
-                "is open to everybody today; `serve` will drop it".to_owned()
-            }
-            Verdict::Passes => "is open to everybody today, and nothing here will drop it".to_owned(),
-            Verdict::Forwarded(site) => {
-                format!("is sent on to another host by {site}: no drop of ours guards it")
-            }
-        };
-        lines.push(format!("{} over {} {what}", door.port, door.version));
-    }
+    let mut lines = doors(finding, settings.stance.protect);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
     let mut blocked: Vec<String> = finding.refused.iter().map(ToString::to_string).collect();
     blocked.extend(finding.blocked.iter().map(ToString::to_string));
@@ -86,6 +70,25 @@ fn tell(finding: &Finding, settings: &Settings) -> Look {
         blocked,
         neighbours: finding.neighbours.clone(),
     }
+}
+
+/// Each door as it is today; both families in one line where they are alike.
+fn doors(finding: &Finding, protect: bool) -> Vec<String> {
+    let mut told: Vec<(PortSpec, Vec<String>, String)> = Vec::new();
+    for door in &finding.doors {
+        let what = match &door.today {
+            Verdict::Dropped(site) => format!("is dropped today by {site}"),
+            Verdict::Maybe { dropped_by, because } => format!("may be dropped today by {dropped_by} ({because})"),
+            Verdict::Passes if protect => "is open to everybody today; `serve` will drop it".to_owned(),
+            Verdict::Passes => "is open to everybody today, and nothing here will drop it".to_owned(),
+            Verdict::Forwarded(site) => format!("is sent on to another host by {site}: no drop of ours guards it"),
+        };
+        match told.iter_mut().find(|(port, _, said)| *port == door.port && *said == what) {
+            Some((_, versions, _)) => versions.push(door.version.to_string()),
+            None => told.push((door.port, vec![door.version.to_string()], what)),
+        }
+    }
+    told.into_iter().map(|(port, versions, what)| format!("{port} over {} {what}", versions.join(" and "))).collect()
 }
 
 /// The kernel's rules, as this process may read them.

@@ -143,12 +143,12 @@ impl fmt::Display for Table {
 
 /// Says what clap says of wrong usage, in our form, or prints help and version.
 pub(crate) fn usage(face: &str, error: &clap::Error) -> ExitCode {
-    let text = error.render();
     if !error.use_stderr() {
-        out(text.ansi());
+        // In colour only on a terminal, and not with NO_COLOR. A reader that has gone wanted no more of it.
+        let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = text.to_string();
+    let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let _ = write!(std::io::stderr().lock(), "{face}: {text}");
     ExitCode::from(USAGE)

@@ -37,13 +37,13 @@ pub(crate) struct Cli {
 /// How much to log.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogLevel {
-    /// Strangers' packets too
+    // Strangers' packets too
     Debug,
-    /// What became of clients' knocks
+    // What became of clients' knocks
     Info,
-    /// Only what needs attention
+    // Only what needs attention
     Warn,
-    /// Only what stops the work
+    // Only what stops the work
     Error,
 }
 
@@ -98,9 +98,9 @@ pub(crate) struct Init {
 /// Which firewall to drive.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Firewall {
-    /// nftables
+    // nftables
     Nft,
-    /// iptables and ip6tables
+    // iptables and ip6tables
     Iptables,
 }
 

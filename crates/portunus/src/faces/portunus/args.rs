@@ -120,18 +120,18 @@ pub(crate) struct Init {
 /// Which firewall to drive.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FirewallKind {
-    /// Find out
+    // Find out
     Auto,
-    /// nftables over netlink
+    // nftables over netlink
     Nft,
-    /// iptables and ip6tables
+    // iptables and ip6tables
     Iptables,
 }
 
 /// A dialect's name.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DialectName {
-    /// openme v1
+    // openme v1
     Openme,
 }
 
@@ -153,13 +153,13 @@ pub(crate) struct Serve {
 /// How much to log.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogLevel {
-    /// Strangers' packets too
+    // Strangers' packets too
     Debug,
-    /// What became of clients' knocks
+    // What became of clients' knocks
     Info,
-    /// Only what needs attention
+    // Only what needs attention
     Warn,
-    /// Only what stops the work
+    // Only what stops the work
     Error,
 }
 

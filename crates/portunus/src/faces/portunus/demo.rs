@@ -60,7 +60,10 @@ fn before_and_after(stage: &Stage, daemon: &Running) -> Result<Instant, String> 
         (Some(client), "granted") => client.to_string(),
         (_, other) => return Err(format!("the knock was not granted: {other}")),
     };
-    let ports = verdict.ports.iter().map(|port| port.split_once('/').map_or(port.clone(), |(n, p)| format!("{p}/{n}")));
+    let ports = verdict
+        .ports
+        .iter()
+        .map(|port| port.split_once('/').map_or(port.clone(), |(n, p)| format!("{p}/{n}")));
     let ports: Vec<String> = ports.collect();
     let said = format!("granted to {who}, {}, {} s", ports.join(" "), verdict.lasting_s.unwrap_or_default());
     row("a knock", &format!("{} bytes from {CLIENT}", packet.length()), &said);

@@ -87,9 +87,9 @@ pub(super) fn run(places: &Places, wish: &Doctor) -> Result<ExitCode, Failure> {
 fn time(walk: &mut Walk) {
     match clock::synchronized() {
         Some(true) => walk.fine("the clock is synchronized"),
-        Some(false) => walk.wrong(
-            "the clock is not synchronized: a knock is refused when the clocks of client and server differ by more \
-             than the replay window: run a time service, such as systemd-timesyncd or chrony",
+        Some(false) => walk.note(
+            "the kernel knows of no time service that keeps the clock right: a knock is refused when the clocks of \
+             client and server differ by more than the replay window: run systemd-timesyncd or chrony",
         ),
         None => walk.note("whether the clock is synchronized cannot be told here: compare it with another's"),
     }
