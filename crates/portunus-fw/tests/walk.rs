@@ -1,6 +1,14 @@
 //! The walk says what real packets experience: rulesets that people have, in a namespace, times ports, times both
 //! families. Needs root, nft, iptables and ip; it touches no rule of the host.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says where it stopped"
+)]
+
 mod bench;
 
 use bench::{Bench, MACHINE, OTHER, OUTSIDE, load, outer, read, run};
@@ -11,28 +19,31 @@ use portunus_model::Proto;
 const TCP: [u16; 7] = [22, 80, 443, 1500, 2222, 8080, 8443];
 const UDP: [u16; 3] = [53, 5353, 54154];
 
-/// Every port by both families: the verdict is what the packet meets.
-fn agrees(rules: &str) {
+/// Every port by both families: the verdict is what the packet meets; `drops` says whether anything is dropped at
+/// all, so that a bench on which nothing happens cannot agree with itself.
+fn agrees(rules: &str, drops: bool) {
     let mut bench = Bench::new();
     bench.listen(&TCP);
-    // One connect each way first: neighbours are known, so no later packet waits for them.
-    assert_eq!(bench.connects(&[22], 0, OUTSIDE), [true]);
-    assert_eq!(bench.connects(&[22], 1, OUTSIDE), [true]);
     load(rules);
     let ruleset = everything();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut came_through, mut dropped) = (Vec::new(), 0, 0);
     for (v, version) in [IpVersion::V4, IpVersion::V6].into_iter().enumerate() {
         for from in [OUTSIDE, OTHER] {
             let met = bench.connects(&TCP, v, from);
+            came_through += met.iter().filter(|&&came| came).count();
+            dropped += met.iter().filter(|&&came| !came).count();
             for (&port, &came) in TCP.iter().zip(&met) {
-                compare(&ruleset, probe(version, Proto::Tcp, port, from[v], v), came, &mut wrong);
+                compare(&ruleset, &probe(version, Proto::Tcp, port, from[v], v), came, &mut wrong);
             }
         }
-        for port in UDP {
-            let came = bench.hears(port, v);
-            compare(&ruleset, probe(version, Proto::Udp, port, OUTSIDE[v], v), came, &mut wrong);
+        for (port, came) in UDP.into_iter().zip(bench.hears(&UDP, v)) {
+            compare(&ruleset, &probe(version, Proto::Udp, port, OUTSIDE[v], v), came, &mut wrong);
         }
     }
+    assert!(
+        came_through > 0 && (dropped > 0) == drops,
+        "{came_through} came through, {dropped} were dropped"
+    );
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), run("nft", &["list", "ruleset"]));
 }
 
@@ -54,8 +65,8 @@ fn probe(version: IpVersion, proto: Proto, port: u16, from: &str, v: usize) -> P
     }
 }
 
-fn compare(ruleset: &Ruleset, probe: Probe, came: bool, wrong: &mut Vec<String>) {
-    let said = walk(ruleset, &probe, Ours::Counted);
+fn compare(ruleset: &Ruleset, probe: &Probe, came: bool, wrong: &mut Vec<String>) {
+    let said = walk(ruleset, probe, Ours::Counted);
     let right = match &said {
         Verdict::Passes => came,
         Verdict::Dropped(_) => !came,
@@ -72,7 +83,7 @@ macro_rules! agree {
     ($($name:ident: $file:literal,)*) => {$(
         #[test]
         fn $name() {
-            agrees(include_str!(concat!("rulesets/", $file)));
+            agrees(include_str!(concat!("rulesets/", $file)), $file != "debian-default.nft");
         }
     )*};
 }

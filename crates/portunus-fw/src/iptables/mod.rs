@@ -90,7 +90,9 @@ impl<R: Runner> Iptables<R> {
             Change::Open(Element { port, .. }, _) if !self.structure.doors.contains(&port) => {
                 Some(FirewallError::NoDoor(port))
             }
-            Change::Open(element, _) if room == 0 && !self.open.contains_key(&element) => Some(FirewallError::Full),
+            Change::Open(element, _) if room == 0 && !self.open.contains_key(&element) => {
+                Some(FirewallError::Full)
+            }
             Change::Open(element, lasting) => {
                 let was = self.open.insert(element, now.after(lasting));
                 room -= usize::from(was.is_none());
@@ -161,7 +163,11 @@ impl<R: Runner> Firewall for Iptables<R> {
             IpVersion::V4 => four.clone(),
             IpVersion::V6 => six.clone(),
         };
-        changes.iter().zip(refused).map(|(change, refused)| refused.map_or_else(|| written(change), Err)).collect()
+        changes
+            .iter()
+            .zip(refused)
+            .map(|(change, refused)| refused.map_or_else(|| written(change), Err))
+            .collect()
     }
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {

@@ -74,9 +74,10 @@ impl RunError {
     #[must_use]
     pub const fn tool(&self) -> Tool {
         match self {
-            Self::Missing(tool) | Self::TimedOut(tool) | Self::Failed { tool, .. } | Self::Broken { tool, .. } => {
-                *tool
-            }
+            Self::Missing(tool)
+            | Self::TimedOut(tool)
+            | Self::Failed { tool, .. }
+            | Self::Broken { tool, .. } => *tool,
         }
     }
 }
@@ -137,9 +138,13 @@ impl Runner for Programs {
             Tool::Save(_) => &["-t", "filter"],
             Tool::Restore(_) => &["--noflush", "--wait", LOCK_WAIT],
         };
-        let broken = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => RunError::Missing(tool),
-            kind => RunError::Broken { tool, kind },
+        let broken = |error: io::Error| {
+            let kind = error.kind();
+            if kind == io::ErrorKind::NotFound {
+                RunError::Missing(tool)
+            } else {
+                RunError::Broken { tool, kind }
+            }
         };
         let mut child = Command::new(locate(&program))
             .args(arguments)
@@ -161,7 +166,8 @@ impl Runner for Programs {
         if child.wait().map_err(broken)?.success() {
             return Ok(printed);
         }
-        let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned();
+        let said =
+            said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").to_owned();
         Err(RunError::Failed { tool, said })
     }
 }

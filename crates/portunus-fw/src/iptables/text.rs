@@ -108,7 +108,8 @@ pub(super) fn check(saved: &str, wanted: &[Door]) -> Result<(), Broken> {
         return Err(Broken::Jump);
     }
     let there = doors(saved);
-    let is = |a: &Door, b: &Door| (a.address, a.port, a.until.as_secs()) == (b.address, b.port, b.until.as_secs());
+    let is =
+        |a: &Door, b: &Door| (a.address, a.port, a.until.as_secs()) == (b.address, b.port, b.until.as_secs());
     if let Some(door) = wanted.iter().find(|door| !there.iter().any(|other| is(door, other))) {
         return Err(Broken::Door(door.address, door.port));
     }
@@ -146,7 +147,8 @@ fn structure(stance: &Stance, text: &mut String) {
 /// One open door.
 fn rule(door: &Door, timed: bool) -> String {
     let Door { address, port, until } = door;
-    let time = if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
+    let time =
+        if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
     format!(
         "-A {OPEN} -s {address} {} -m comment --comment \"portunus exp_{}\"{time} -j ACCEPT\n",
         port_match(*port),
@@ -156,7 +158,8 @@ fn rule(door: &Door, timed: bool) -> String {
 
 fn port_match(port: PortSpec) -> String {
     let proto = port.proto().as_str();
-    let range = if port.is_single() { port.first().to_string() } else { format!("{}:{}", port.first(), port.last()) };
+    let range =
+        if port.is_single() { port.first().to_string() } else { format!("{}:{}", port.first(), port.last()) };
     format!("-p {proto} -m {proto} --dport {range}")
 }
 
@@ -219,7 +222,8 @@ fn has_chain(saved: &str, name: &str) -> bool {
 
 /// Whether our jump is INPUT's first rule.
 fn stands_first(saved: &str) -> bool {
-    saved.lines().find_map(|line| line.strip_prefix("-A ").filter(|rule| rule.starts_with("INPUT "))) == Some(JUMP)
+    saved.lines().find_map(|line| line.strip_prefix("-A ").filter(|rule| rule.starts_with("INPUT ")))
+        == Some(JUMP)
 }
 
 #[cfg(test)]

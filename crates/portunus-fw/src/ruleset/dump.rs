@@ -2,6 +2,8 @@
 
 use std::io;
 
+use portunus_sys::netlink::NetlinkSocket;
+
 use super::decode::message;
 use super::{Ruleset, Set, Table, TableFamily};
 
@@ -10,6 +12,9 @@ const MOST_TRIES: u32 = 10;
 
 /// As large as the kernel ever makes one part of a dump, twice.
 const BUFFER: usize = 65_536;
+
+/// Far from what else is asked through the same socket, should it be shared: late answers are told apart by it.
+const FIRST_SEQUENCE: u32 = 0x5741_0000;
 
 /// `NFNL_SUBSYS_NFTABLES`
 const SUBSYSTEM: u8 = 10;
@@ -51,13 +56,33 @@ pub trait Wire {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
+impl Wire for NetlinkSocket {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        Self::send(self, message)
+    }
+
+    /// The kernel makes the first part of a dump while it takes the question, and each further one while the part
+    /// before it is taken: where nothing is there, nothing will come.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::receive(self, buffer)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
 impl Ruleset {
+    /// Reads everything through a socket that is opened for it.
+    ///
+    /// # Errors
+    /// As [`Ruleset::read`]; also when there can be no such socket.
+    pub fn read_here() -> Result<Self, ReadError> {
+        Self::read(&mut NetlinkSocket::netfilter()?)
+    }
+
     /// Reads every table, chain, rule and set of this network namespace.
     ///
     /// # Errors
     /// [`ReadError`], when the kernel does not answer, refuses, or the rules do not stand still.
     pub fn read(wire: &mut impl Wire) -> Result<Self, ReadError> {
-        let mut dump = Dump { wire, sequence: 0, buffer: vec![0; BUFFER] };
+        let mut dump = Dump { wire, sequence: FIRST_SEQUENCE, buffer: vec![0; BUFFER] };
         for _ in 0..MOST_TRIES {
             if let Some(ruleset) = dump.all()? {
                 return Ok(ruleset);
@@ -142,8 +167,9 @@ impl<W: Wire> Dump<'_, W> {
 /// The sets whose elements decide something. Ours hold who has a grant, and no walk asks for their names.
 fn filled_sets(ruleset: &Ruleset) -> Vec<(u8, String, String)> {
     let wanted = |table: &Table, set: &Set| {
-        !(crate::walk::is_our_table(table) && !set.anonymous)
-            && !set.comment.as_deref().is_some_and(crate::walk::is_ours)
+        let ours =
+            crate::walk::is_our_table(table) || set.comment.as_deref().is_some_and(crate::walk::is_ours);
+        set.anonymous || !ours
     };
     let sets = ruleset.tables.iter().flat_map(|t| t.sets.iter().map(move |s| (t, s)));
     sets.filter(|(table, set)| wanted(table, set))

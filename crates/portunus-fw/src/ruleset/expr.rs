@@ -173,8 +173,10 @@ pub enum Expr {
     Immediate { dreg: u32, data: Data },
     /// Loads something of the connection.
     Ct { key: CtKey, dreg: Register },
+    /// Sets something of the connection.
+    CtSet { key: CtKey, sreg: Register },
     /// Puts an element into a set, perhaps with conditions of its own.
-    Dynset { set: String, inverted: bool, exprs: Vec<Expr> },
+    Dynset { set: String, sreg: Register, inverted: bool, exprs: Vec<Expr> },
     /// `reject`: gone, and the sender is told.
     Reject { kind: u32, code: u8 },
     /// Changes addresses.
@@ -214,6 +216,7 @@ pub(super) fn one(expr: &Attrs<'_>) -> Expr {
     decode(&name, &expr.nested(2)).unwrap_or(Expr::Unknown(name))
 }
 
+/// One arm an expression: the numbers are those of linux/netfilter/nf_tables.h, `NFTA_<NAME>_*`.
 fn decode(name: &str, a: &Attrs<'_>) -> Option<Expr> {
     Some(match name {
         "meta" => meta(a)?,
@@ -315,16 +318,17 @@ fn ct(a: &Attrs<'_>) -> Option<Expr> {
         3 => CtKey::Mark,
         other => CtKey::Other(other),
     };
-    Some(match reg(a, 1) {
-        Some(dreg) => Expr::Ct { key, dreg },
-        None => Expr::Note("ct".to_owned()),
-    })
+    match (reg(a, 1), reg(a, 4)) {
+        (Some(dreg), _) => Some(Expr::Ct { key, dreg }),
+        (None, Some(sreg)) => Some(Expr::CtSet { key, sreg }),
+        (None, None) => None,
+    }
 }
 
 fn dynset(a: &Attrs<'_>) -> Option<Expr> {
     let mut exprs: Vec<Expr> = a.get(7).map(|e| one(&attrs(e))).into_iter().collect();
     exprs.extend(list(&a.nested(10)));
-    Some(Expr::Dynset { set: a.text(1)?, inverted: a.be32(9).unwrap_or(0) & 1 != 0, exprs })
+    Some(Expr::Dynset { set: a.text(1)?, sreg: reg(a, 4)?, inverted: a.be32(9).unwrap_or(0) & 1 != 0, exprs })
 }
 
 fn nat(a: &Attrs<'_>) -> Option<Expr> {

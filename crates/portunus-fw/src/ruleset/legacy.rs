@@ -257,9 +257,12 @@ fn target(name: &str) -> Option<Expr> {
         "NOTRACK" => Expr::Notrack,
         // Targets are all upper case, and so are some people's chains: the known ones first.
         _ => match XtTarget::decode(name, 0, &[]) {
-            XtTarget::Other(name) if is_target(&name) => Expr::XtTarget(XtTarget::Other(name)),
-            XtTarget::Other(chain) => verdict(RuleVerdict::Jump(chain)),
-            known => Expr::XtTarget(known),
+            XtTarget::Other(chain) if !is_target(&chain) => verdict(RuleVerdict::Jump(chain)),
+            known @ (XtTarget::Reject
+            | XtTarget::Destination(_)
+            | XtTarget::Redirect(_)
+            | XtTarget::Note(_)
+            | XtTarget::Other(_)) => Expr::XtTarget(known),
         },
     })
 }
@@ -272,9 +275,8 @@ fn is_target(name: &str) -> bool {
 /// `10.0.0.2:80` or `8080`, said after the target.
 fn readdress(exprs: &mut [Expr], to: &str) {
     let port = to.rsplit(':').next().and_then(|p| p.split('-').next()).and_then(|p| p.parse().ok());
-    match exprs.last_mut() {
-        Some(Expr::XtTarget(XtTarget::Redirect(at) | XtTarget::Destination(at))) => *at = port,
-        Some(_) | None => {}
+    if let Some(Expr::XtTarget(XtTarget::Redirect(at) | XtTarget::Destination(at))) = exprs.last_mut() {
+        *at = port;
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     CtState,
     CtStatus,
     TcpFlags,
+    IcmpType,
+    Icmp6Type,
     Mark,
     AddrType,
     Present,
@@ -33,7 +35,13 @@ impl Kind {
             Self::Name | Self::Ipv6 => 16,
             Self::Port | Self::EtherType => 2,
             Self::Mac => 6,
-            Self::L4Proto | Self::NfProto | Self::PktType | Self::TcpFlags | Self::Present => 1,
+            Self::L4Proto
+            | Self::NfProto
+            | Self::PktType
+            | Self::TcpFlags
+            | Self::IcmpType
+            | Self::Icmp6Type
+            | Self::Present => 1,
             Self::IfIndex | Self::Ipv4 | Self::CtState | Self::CtStatus | Self::Mark | Self::AddrType => 4,
             Self::Number => 4,
         }
@@ -65,11 +73,13 @@ pub(super) struct Loaded {
     pub(super) len: usize,
     /// A mask that was laid over it.
     pub(super) mask: Option<Vec<u8>>,
+    /// A constant, to be said in the words of what it is put into.
+    pub(super) constant: Option<Vec<u8>>,
 }
 
 impl Loaded {
     pub(super) fn new(words: &str, kind: Kind) -> Self {
-        Self { words: words.to_owned(), kind, len: 0, mask: None }
+        Self { words: words.to_owned(), kind, len: 0, mask: None, constant: None }
     }
 
     pub(super) fn unknown() -> Self {
@@ -86,6 +96,9 @@ impl Loaded {
             return match (op, prefix(mask)) {
                 (CmpOp::Ne, _) if flags && zero => format!("{words} {}", value(self.kind, mask)),
                 (CmpOp::Eq, _) if flags && zero => format!("{words} ! {}", value(self.kind, mask)),
+                (_, _) if self.kind == Kind::TcpFlags => {
+                    format!("{words} {}{} / {}", sign(op), value(self.kind, bytes), value(self.kind, mask))
+                }
                 (_, Some(len)) if matches!(self.kind, Kind::Ipv4 | Kind::Ipv6) => {
                     format!("{words} {}{}/{len}", sign(op), value(self.kind, bytes))
                 }
@@ -150,6 +163,24 @@ pub(super) fn value(kind: Kind, bytes: &[u8]) -> String {
         Kind::TcpFlags => {
             flags(big(bytes), &[(1, "fin"), (2, "syn"), (4, "rst"), (8, "psh"), (16, "ack"), (32, "urg")])
         }
+        Kind::IcmpType => word(
+            big(bytes),
+            &[(0, "echo-reply"), (3, "destination-unreachable"), (8, "echo-request"), (11, "time-exceeded")],
+        ),
+        Kind::Icmp6Type => word(
+            big(bytes),
+            &[
+                (1, "destination-unreachable"),
+                (2, "packet-too-big"),
+                (3, "time-exceeded"),
+                (128, "echo-request"),
+                (129, "echo-reply"),
+                (133, "nd-router-solicit"),
+                (134, "nd-router-advert"),
+                (135, "nd-neighbor-solicit"),
+                (136, "nd-neighbor-advert"),
+            ],
+        ),
         Kind::Mark => format!("{:#010x}", host(bytes)),
         // The loopback is the first interface of every namespace; others we know by number only.
         Kind::IfIndex => word(host(bytes), &[(1, "\"lo\"")]),

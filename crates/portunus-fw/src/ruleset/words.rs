@@ -17,7 +17,8 @@ impl Rule {
         if let Some(written) = &self.written {
             return written.clone();
         }
-        let mut writer = Writer { table, loaded: Vec::new(), implied: None, words: Vec::new() };
+        let mut writer =
+            Writer { table, loaded: Vec::new(), implied: Vec::new(), proto: "th", words: Vec::new() };
         for expr in &self.exprs {
             writer.expr(expr);
         }
@@ -29,13 +30,21 @@ impl Rule {
 impl Expr {
     /// What this one expression is, without those before it.
     pub(crate) fn words_alone(&self, table: &Table) -> String {
-        match self {
-            Self::Xt(Xt::Other(name)) => format!("xt match {name}"),
-            Self::XtTarget(XtTarget::Other(name)) => format!("xt target {name}"),
-            Self::Unknown(name) => format!("expression {name}"),
-            Self::Lookup { set, .. } if table.set(set).is_some_and(|s| !s.anonymous) => format!("set @{set}"),
-            _ => "what the packet carries".to_owned(),
+        if let Self::Xt(Xt::Other(name)) = self {
+            return format!("xt match {name}");
         }
+        if let Self::XtTarget(XtTarget::Other(name)) = self {
+            return format!("xt target {name}");
+        }
+        if let Self::Unknown(name) = self {
+            return format!("expression {name}");
+        }
+        if let Self::Lookup { set, .. } = self
+            && table.set(set).is_some_and(|s| !s.anonymous)
+        {
+            return format!("set @{set}");
+        }
+        "what the packet carries".to_owned()
     }
 }
 
@@ -43,8 +52,10 @@ struct Writer<'a> {
     table: &'a Table,
     /// What the registers hold, the latest last.
     loaded: Vec<(usize, Loaded)>,
-    /// A condition that a following header field implies (`meta l4proto tcp` before `tcp dport`).
-    implied: Option<(String, &'static str)>,
+    /// Conditions that a following header field implies (`meta l4proto tcp` before `tcp dport`), with that header.
+    implied: Vec<(String, PayloadBase)>,
+    /// The transport protocol, as far as this rule has asked for it.
+    proto: &'static str,
     words: Vec<String>,
 }
 
@@ -56,9 +67,7 @@ impl Writer<'_> {
 
     /// Nothing followed that implies it: it was meant.
     fn settle(&mut self) {
-        if let Some((words, _)) = self.implied.take() {
-            self.words.push(words);
-        }
+        self.words.extend(self.implied.drain(..).map(|(words, _)| words));
     }
 
     fn load(&mut self, reg: Register, loaded: Loaded) {
@@ -72,11 +81,12 @@ impl Writer<'_> {
         found.map_or_else(Loaded::unknown, |(_, loaded)| loaded.clone())
     }
 
+    /// One arm an expression: in one place it is seen that none is missing.
     fn expr(&mut self, expr: &Expr) {
         match expr {
             Expr::Meta { key, dreg } => self.load(*dreg, meta(*key)),
             Expr::Ct { key, dreg } => self.load(*dreg, connection(*key)),
-            Expr::Fib(fib) => self.load(*dreg_of(fib), fib_words(*fib)),
+            Expr::Fib(fib) => self.load(fib.dreg, fib_words(*fib)),
             Expr::Load { name, dreg } => self.load(*dreg, Loaded::new(name, Kind::Number)),
             Expr::Payload { base, offset, len, dreg } => {
                 let loaded = self.payload(*base, *offset, *len);
@@ -99,19 +109,15 @@ impl Writer<'_> {
             Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, dreg.is_some(), *inverted),
             Expr::Immediate { dreg: 0, data: Data::Verdict(verdict) } => self.say(verdict_words(verdict)),
             Expr::Immediate { dreg, data: Data::Value(bytes) } => {
-                self.load(
-                    Register(*dreg),
-                    Loaded::new(&value(Kind::guess(bytes.len()), bytes), Kind::Number),
-                );
+                let words = value(Kind::guess(bytes.len()), bytes);
+                let constant = Some(bytes.clone());
+                self.load(Register(*dreg), Loaded { constant, ..Loaded::new(&words, Kind::Number) });
             }
             Expr::Immediate { data: Data::Verdict(_), .. } | Expr::Counter => {}
-            Expr::MetaSet { key, sreg } => {
-                let to = self.held(*sreg).words;
-                self.say(format!("{} set {to}", meta(*key).words));
-            }
-            Expr::Reject { kind, .. } => {
-                self.say(if *kind == 1 { "reject with tcp reset" } else { "reject" })
-            }
+            Expr::MetaSet { key, sreg } => self.set(&meta(*key), *sreg),
+            Expr::CtSet { key, sreg } => self.set(&connection(*key), *sreg),
+            Expr::Reject { kind: 1, .. } => self.say("reject with tcp reset"),
+            Expr::Reject { .. } => self.say("reject"),
             Expr::Nat(nat) => self.nat(*nat),
             Expr::Notrack => self.say("notrack"),
             Expr::Limit { over, rate, unit, bytes, .. } => {
@@ -123,10 +129,9 @@ impl Writer<'_> {
                 ));
             }
             Expr::ConnLimit { over, count } => self.say(format!("ct count {}{count}", over_word(*over))),
-            Expr::Dynset { set, .. } => self.say(format!("add @{set} {{ … }}")),
-            Expr::Log { prefix } => {
-                self.say(prefix.as_ref().map_or("log".to_owned(), |p| format!("log prefix {p:?}")))
-            }
+            Expr::Dynset { set, sreg, exprs, .. } => self.dynset(set, *sreg, exprs),
+            Expr::Log { prefix: None } => self.say("log"),
+            Expr::Log { prefix: Some(prefix) } => self.say(format!("log prefix {prefix:?}")),
             Expr::Note(name) | Expr::Unknown(name) => self.say(format!("[{name}]")),
             Expr::Xt(xt) => self.say(xt_words(xt)),
             Expr::XtTarget(target) => self.say(xt_target_words(target)),
@@ -137,30 +142,54 @@ impl Writer<'_> {
         let held = self.held(sreg);
         let said = value(held.kind, bytes);
         if op == CmpOp::Eq && matches!(held.kind, Kind::L4Proto | Kind::NfProto) && held.mask.is_none() {
-            self.settle();
-            let implied_by = if held.kind == Kind::L4Proto { "transport" } else { "network" };
-            self.implied = Some((format!("{} {said}", held.words), implied_by));
-            return;
+            if held.kind == Kind::L4Proto {
+                self.proto = proto_word(bytes);
+            }
+            if held.words.starts_with("meta ") {
+                let of =
+                    if held.kind == Kind::L4Proto { PayloadBase::Transport } else { PayloadBase::Network };
+                self.implied.push((format!("{} {said}", held.words), of));
+                return;
+            }
+        }
+        // An interval comes as its two ends.
+        if op == CmpOp::Le
+            && self.words.last().is_some_and(|last| last.starts_with(&format!("{} >= ", held.words)))
+        {
+            let from = self.words.pop().unwrap_or_default().replacen(">= ", "", 1);
+            return self.say(format!("{from}-{said}"));
         }
         self.say(held.compared(op, bytes));
     }
 
     fn payload(&mut self, base: PayloadBase, offset: u32, len: u32) -> Loaded {
-        let header = match base {
-            PayloadBase::Transport => "transport",
-            PayloadBase::Network => "network",
-            PayloadBase::Link | PayloadBase::Other(_) => "link",
-        };
-        let implied = self.implied.take_if(|(_, by)| *by == header).map(|(words, _)| words);
-        let proto = implied.as_deref().and_then(|w| w.rsplit(' ').next()).unwrap_or("th").to_owned();
-        if implied.is_none() {
-            // A rule that asks twice of one header names the protocol once.
-            let before = self.words.iter().rev().find_map(|w| {
-                ["tcp", "udp"].into_iter().find(|p| w.starts_with(p) && w.as_bytes().get(3) == Some(&b' '))
-            });
-            return field(base, before.unwrap_or("th"), offset, len);
+        self.implied.retain(|(_, of)| *of != base);
+        if self.proto == "icmpv6" && base == PayloadBase::Transport {
+            self.implied.clear();
         }
-        field(base, &proto, offset, len)
+        field(base, self.proto, offset, len)
+    }
+
+    fn set(&mut self, what: &Loaded, sreg: Register) {
+        let held = self.held(sreg);
+        let to = held.constant.map_or(held.words, |bytes| value(what.kind, &bytes));
+        self.say(format!("{} set {to}", what.words));
+    }
+
+    fn dynset(&mut self, set: &str, sreg: Register, exprs: &[Expr]) {
+        let key = self.key(sreg, self.table.set(set));
+        let key: Vec<&str> = key.iter().map(|part| part.words.as_str()).collect();
+        self.settle();
+        let mut inner = Writer {
+            table: self.table,
+            loaded: Vec::new(),
+            implied: Vec::new(),
+            proto: "th",
+            words: Vec::new(),
+        };
+        inner.words.push(key.join(" . "));
+        exprs.iter().for_each(|expr| inner.expr(expr));
+        self.say(format!("add @{set} {{ {} }}", inner.words.join(" ")));
     }
 
     /// The fields of a concatenated key stand in registers behind each other.
@@ -206,10 +235,6 @@ impl Writer<'_> {
     }
 }
 
-fn dreg_of(fib: &Fib) -> &Register {
-    &fib.dreg
-}
-
 fn meta(key: MetaKey) -> Loaded {
     match key {
         MetaKey::Protocol => Loaded::new("meta protocol", Kind::EtherType),
@@ -247,13 +272,26 @@ fn fib_words(fib: Fib) -> Loaded {
     Loaded::new(&format!("fib {} {result}", of.join(" . ")), kind)
 }
 
+/// The word before a field of this transport protocol.
+fn proto_word(number: &[u8]) -> &'static str {
+    match number {
+        [1] => "icmp",
+        [6] => "tcp",
+        [17] => "udp",
+        [58] => "icmpv6",
+        [132] => "sctp",
+        _ => "th",
+    }
+}
+
 /// A header's field by where it lies.
 fn field(base: PayloadBase, proto: &str, offset: u32, len: u32) -> Loaded {
     let (words, kind) = match (base, offset, len) {
         (PayloadBase::Transport, 0, 2) => (format!("{proto} sport"), Kind::Port),
         (PayloadBase::Transport, 2, 2) => (format!("{proto} dport"), Kind::Port),
         (PayloadBase::Transport, 13, 1) if proto == "tcp" => ("tcp flags".to_owned(), Kind::TcpFlags),
-        (PayloadBase::Transport, 0, 1) if proto.contains("icmp") => (format!("{proto} type"), Kind::Number),
+        (PayloadBase::Transport, 0, 1) if proto == "icmp" => ("icmp type".to_owned(), Kind::IcmpType),
+        (PayloadBase::Transport, 0, 1) if proto == "icmpv6" => ("icmpv6 type".to_owned(), Kind::Icmp6Type),
         (PayloadBase::Network, 12, 1..=4) => ("ip saddr".to_owned(), Kind::Ipv4),
         (PayloadBase::Network, 16, 1..=4) => ("ip daddr".to_owned(), Kind::Ipv4),
         (PayloadBase::Network, 9, 1) => ("ip protocol".to_owned(), Kind::L4Proto),

@@ -107,7 +107,7 @@ pub enum Verdict {
         /// What it depends on.
         because: String,
     },
-    /// It is sent on to another host or a container: what guards the way *to* this host never sees it.
+    /// It is, or may be, sent on to another host or a container: what guards the way *to* this host never sees it.
     Forwarded(Site),
 }
 
@@ -423,7 +423,8 @@ impl Walker<'_> {
     }
 
     fn end(self, perhaps: Option<Site>) -> Verdict {
-        match (perhaps, self.packet.sent_on) {
+        // What may go past every chain on the way to this host is not guarded by any of them.
+        match (perhaps, self.packet.sent_on.or(self.packet.may_be_sent_on)) {
             (Some(dropped_by), _) => {
                 let because = self.doubt.unwrap_or_else(|| "what the packet carries".to_owned());
                 Verdict::Maybe { dropped_by, because }

@@ -36,6 +36,8 @@ pub(super) struct Packet<'p> {
     pub(super) connection_mark: [Byte; 4],
     /// The rule that sent it to another host, and so for certain.
     pub(super) sent_on: Option<Site>,
+    /// A rule that sends it to another host, or not.
+    pub(super) may_be_sent_on: Option<Site>,
     port: Option<u16>,
 }
 
@@ -50,6 +52,7 @@ impl<'p> Packet<'p> {
             mark: zero,
             connection_mark: zero,
             sent_on: None,
+            may_be_sent_on: None,
             port: probe.port,
         }
     }
@@ -88,11 +91,14 @@ impl<'p> Packet<'p> {
     pub(super) fn send_on(&mut self, to: SentOn, by: Site, sure: bool) {
         match (sure, to.port) {
             (true, Some(port)) => self.port = port,
-            (false, Some(_)) => self.port = None,
-            (_, None) => {}
+            // Here or there: what stays here keeps its port.
+            (false, Some(_)) if !to.elsewhere => self.port = None,
+            (_, Some(_) | None) => {}
         }
-        if to.elsewhere && sure {
-            self.sent_on = Some(by);
+        match (to.elsewhere, sure) {
+            (true, true) => self.sent_on = Some(by),
+            (true, false) => self.may_be_sent_on = Some(by),
+            (false, _) => {}
         }
     }
 

@@ -81,6 +81,7 @@ impl Walker<'_> {
         met
     }
 
+    /// One arm an expression: in one place it is seen that none is missing.
     fn step(&mut self, table: &Table, expr: &Expr, regs: &mut Registers, sure: bool, met: &mut Met) -> Step {
         Step::Match(match expr {
             Expr::Meta { key, dreg } => {
@@ -141,10 +142,11 @@ impl Walker<'_> {
                 regs.put(fib.dreg, &fib_answer(*fib));
                 Tri::Yes
             }
-            Expr::Counter | Expr::Log { .. } => Tri::Yes,
-            Expr::Note(name) => {
-                if name == "ct" {
-                    self.packet.connection_mark = [Byte::Unknown; 4];
+            Expr::Counter | Expr::Log { .. } | Expr::Note(_) => Tri::Yes,
+            Expr::CtSet { key, sreg } => {
+                if *key == CtKey::Mark {
+                    let to = regs.get(*sreg, 4);
+                    self.packet.connection_mark = merged(&to, sure);
                 }
                 Tri::Yes
             }

@@ -69,7 +69,7 @@ pub(super) fn equal(bytes: &[Byte], constant: &[u8]) -> Tri {
     if pairs().any(|(b, &c)| matches!(b, Byte::Known(k) if *k != c) || *b == Byte::Outside) {
         return Tri::No;
     }
-    pairs().all(|(b, _)| matches!(b, Byte::Known(_))).then_some(Tri::Yes).unwrap_or(Tri::Maybe)
+    if pairs().all(|(b, _)| matches!(b, Byte::Known(_))) { Tri::Yes } else { Tri::Maybe }
 }
 
 /// How `bytes` compare with `constant`.
