@@ -6,6 +6,7 @@
 
 mod firewall;
 mod ledger;
+mod nft;
 mod record;
 
 pub mod iptables;
@@ -15,4 +16,5 @@ pub mod walk;
 
 pub use firewall::{Change, Element, Firewall, FirewallError, Standing, Structure};
 pub use ledger::{Ledger, Row};
+pub use nft::Nft;
 pub use record::Record;

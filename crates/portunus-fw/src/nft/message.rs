@@ -1,0 +1,487 @@
+//! Messages to nf_tables: the framing of a transaction, and the encoding of what the plan holds. The attributes are
+//! written by netlink-bindings (docs/adr/0002); the numbers here are those of linux/netfilter/nf_tables.h.
+
+use netlink_bindings::nftables::{
+    CmpOps, CtKeys, MetaKeys, Nfgenmsg, OpBatchBeginDo, OpDelchainDo, OpDelruleDo, OpDelsetDo, OpDeltableDo,
+    OpNewchainDo, OpNewruleDo, OpNewsetDo, OpNewsetelemDo, OpNewtableDo, PayloadBase, PushExprListAttrs,
+    Registers, VerdictCode,
+};
+use netlink_bindings::traits::Pusher;
+use portunus_model::Family;
+
+use super::plan::{If, Keys, RulePlan, SetPlan, Then, Version};
+
+const SUBSYSTEM: u16 = 10 << 8;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+
+/// `NFT_MSG_*`.
+const NEW_TABLE: u16 = SUBSYSTEM;
+const DEL_TABLE: u16 = SUBSYSTEM | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const DEL_CHAIN: u16 = SUBSYSTEM | 5;
+const NEW_RULE: u16 = SUBSYSTEM | 6;
+const DEL_RULE: u16 = SUBSYSTEM | 8;
+const NEW_SET: u16 = SUBSYSTEM | 9;
+const DEL_SET: u16 = SUBSYSTEM | 11;
+const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
+const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
+const DEL_ELEMENTS: u16 = SUBSYSTEM | 14;
+const GET_GENERATION: u16 = SUBSYSTEM | 16;
+
+/// `NLM_F_*` (linux/netlink.h).
+pub(super) const REQUEST: u16 = 0x1;
+pub(super) const ACK: u16 = 0x4;
+pub(super) const DUMP: u16 = 0x300;
+pub(super) const EXCLUSIVE: u16 = 0x200;
+pub(super) const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+
+/// The first of the sixteen 32-bit registers: a key is loaded from here on.
+const KEY: u32 = Registers::Reg3200 as u32;
+
+/// `NF_INET_LOCAL_IN`.
+const HOOK_INPUT: u32 = 1;
+
+/// Ten before `filter` (0), so that our drops stand before anybody's accepts are asked.
+const PRIORITY: i32 = -10;
+
+/// `NFT_SET_TIMEOUT`.
+const SET_TIMEOUT: u32 = 0x10;
+
+/// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
+pub(super) const OURS: &str = "portunus";
+
+/// Elements a message: an attribute's length has 16 bits.
+pub(super) const MOST_ELEMENTS: usize = 500;
+
+/// Bytes of `struct nlmsghdr`.
+pub(super) const HEADER: usize = 16;
+
+/// A table as messages name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TableName {
+    pub(super) family: Family,
+    pub(super) name: String,
+}
+
+impl TableName {
+    fn header(&self) -> Nfgenmsg {
+        // NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
+        let family = match self.family {
+            Family::Inet => 1,
+            Family::Ip => Version::V4.nfproto(),
+            Family::Ip6 => Version::V6.nfproto(),
+        };
+        Nfgenmsg { nfgen_family: family, ..Nfgenmsg::new() }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.name.as_bytes()
+    }
+}
+
+/// One transaction in the making: all of it, or none.
+#[derive(Debug)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    sequence: u32,
+    set_ids: u32,
+    last: usize,
+}
+
+/// A transaction, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) bytes: Vec<u8>,
+    /// The sequence number of its last message, which alone is acknowledged.
+    pub(super) last: u32,
+}
+
+impl Batch {
+    /// Begins one. With a generation the kernel refuses it (`ERESTART`) when somebody changed the rules since.
+    pub(super) fn begin(sequence: u32, generation: Option<u32>) -> Self {
+        let mut batch = Self { bytes: Vec::new(), sequence, set_ids: 0, last: 0 };
+        batch.message(BATCH_BEGIN, 0, |bytes| {
+            let attributes = OpBatchBeginDo::encode_request(bytes, &batch_header());
+            if let Some(generation) = generation {
+                drop(attributes.push_genid(generation));
+            }
+        });
+        batch
+    }
+
+    /// Only the last message asks to be acknowledged: an error of any other is told anyway.
+    pub(super) fn end(mut self) -> Transaction {
+        let last = self.sequence.wrapping_sub(1);
+        let flags = self.last + 6..self.last + 8;
+        if let Some([a, b]) = self.bytes.get_mut(flags) {
+            [*a, *b] = (u16::from_ne_bytes([*a, *b]) | ACK).to_ne_bytes();
+        }
+        self.message(BATCH_END, 0, |bytes| bytes.extend(batch_header().as_slice()));
+        Transaction { bytes: self.bytes, last }
+    }
+
+    pub(super) fn new_table(&mut self, table: &TableName) {
+        self.message(NEW_TABLE, CREATE, |bytes| {
+            let comment = comment(0);
+            OpNewtableDo::encode_request(bytes, &table.header())
+                .push_name_bytes(table.bytes())
+                .push_userdata(&comment);
+        });
+    }
+
+    pub(super) fn delete_table(&mut self, table: &TableName) {
+        self.message(DEL_TABLE, 0, |bytes| {
+            OpDeltableDo::encode_request(bytes, &table.header()).push_name_bytes(table.bytes());
+        });
+    }
+
+    /// A base chain of the input hook, policy accept.
+    pub(super) fn new_base_chain(&mut self, table: &TableName, chain: &str) {
+        self.message(NEW_CHAIN, CREATE, |bytes| {
+            OpNewchainDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(chain.as_bytes())
+                .nested_hook()
+                .push_num(HOOK_INPUT)
+                .push_priority(PRIORITY)
+                .end_nested()
+                .push_policy(VerdictCode::Accept as u32)
+                .push_type(c"filter")
+                .push_userdata(&comment(0));
+        });
+    }
+
+    /// A chain that is jumped to.
+    pub(super) fn new_chain(&mut self, table: &TableName, chain: &str) {
+        self.message(NEW_CHAIN, CREATE, |bytes| {
+            OpNewchainDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(chain.as_bytes())
+                .push_userdata(&comment(0));
+        });
+    }
+
+    pub(super) fn delete_chain(&mut self, table: &TableName, chain: &str) {
+        self.message(DEL_CHAIN, 0, |bytes| {
+            OpDelchainDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(chain.as_bytes());
+        });
+    }
+
+    /// A rule at the end of a chain, or before the rule with handle `before`.
+    pub(super) fn new_rule(&mut self, table: &TableName, chain: &str, rule: &RulePlan, before: Option<u64>) {
+        let order = if before.is_some() { 0 } else { APPEND };
+        self.message(NEW_RULE, CREATE | order, |bytes| {
+            let mut attributes = OpNewruleDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_chain_bytes(chain.as_bytes());
+            if let Some(handle) = before {
+                attributes = attributes.push_position(handle);
+            }
+            let mut list = attributes.nested_expressions();
+            for condition in &rule.ifs {
+                list = push_condition(list, condition);
+            }
+            push_verdict(list, &rule.then).end_nested().push_userdata(&comment(0));
+        });
+    }
+
+    /// One rule by its handle; every rule of the chain without.
+    pub(super) fn delete_rules(&mut self, table: &TableName, chain: &str, handle: Option<u64>) {
+        self.message(DEL_RULE, 0, |bytes| {
+            let attributes = OpDelruleDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_chain_bytes(chain.as_bytes());
+            if let Some(handle) = handle {
+                drop(attributes.push_handle(handle));
+            }
+        });
+    }
+
+    pub(super) fn new_set(&mut self, table: &TableName, set: &SetPlan, size: u32) {
+        // nft's own numbers of types (src/datatype: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13,
+        // ifname 41), six bits a field: only listings read them.
+        let address = |version| if version == Version::V4 { (7, 4) } else { (8, 16) };
+        let (flags, key_type, key_len) = match set.keys {
+            Keys::Single(version) => {
+                let (kind, len) = address(version);
+                (SET_TIMEOUT, kind << 12 | 12 << 6 | 13, len + 8)
+            }
+            Keys::Range(version) => {
+                let (kind, len) = address(version);
+                (SET_TIMEOUT, kind << 6 | 12, len + 4)
+            }
+            Keys::Interfaces => (0, 41, 16),
+        };
+        self.set_ids += 1;
+        let id = self.set_ids;
+        self.message(NEW_SET, CREATE, |bytes| {
+            OpNewsetDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(set.name.as_bytes())
+                .push_id(id)
+                .push_flags(flags)
+                .push_key_type(key_type)
+                .push_key_len(key_len)
+                .nested_desc()
+                .push_size(size)
+                .end_nested()
+                .push_userdata(&comment(7));
+        });
+    }
+
+    pub(super) fn delete_set(&mut self, table: &TableName, set: &str) {
+        self.message(DEL_SET, 0, |bytes| {
+            OpDelsetDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(set.as_bytes());
+        });
+    }
+
+    /// Elements, each with its timeout in milliseconds (none: for ever).
+    pub(super) fn new_elements<'a>(
+        &mut self,
+        table: &TableName,
+        set: &str,
+        elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+    ) {
+        self.message(NEW_ELEMENTS, CREATE, |bytes| push_elements(bytes, table, set, elements));
+    }
+
+    pub(super) fn delete_elements<'a>(
+        &mut self,
+        table: &TableName,
+        set: &str,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) {
+        self.message(DEL_ELEMENTS, 0, |bytes| push_elements(bytes, table, set, keys.map(|key| (key, None))));
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.last = self.bytes.len();
+        frame(&mut self.bytes, kind, REQUEST | flags, self.sequence, fill);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+}
+
+/// Asks for these elements of a set, each answered by one message.
+pub(super) fn get_elements<'a>(
+    sequence: u32,
+    table: &TableName,
+    set: &str,
+    keys: impl Iterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, keys.map(|key| (key, None)));
+    frame(&mut bytes, GET_ELEMENTS, REQUEST | ACK, sequence, fill);
+    bytes
+}
+
+/// Asks for every element of a set.
+pub(super) fn dump_elements(sequence: u32, table: &TableName, set: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame(&mut bytes, GET_ELEMENTS, REQUEST | DUMP, sequence, |bytes| {
+        OpNewsetelemDo::encode_request(bytes, &table.header())
+            .push_table_bytes(table.bytes())
+            .push_set_bytes(set.as_bytes());
+    });
+    bytes
+}
+
+/// Asks for the generation of the rules.
+pub(super) fn get_generation(sequence: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame(&mut bytes, GET_GENERATION, REQUEST, sequence, |bytes| bytes.extend(Nfgenmsg::new().as_slice()));
+    bytes
+}
+
+/// `struct nlmsghdr` (linux/netlink.h): length, type, flags, sequence number, port (0: the kernel fills it in).
+pub(super) fn frame(
+    bytes: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = bytes.len();
+    bytes.extend([0; 4]);
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    fill(bytes);
+    let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
+    if let Some(field) = bytes.get_mut(start..start + 4) {
+        field.copy_from_slice(&length.to_ne_bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+fn batch_header() -> Nfgenmsg {
+    let mut header = Nfgenmsg::new();
+    header.set_res_id(SUBSYSTEM >> 8);
+    header
+}
+
+/// A comment as nft keeps it (libnftnl's user data: type, length with the final zero, text). The type is 0 for rules,
+/// chains and tables, 7 for sets.
+fn comment(kind: u8) -> Vec<u8> {
+    let length = u8::try_from(OURS.len() + 1).unwrap_or_default();
+    [&[kind, length], OURS.as_bytes(), &[0]].concat()
+}
+
+fn push_elements<'a>(
+    bytes: &mut Vec<u8>,
+    table: &TableName,
+    set: &str,
+    elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+) {
+    let mut list = OpNewsetelemDo::encode_request(bytes, &table.header())
+        .push_table_bytes(table.bytes())
+        .push_set_bytes(set.as_bytes())
+        .nested_elements();
+    for (key, timeout) in elements {
+        let mut element = list.nested_elem().nested_key().push_value(key).end_nested();
+        if let Some(milliseconds) = timeout {
+            element = element.push_timeout(milliseconds);
+        }
+        list = element.end_nested();
+    }
+}
+
+fn push_condition<P: Pusher>(list: PushExprListAttrs<P>, condition: &If) -> PushExprListAttrs<P> {
+    match condition {
+        If::ComesByNoneOf(set) => lookup(meta(list, MetaKeys::Iifname), set, true),
+        // Loopback is interface 1 in every network namespace (LOOPBACK_IFINDEX).
+        If::FromLoopback => compare(meta(list, MetaKeys::Iif), CmpOps::Eq, &1_u32.to_ne_bytes()),
+        If::OfLiveFlow => {
+            // NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED)
+            let mask = 6_u32.to_ne_bytes();
+            let list = list
+                .nested_elem()
+                .nested_data_ct()
+                .push_dreg(KEY)
+                .push_key(CtKeys::State as u32)
+                .end_nested()
+                .end_nested()
+                .nested_elem()
+                .nested_data_bitwise()
+                .push_sreg(KEY)
+                .push_dreg(KEY)
+                .push_len(4)
+                .nested_mask()
+                .push_value(&mask)
+                .end_nested()
+                .nested_xor()
+                .push_value(&[0; 4])
+                .end_nested()
+                .end_nested()
+                .end_nested();
+            compare(list, CmpOps::Neq, &[0; 4])
+        }
+        If::Is(version) => compare(meta(list, MetaKeys::Nfproto), CmpOps::Eq, &[version.nfproto()]),
+        If::Proto(proto) => compare(meta(list, MetaKeys::L4Proto), CmpOps::Eq, &[proto.number()]),
+        If::ToPorts(first, last) => {
+            let list = load_port(list, KEY);
+            if first == last {
+                return compare(list, CmpOps::Eq, &first.to_be_bytes());
+            }
+            compare(compare(list, CmpOps::Gte, &first.to_be_bytes()), CmpOps::Lte, &last.to_be_bytes())
+        }
+        If::Granted(keys, set) => lookup(load_key(list, *keys), set, false),
+    }
+}
+
+/// Loads what [`super::plan::key_of`] writes, field by field.
+fn load_key<P: Pusher>(list: PushExprListAttrs<P>, keys: Keys) -> PushExprListAttrs<P> {
+    match keys {
+        Keys::Single(version) => {
+            let (list, next) = load_source(list, version);
+            load_port(meta_into(list, MetaKeys::L4Proto, next), next + 1)
+        }
+        Keys::Range(version) => {
+            let (list, next) = load_source(list, version);
+            meta_into(list, MetaKeys::L4Proto, next)
+        }
+        Keys::Interfaces => meta(list, MetaKeys::Iifname),
+    }
+}
+
+/// The source address, at its place in the header (RFC 791 section 3.1, RFC 8200 section 3); and the next register.
+fn load_source<P: Pusher>(list: PushExprListAttrs<P>, version: Version) -> (PushExprListAttrs<P>, u32) {
+    let (offset, length) = match version {
+        Version::V4 => (12, 4),
+        Version::V6 => (8, 16),
+    };
+    (payload(list, PayloadBase::NetworkHeader, offset, length, KEY), KEY + length / 4)
+}
+
+/// The destination port, at the same place for TCP and UDP (RFC 9293 section 3.1, RFC 768).
+fn load_port<P: Pusher>(list: PushExprListAttrs<P>, register: u32) -> PushExprListAttrs<P> {
+    payload(list, PayloadBase::TransportHeader, 2, 2, register)
+}
+
+fn payload<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    base: PayloadBase,
+    offset: u32,
+    length: u32,
+    register: u32,
+) -> PushExprListAttrs<P> {
+    list.nested_elem()
+        .nested_data_payload()
+        .push_dreg(register)
+        .push_base(base as u32)
+        .push_offset(offset)
+        .push_len(length)
+        .end_nested()
+        .end_nested()
+}
+
+fn meta<P: Pusher>(list: PushExprListAttrs<P>, key: MetaKeys) -> PushExprListAttrs<P> {
+    meta_into(list, key, KEY)
+}
+
+fn meta_into<P: Pusher>(list: PushExprListAttrs<P>, key: MetaKeys, register: u32) -> PushExprListAttrs<P> {
+    list.nested_elem().nested_data_meta().push_dreg(register).push_key(key as u32).end_nested().end_nested()
+}
+
+fn compare<P: Pusher>(list: PushExprListAttrs<P>, op: CmpOps, value: &[u8]) -> PushExprListAttrs<P> {
+    list.nested_elem()
+        .nested_data_cmp()
+        .push_sreg(KEY)
+        .push_op(op as u32)
+        .nested_data()
+        .push_value(value)
+        .end_nested()
+        .end_nested()
+        .end_nested()
+}
+
+fn lookup<P: Pusher>(list: PushExprListAttrs<P>, set: &str, inverted: bool) -> PushExprListAttrs<P> {
+    let mut attributes =
+        list.nested_elem().nested_data_lookup().push_set_bytes(set.as_bytes()).push_sreg(KEY);
+    if inverted {
+        attributes = attributes.push_flags(1);
+    }
+    attributes.end_nested().end_nested()
+}
+
+fn push_verdict<P: Pusher>(list: PushExprListAttrs<P>, then: &Then) -> PushExprListAttrs<P> {
+    let verdict = list
+        .nested_elem()
+        .nested_data_immediate()
+        .push_dreg(Registers::RegVerdict as u32)
+        .nested_data()
+        .nested_verdict();
+    let verdict = match then {
+        Then::Accept => verdict.push_code(VerdictCode::Accept as u32),
+        Then::Drop => verdict.push_code(VerdictCode::Drop as u32),
+        Then::Return => verdict.push_code(VerdictCode::Return as u32),
+        Then::Jump(chain) => verdict.push_code(VerdictCode::Jump as u32).push_chain_bytes(chain.as_bytes()),
+    };
+    verdict.end_nested().end_nested().end_nested().end_nested()
+}

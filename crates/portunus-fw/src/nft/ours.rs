@@ -1,0 +1,180 @@
+//! What of a ruleset is ours: how to strike it out, how to know it again, and hearing of others' changes.
+
+use portunus_model::Place;
+use portunus_sys::netlink::NetlinkSocket;
+
+use super::PREFIX;
+use super::message::{Batch, OURS, TableName};
+use super::talk::{failed, messages};
+use crate::FirewallError;
+use crate::place;
+use crate::ruleset::{Data, Expr, Held, RuleVerdict, Ruleset, Table};
+use crate::walk;
+
+/// Announcements read at one look: the rest waits for the next, so that a tool that keeps reloading cannot hold us.
+const MOST_HEARD: usize = 10_000;
+
+/// `NFT_MSG_NEWSETELEM`, `NFT_MSG_DELSETELEM` with nf_tables' subsystem.
+const ELEMENTS: [u16; 2] = [10 << 8 | 12, 10 << 8 | 14];
+
+/// Strikes everything of ours out of a ruleset, wherever it stands; whether there was anything.
+pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
+    let mut found = false;
+    for (table, name) in tables(ruleset) {
+        if walk::is_our_table(table) {
+            batch.delete_table(&name);
+            found = true;
+            continue;
+        }
+        for (chain, handle) in jumps(table) {
+            batch.delete_rules(&name, chain, Some(handle));
+            found = true;
+        }
+        if table.chain(OURS).is_some() {
+            batch.delete_rules(&name, OURS, None);
+            batch.delete_chain(&name, OURS);
+            found = true;
+        }
+        for set in table.sets.iter().filter(|set| set.name.starts_with(PREFIX)) {
+            batch.delete_set(&name, &set.name);
+            found = true;
+        }
+    }
+    found
+}
+
+/// What of ours stands, down to the handles: equal traces are an untouched structure.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Traces(Vec<Trace>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trace {
+    Table {
+        name: TableName,
+        dormant: bool,
+    },
+    Chain {
+        name: TableName,
+        chain: String,
+        handle: u64,
+        rules: Vec<u64>,
+    },
+    Set {
+        name: TableName,
+        set: String,
+    },
+    /// A jump to ours, and whether it comes before the first drop.
+    Jump {
+        name: TableName,
+        chain: String,
+        handle: u64,
+        early: bool,
+    },
+}
+
+impl Traces {
+    /// Ours, as it stands in this ruleset.
+    pub(super) fn of(ruleset: &Ruleset) -> Self {
+        let mut traces = Vec::new();
+        for (table, name) in tables(ruleset) {
+            let own = walk::is_our_table(table);
+            if own || table.chain(OURS).is_some() {
+                traces.push(Trace::Table { name: name.clone(), dormant: table.dormant });
+            }
+            for chain in table.chains.iter().filter(|chain| own || chain.name == OURS) {
+                let rules = chain.rules.iter().map(|rule| rule.handle).collect();
+                let (chain, handle) = (chain.name.clone(), chain.handle);
+                traces.push(Trace::Chain { name: name.clone(), chain, handle, rules });
+            }
+            for set in table.sets.iter().filter(|set| own || set.name.starts_with(PREFIX)) {
+                traces.push(Trace::Set { name: name.clone(), set: set.name.clone() });
+            }
+            for (chain, handle) in jumps(table) {
+                let (early, chain) = (is_early(table, chain, handle), chain.to_owned());
+                traces.push(Trace::Jump { name: name.clone(), chain, handle, early });
+            }
+        }
+        Self(traces)
+    }
+
+    /// Whether all that a place needs is there: the table and its chain, or a jump for each seat.
+    pub(super) fn are_complete(&self, place: &Place) -> bool {
+        let jumps = |trace: &&Trace| matches!(trace, Trace::Jump { early: true, .. });
+        let chains = |trace: &&Trace| matches!(trace, Trace::Chain { .. });
+        match place {
+            Place::Own => self.0.iter().filter(chains).count() == 1,
+            Place::Attach(seats) => self.0.iter().filter(jumps).count() == seats.len(),
+            Place::Iptables => false,
+        }
+    }
+}
+
+/// What the announcements told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    /// Somebody changed something.
+    pub(super) anything: bool,
+    /// Somebody changed elements, perhaps ours; or announcements were lost, so that nobody knows.
+    pub(super) our_elements: bool,
+}
+
+/// Takes the announcements that wait. Those of our own changes never come here.
+pub(super) fn hear(announcements: &NetlinkSocket) -> Result<Heard, FirewallError> {
+    const ENOBUFS: i32 = 105;
+    let mut heard = Heard::default();
+    let mut buffer = vec![0; 65_536];
+    for _ in 0..MOST_HEARD {
+        match announcements.receive(&mut buffer) {
+            Ok(None) => break,
+            Ok(Some(length)) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                heard.anything = true;
+                heard.our_elements |= messages(bytes)
+                    .any(|message| ELEMENTS.contains(&message.kind) && names_ours(message.body));
+            }
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                heard = Heard { anything: true, our_elements: true };
+            }
+            Err(error) => return Err(failed("hearing of changes of the firewall", &error)),
+        }
+    }
+    Ok(heard)
+}
+
+/// Whether an announcement of elements is about a table or a set with our name.
+fn names_ours(body: &[u8]) -> bool {
+    body.windows(OURS.len()).any(|window| window == OURS.as_bytes())
+}
+
+/// The tables of nf_tables that we could stand in.
+fn tables(ruleset: &Ruleset) -> impl Iterator<Item = (&Table, TableName)> {
+    ruleset.tables.iter().filter(|table| table.held == Held::Nftables).filter_map(|table| {
+        let family = table.family.seat()?;
+        Some((table, TableName { family, name: table.name.clone() }))
+    })
+}
+
+/// Every rule that jumps to our chain: chain and handle.
+fn jumps(table: &Table) -> impl Iterator<Item = (&str, u64)> {
+    table.chains.iter().flat_map(|chain| {
+        let to_us = |expr: &Expr| matches!(
+            expr,
+            Expr::Immediate { data: Data::Verdict(RuleVerdict::Jump(to) | RuleVerdict::Goto(to)), .. } if to == OURS
+        );
+        chain
+            .rules
+            .iter()
+            .filter(move |rule| rule.exprs.iter().any(to_us))
+            .map(|rule| (chain.name.as_str(), rule.handle))
+    })
+}
+
+fn is_early(table: &Table, chain: &str, jump: u64) -> bool {
+    let Some(chain) = table.chain(chain) else { return false };
+    let place_of = |handle| chain.rules.iter().position(|rule| rule.handle == handle);
+    match (place_of(jump), place::first_drop(table, chain).and_then(place_of)) {
+        (Some(jump), Some(drop)) => jump < drop,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}

@@ -1,0 +1,315 @@
+//! What is to stand in one table, as values: sets, a chain, its rules. Pure.
+//!
+//! The order of the rules is the promise (docs/adr/0003): who has a live connection and the host itself are never cut
+//! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use portunus_model::{Family, PortSpec, Proto};
+
+use crate::{Element, Structure};
+
+/// IPv4 or IPv6, where a table may hold either or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    pub(super) const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6` (linux/netfilter.h).
+    pub(super) const fn nfproto(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    const fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+}
+
+/// The versions that a table of this family sees.
+pub(super) const fn versions(family: Family) -> &'static [Version] {
+    match family {
+        Family::Inet => &[Version::V4, Version::V6],
+        Family::Ip => &[Version::V4],
+        Family::Ip6 => &[Version::V6],
+    }
+}
+
+/// What a set's keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// `address . protocol . port`, each with a timeout.
+    Single(Version),
+    /// `address . protocol`, each with a timeout; the range stands in the rule.
+    Range(Version),
+    /// Names of interfaces.
+    Interfaces,
+}
+
+/// One set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SetPlan {
+    pub(super) name: String,
+    pub(super) keys: Keys,
+}
+
+/// One condition of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum If {
+    /// The packet came in by none of the interfaces in this set.
+    ComesByNoneOf(String),
+    /// It comes from this host itself.
+    FromLoopback,
+    /// It belongs to a connection that lives, or is related to one.
+    OfLiveFlow,
+    /// It is of this version.
+    Is(Version),
+    /// It is of this protocol.
+    Proto(Proto),
+    /// Its destination port lies in `first..=last`.
+    ToPorts(u16, u16),
+    /// Its source has a grant in this set.
+    Granted(Keys, String),
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Then {
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RulePlan {
+    pub(super) ifs: Vec<If>,
+    pub(super) then: Then,
+}
+
+/// All that is to stand in one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TablePlan {
+    pub(super) sets: Vec<SetPlan>,
+    pub(super) rules: Vec<RulePlan>,
+}
+
+/// The plan for a table of this family; `prefix` keeps our sets apart from the admin's in a table of theirs.
+pub(super) fn table(structure: &Structure, family: Family, prefix: &str) -> TablePlan {
+    let versions = versions(family);
+    let stance = &structure.stance;
+    let mut sets = Vec::new();
+    let mut rules = Vec::new();
+    if !stance.interfaces.is_empty() {
+        let name = format!("{prefix}interfaces");
+        rules.push(rule([If::ComesByNoneOf(name.clone())], Then::Return));
+        sets.push(SetPlan { name, keys: Keys::Interfaces });
+    }
+    rules.push(rule([If::FromLoopback], Then::Accept));
+    rules.push(rule([If::OfLiveFlow], Then::Accept));
+    if let Some(port) = stance.knock_port {
+        rules.push(rule([If::Proto(Proto::Udp), If::ToPorts(port, port)], Then::Accept));
+    }
+    for &version in versions {
+        let set = SetPlan { name: single(prefix, version), keys: Keys::Single(version) };
+        rules.push(granted(family, version, None, &set));
+        sets.push(set);
+    }
+    for (first, last) in ranges(&structure.doors) {
+        for &version in versions {
+            let set = SetPlan { name: range(prefix, version, first, last), keys: Keys::Range(version) };
+            rules.push(granted(family, version, Some((first, last)), &set));
+            sets.push(set);
+        }
+    }
+    for port in &stance.protected {
+        let ifs = [If::Proto(port.proto()), If::ToPorts(port.first(), port.last())];
+        rules.push(rule(ifs, Then::Drop));
+    }
+    TablePlan { sets, rules }
+}
+
+/// The set that an element lives in.
+pub(super) fn set_of(element: &Element, prefix: &str) -> String {
+    let version = Version::of(element.address);
+    if element.port.is_single() {
+        single(prefix, version)
+    } else {
+        range(prefix, version, element.port.first(), element.port.last())
+    }
+}
+
+/// The bytes of an element's key, as the rules load them: each field padded to four bytes.
+pub(super) fn key_of(element: &Element) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24);
+    match element.address {
+        IpAddr::V4(address) => key.extend(address.octets()),
+        IpAddr::V6(address) => key.extend(address.octets()),
+    }
+    key.extend([element.port.proto().number(), 0, 0, 0]);
+    if element.port.is_single() {
+        key.extend(element.port.first().to_be_bytes());
+        key.extend([0, 0]);
+    }
+    key
+}
+
+fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
+    RulePlan { ifs: ifs.into_iter().collect(), then }
+}
+
+fn granted(family: Family, version: Version, ports: Option<(u16, u16)>, set: &SetPlan) -> RulePlan {
+    let both = versions(family).len() > 1;
+    let ports = ports.map(|(first, last)| If::ToPorts(first, last));
+    let is = both.then_some(If::Is(version));
+    rule(is.into_iter().chain(ports).chain([If::Granted(set.keys, set.name.clone())]), Then::Accept)
+}
+
+/// Each range once, whatever its protocols: the protocol is part of the key.
+fn ranges(doors: &[PortSpec]) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<_> =
+        doors.iter().filter(|port| !port.is_single()).map(|port| (port.first(), port.last())).collect();
+    ranges.sort_unstable();
+    ranges.dedup();
+    ranges
+}
+
+fn single(prefix: &str, version: Version) -> String {
+    format!("{prefix}open{}", version.digit())
+}
+
+fn range(prefix: &str, version: Version, first: u16, last: u16) -> String {
+    format!("{prefix}range{}_{first}_{last}", version.digit())
+}
+
+impl fmt::Display for If {
+    /// As nft writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ComesByNoneOf(set) => write!(f, "iifname != @{set}"),
+            Self::FromLoopback => f.write_str("iif \"lo\""),
+            Self::OfLiveFlow => f.write_str("ct state established,related"),
+            Self::Is(Version::V4) => f.write_str("meta nfproto ipv4"),
+            Self::Is(Version::V6) => f.write_str("meta nfproto ipv6"),
+            Self::Proto(proto) => write!(f, "meta l4proto {}", proto.as_str()),
+            Self::ToPorts(first, last) if first == last => write!(f, "th dport {first}"),
+            Self::ToPorts(first, last) => write!(f, "th dport {first}-{last}"),
+            Self::Granted(Keys::Single(version), set) => {
+                write!(f, "{} saddr . meta l4proto . th dport @{set}", version.word())
+            }
+            Self::Granted(Keys::Range(version), set) => {
+                write!(f, "{} saddr . meta l4proto @{set}", version.word())
+            }
+            Self::Granted(Keys::Interfaces, set) => write!(f, "iifname @{set}"),
+        }
+    }
+}
+
+impl fmt::Display for RulePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for condition in &self.ifs {
+            write!(f, "{condition} ")?;
+        }
+        match &self.then {
+            Then::Accept => f.write_str("accept"),
+            Then::Drop => f.write_str("drop"),
+            Then::Return => f.write_str("return"),
+            Then::Jump(chain) => write!(f, "jump {chain}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::Stance;
+
+    use super::*;
+
+    fn port(text: &str) -> PortSpec {
+        PortSpec::parse(text).unwrap()[0]
+    }
+
+    fn structure() -> Structure {
+        Structure {
+            doors: vec![port("22/tcp"), port("8000-8010/tcp"), port("8000-8010/udp"), port("8000-8020/tcp")],
+            stance: Stance {
+                interfaces: vec!["wan0".into()],
+                protected: vec![port("22/tcp"), port("8000-8020/tcp")],
+                knock_port: Some(54154),
+                ..Stance::default()
+            },
+            most_open: 100,
+        }
+    }
+
+    #[test]
+    fn accepts_come_before_drops_and_live_flows_before_both() {
+        let lines: Vec<_> =
+            table(&structure(), Family::Inet, "").rules.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "iifname != @interfaces return",
+                "iif \"lo\" accept",
+                "ct state established,related accept",
+                "meta l4proto udp th dport 54154 accept",
+                "meta nfproto ipv4 ip saddr . meta l4proto . th dport @open4 accept",
+                "meta nfproto ipv6 ip6 saddr . meta l4proto . th dport @open6 accept",
+                "meta nfproto ipv4 th dport 8000-8010 ip saddr . meta l4proto @range4_8000_8010 accept",
+                "meta nfproto ipv6 th dport 8000-8010 ip6 saddr . meta l4proto @range6_8000_8010 accept",
+                "meta nfproto ipv4 th dport 8000-8020 ip saddr . meta l4proto @range4_8000_8020 accept",
+                "meta nfproto ipv6 th dport 8000-8020 ip6 saddr . meta l4proto @range6_8000_8020 accept",
+                "meta l4proto tcp th dport 22 drop",
+                "meta l4proto tcp th dport 8000-8020 drop",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_of_one_family_holds_no_set_of_the_other() {
+        let names: Vec<_> =
+            table(&structure(), Family::Ip6, "portunus_").sets.into_iter().map(|set| set.name).collect();
+        assert_eq!(
+            names,
+            [
+                "portunus_interfaces",
+                "portunus_open6",
+                "portunus_range6_8000_8010",
+                "portunus_range6_8000_8020"
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_are_what_the_rules_load() {
+        let element =
+            |address: &str, text: &str| Element { address: address.parse().unwrap(), port: port(text) };
+        assert_eq!(key_of(&element("192.0.2.1", "22/tcp")), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
+        assert_eq!(key_of(&element("192.0.2.1", "1-2/udp")), [192, 0, 2, 1, 17, 0, 0, 0]);
+        assert_eq!(key_of(&element("2001:db8::1", "22/tcp")).len(), 24);
+        assert_eq!(set_of(&element("::1", "1-2/udp"), "x_"), "x_range6_1_2");
+    }
+}
