@@ -208,11 +208,7 @@ fn a_flood_of_sealed_strangers_delays_no_known_source() {
         5000,
         "each ends in one verdict"
     );
-    assert_eq!(
-        gate.effort().verified,
-        8 + 1 + 1024 * 20,
-        "each that was not thrown out walked all clients"
-    );
+    assert_eq!(gate.effort().verified, 8 + 1 + 1024 * 20, "each that was not thrown out walked all clients");
 }
 
 #[test]
