@@ -221,3 +221,68 @@ const fn version_of(address: IpAddr) -> IpVersion {
         IpAddr::V6(_) => IpVersion::V6,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::Proto;
+
+    use super::*;
+
+    /// Tools over a kernel that keeps the last doors it was given, for both families alike.
+    struct Fake {
+        has_time: bool,
+        locked: bool,
+        doors: [String; 2],
+    }
+
+    impl Runner for Fake {
+        fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError> {
+            let (Tool::Save(version) | Tool::Restore(version)) = tool;
+            let doors = &mut self.doors[usize::from(version == IpVersion::V6)];
+            if let Tool::Save(_) = tool {
+                return Ok(format!(
+                    ":PORTUNUS_INPUT - [0:0]\n:PORTUNUS_OPEN - [0:0]\n-A INPUT -m comment --comment portunus -j PORTUNUS_INPUT\n-A PORTUNUS_INPUT -i lo -j ACCEPT\n{doors}"
+                ));
+            }
+            if self.locked {
+                return Err(RunError::TimedOut(tool));
+            }
+            if input.contains("-m time") && !self.has_time {
+                return Err(RunError::Failed { tool, said: "Couldn't load match `time'".to_owned() });
+            }
+            let ours = input.lines().filter(|line| line.starts_with("-A PORTUNUS_OPEN"));
+            *doors = ours.map(|line| format!("{line}\n")).collect();
+            Ok(String::new())
+        }
+    }
+
+    fn ready(has_time: bool) -> (Iptables<Fake>, Element) {
+        let port = PortSpec::single(Proto::Tcp, 22).unwrap();
+        let fake = Fake { has_time, locked: false, doors: [const { String::new() }; 2] };
+        let mut iptables = Iptables::new(fake, || Unix::from_secs(1_795_225_556));
+        let structure = Structure { doors: vec![port], most_open: 8, ..Structure::default() };
+        iptables.install(&structure, &[]).unwrap();
+        (iptables, Element { address: "198.51.100.9".parse().unwrap(), port })
+    }
+
+    #[test]
+    fn without_xt_time_doors_open_all_the_same_and_it_is_said() {
+        let (mut iptables, door) = ready(false);
+        assert!(!iptables.kernel_closes());
+        assert_eq!(iptables.change(&[Change::Open(door, Duration::from_secs(30))]), [Ok(())]);
+        assert_eq!(iptables.open_now().unwrap(), [(door, Duration::from_secs(30))]);
+        assert!(ready(true).0.kernel_closes());
+    }
+
+    #[test]
+    fn a_transaction_that_fails_leaves_the_book_as_it_was() {
+        let (mut iptables, door) = ready(true);
+        iptables.runner.locked = true;
+        let answers = iptables.change(&[Change::Open(door, Duration::from_secs(30))]);
+        let [Err(FirewallError::Tool { tool, said })] = answers.as_slice() else { panic!("{answers:?}") };
+        assert_eq!(*tool, "iptables-restore");
+        assert!(said.starts_with("it did not end within 10 s"), "{said}");
+        iptables.runner.locked = false;
+        assert_eq!(iptables.standing(), Ok(Standing::Whole), "nothing is expected that was not written");
+    }
+}

@@ -1,5 +1,6 @@
 //! What goes into `iptables-restore`, and what comes out of `iptables-save`. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -107,14 +108,14 @@ pub(super) fn check(saved: &str, wanted: &[Door]) -> Result<(), Broken> {
     if !stands_first(saved) {
         return Err(Broken::Jump);
     }
-    let there = doors(saved);
-    let is =
-        |a: &Door, b: &Door| (a.address, a.port, a.until.as_secs()) == (b.address, b.port, b.until.as_secs());
-    if let Some(door) = wanted.iter().find(|door| !there.iter().any(|other| is(door, other))) {
-        return Err(Broken::Door(door.address, door.port));
+    let key = |door: &Door| (door.address, door.port, door.until.as_secs());
+    let there: BTreeSet<_> = doors(saved).iter().map(key).collect();
+    let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
+    if let Some(&(address, port, _)) = wanted.difference(&there).next() {
+        return Err(Broken::Door(address, port));
     }
-    match there.iter().find(|door| !wanted.iter().any(|other| is(door, other))) {
-        Some(stray) => Err(Broken::Stray(stray.address, stray.port)),
+    match there.difference(&wanted).next() {
+        Some(&(address, port, _)) => Err(Broken::Stray(address, port)),
         None => Ok(()),
     }
 }

@@ -118,7 +118,7 @@ impl Bench {
 
     /// Whether a datagram from outside to each of these ports comes through.
     pub(crate) fn hears(&self, ports: &[u16], version: usize) -> Vec<bool> {
-        let heard: Vec<_> = ports.iter().map(|&port| UdpSocket::bind(("::", port)).unwrap()).collect();
+        let heard: Vec<_> = ports.iter().map(|&port| bound(port)).collect();
         let (to, from): (IpAddr, IpAddr) =
             (MACHINE[version].parse().unwrap(), OUTSIDE[version].parse().unwrap());
         let targets = ports.to_vec();
@@ -138,6 +138,18 @@ impl Bench {
         });
         came.collect()
     }
+}
+
+/// A program that another test is just starting may hold a copy of our last socket until it has begun.
+fn bound(port: u16) -> UdpSocket {
+    for _ in 0..200 {
+        match UdpSocket::bind(("::", port)) {
+            Ok(socket) => return socket,
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(Duration::from_millis(10)),
+            Err(e) => panic!("port {port}: {e}"),
+        }
+    }
+    panic!("port {port} stays taken")
 }
 
 /// Somebody outside connects from this address: whether it comes through in time.
