@@ -7,6 +7,7 @@ use netlink_bindings::nftables::{
     Registers, VerdictCode,
 };
 use netlink_bindings::traits::Pusher;
+use netlink_bindings::utils::push_header;
 use portunus_model::Family;
 
 use super::plan::{If, Keys, RulePlan, SetPlan, Then, Version};
@@ -346,7 +347,8 @@ fn push_elements<'a>(
     for (key, timeout) in elements {
         let mut element = list.nested_elem().nested_key().push_value(key).end_nested();
         if let Some(milliseconds) = timeout {
-            element = element.push_timeout(milliseconds);
+            // The kernel takes it in network order, netlink-bindings would write it in ours.
+            element = element.push_timeout(milliseconds.to_be());
         }
         list = element.end_nested();
     }
@@ -461,11 +463,19 @@ fn compare<P: Pusher>(list: PushExprListAttrs<P>, op: CmpOps, value: &[u8]) -> P
         .end_nested()
 }
 
+/// `NFTA_LOOKUP_SREG` is 2 and `NFTA_LOOKUP_FLAGS` 5 (linux/netfilter/nf_tables.h); the kernel's description, from
+/// which netlink-bindings is made, counts the register as 3, so these two are written here.
 fn lookup<P: Pusher>(list: PushExprListAttrs<P>, set: &str, inverted: bool) -> PushExprListAttrs<P> {
-    let mut attributes =
-        list.nested_elem().nested_data_lookup().push_set_bytes(set.as_bytes()).push_sreg(KEY);
+    const SREG: u16 = 2;
+    const FLAGS: u16 = 5;
+    let mut attributes = list.nested_elem().nested_data_lookup().push_set_bytes(set.as_bytes());
+    // Each attribute begins on a whole word.
+    let bytes = attributes.as_vec_mut();
+    push_header(bytes, SREG, 4);
+    bytes.extend(KEY.to_be_bytes());
     if inverted {
-        attributes = attributes.push_flags(1);
+        push_header(bytes, FLAGS, 4);
+        bytes.extend(1_u32.to_be_bytes());
     }
     attributes.end_nested().end_nested()
 }

@@ -213,7 +213,8 @@ fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Duration)) {
     let Ok(list) = attributes.get_elements() else { return };
     for element in list.get_elem() {
         let Ok(key) = element.get_key().and_then(|key| key.get_value()) else { continue };
-        let left = element.get_expiration().map_or(Duration::ZERO, Duration::from_millis);
+        // In network order, which netlink-bindings leaves as it is.
+        let left = element.get_expiration().map(u64::from_be).map_or(Duration::ZERO, Duration::from_millis);
         seen(key, left);
     }
 }
