@@ -5,6 +5,8 @@ mod book;
 mod limits;
 mod runner;
 mod stand;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -85,6 +87,17 @@ struct Grantor {
     end: bool,
 }
 
+/// All that a grantor needs before it begins.
+struct Post {
+    keeper: Channel,
+    front: Channel,
+    ground: Ground,
+    snapshot: GrantorSnapshot,
+    place: Place,
+    errand: Option<ErrandRunner>,
+    book: Book,
+}
+
 /// Others' changes, and when we may put back next.
 #[derive(Debug, Default)]
 struct Disturbed {
@@ -116,7 +129,7 @@ impl Disturbed {
 }
 
 impl Grantor {
-    /// Finds the place and puts the rules in; `None` when that was refused, and the keeper was told why.
+    /// Finds the place and begins there; `None` when there is none, and the keeper was told why.
     fn begin(
         keeper: Channel,
         front: Channel,
@@ -140,10 +153,18 @@ impl Grantor {
             Ok(firewall) => firewall,
             Err(why) => return refuse(why),
         };
-        let mut book = Book::take_up(now, snapshot.limits.clone(), journal, rows, firewall);
+        let book = Book::take_up(now, snapshot.limits.clone(), journal, rows, firewall);
+        let post = Post { keeper, front, ground, snapshot, place, errand, book };
+        Self::take(post)
+    }
+
+    /// Puts the rules in; `None` when the kernel refused them, and the keeper was told why.
+    fn take(post: Post) -> io::Result<Option<Self>> {
+        let Post { keeper, front, ground, snapshot, place, errand, mut book } = post;
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
         if let Err(error) = book.install(clock::mono(), &structure) {
-            return refuse(error.to_string());
+            message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
+            return Ok(None);
         }
         let mut grantor = Self {
             poll: Poll::new()?,

@@ -8,7 +8,7 @@ use portunus_fw::iptables::Iptables;
 use portunus_fw::place::{self, Finding, Wanted};
 use portunus_fw::ruleset::{Ruleset, Wire, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
-use portunus_fw::{Firewall, Structure};
+use portunus_fw::{Firewall, Nft, Structure};
 use portunus_model::{Limits, Place};
 use portunus_sys::netlink::NetlinkSocket;
 use portunus_sys::{clock, poll};
@@ -79,7 +79,7 @@ fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
 /// The back end for a place.
 pub(super) fn back_end(place: &Place, errand: Option<ErrandRunner>) -> Result<Box<dyn Firewall>, String> {
     match place {
-        Place::Own | Place::Attach(_) => Ok(Box::<portunus_fw::Record>::default()),
+        Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
         Place::Iptables => {
             let runner = errand.ok_or("nobody is there to run iptables")?;
             Ok(Box::new(Iptables::new(runner, clock::wall)))

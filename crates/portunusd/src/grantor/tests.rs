@@ -1,0 +1,285 @@
+//! A hostile front against a grantor: whatever it says, nothing is opened that the limits do not allow, and the grantor
+//! goes on.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use portunus_fw::{Change, Element, Firewall, FirewallError, Record, Standing, Structure};
+use portunus_model::{ClientName, Closing, Limits, Opened, Opening, PortSpec};
+
+use super::*;
+use crate::message::{Backend, Wish};
+
+/// A recording firewall that the test can look into while the grantor has it.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Record>>);
+
+impl Firewall for Shared {
+    fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError> {
+        self.0.lock().unwrap().install(structure, open)
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
+        self.0.lock().unwrap().change(changes)
+    }
+
+    fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
+        self.0.lock().unwrap().open_now()
+    }
+
+    fn standing(&mut self) -> Result<Standing, FirewallError> {
+        self.0.lock().unwrap().standing()
+    }
+
+    fn watch(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    fn teardown(&mut self) -> Result<(), FirewallError> {
+        self.0.lock().unwrap().teardown()
+    }
+}
+
+/// A grantor in a thread, and we are its front and its keeper.
+struct Stage {
+    keeper: Channel,
+    front: Channel,
+    firewall: Shared,
+    grantor: JoinHandle<io::Result<()>>,
+    folder: tempfile::TempDir,
+}
+
+fn limits() -> Limits {
+    let mut doors = PortSpec::parse("22/tcp").unwrap();
+    doors.extend(PortSpec::parse("8000-8010/udp").unwrap());
+    doors.sort();
+    Limits { doors, longest: Duration::from_secs(60), most_open: 3 }
+}
+
+fn wish() -> Wish {
+    Wish {
+        place: Some(Place::Own),
+        interfaces: Vec::new(),
+        protected: PortSpec::parse("22/tcp").unwrap(),
+        knock_port: None,
+        listen_port: None,
+        firewall: Backend::Nft,
+    }
+}
+
+impl Stage {
+    fn set(firewall: Shared, folder: tempfile::TempDir) -> Self {
+        let (keeper, their_keeper) = Channel::pair().unwrap();
+        let (front, their_front) = Channel::pair().unwrap();
+        let file = |name: &str| portunus_sys::files::open_state(&folder.path().join(name)).unwrap();
+        let boot = BootId::from_bytes([7; 16]);
+        let files = [file("a"), file("b")];
+        let shared = firewall.clone();
+        // A book is no thread's property, so it is made where it is used.
+        let grantor = std::thread::spawn(move || {
+            let now = clock::mono();
+            let (journal, rows) = Journal::open(files, boot, now).unwrap();
+            let post = Post {
+                keeper: their_keeper,
+                front: their_front,
+                ground: Ground::look(),
+                snapshot: GrantorSnapshot { limits: limits(), wish: wish() },
+                place: Place::Own,
+                errand: None,
+                book: Book::take_up(now, limits(), journal, rows, Box::new(shared)),
+            };
+            Grantor::take(post)?.unwrap().serve()
+        });
+        let stage = Self { keeper, front, firewall, grantor, folder };
+        let said = message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap();
+        assert!(matches!(said.value, FromGrantor::InForce { .. }));
+        stage
+    }
+
+    fn fresh() -> Self {
+        Self::set(Shared::default(), tempfile::tempdir().unwrap())
+    }
+
+    fn hear(&self) -> Vec<Said> {
+        assert!(portunus_sys::poll::readable(&self.front, Duration::from_secs(5)).unwrap());
+        let mut buffer = vec![0; frame::LONGEST_MESSAGE];
+        let Received::Message(message) = self.front.try_receive_bytes(&mut buffer).unwrap() else {
+            panic!("no answer")
+        };
+        frame::read(&buffer[..message.length]).unwrap()
+    }
+
+    fn say(&self, said: &[Said]) {
+        let mut writer = Writer::default();
+        said.iter().for_each(|one| assert!(writer.add(one)));
+        self.front.send(writer.message(), &[]).unwrap();
+    }
+
+    fn open_now(&self) -> Vec<Element> {
+        self.firewall.0.lock().unwrap().open.keys().copied().collect()
+    }
+
+    fn end(self, close: bool) -> (Shared, tempfile::TempDir) {
+        message::send(&self.keeper, &ToGrantor::End { close }, &[]).unwrap();
+        self.grantor.join().unwrap().unwrap();
+        (self.firewall, self.folder)
+    }
+}
+
+fn opening(ticket: u64, client: &str, address: &str, ports: &[&str], secs: u64) -> Said {
+    let opening = Opening {
+        client: ClientName::new(client).unwrap(),
+        address: address.parse().unwrap(),
+        ports: ports.iter().flat_map(|text| PortSpec::parse(text).unwrap()).collect(),
+        lasting: Duration::from_secs(secs),
+    };
+    Said::Open(ticket, opening)
+}
+
+fn element(address: &str, port: &str) -> Element {
+    Element { address: address.parse().unwrap(), port: PortSpec::parse(port).unwrap()[0] }
+}
+
+#[test]
+fn an_honest_front_is_served_and_a_hostile_one_gets_nothing_more() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+
+    stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(1, Opened::Open)]);
+
+    stage.say(&[
+        opening(2, "mallory", "192.0.2.8", &["23/tcp"], 30),
+        opening(3, "mallory", "224.0.0.1", &["22/tcp"], 30),
+        opening(4, "mallory", "192.0.2.8", &["22/tcp"], 61),
+        opening(5, "mallory", "192.0.2.8", &["22/tcp", "23/tcp"], 30),
+        opening(6, "mallory", "127.0.0.1", &["22/tcp"], 30),
+        Said::Opened(1, Opened::Open),
+        Said::RestoredAll,
+    ]);
+    let refused: Vec<Said> = (2..=6).map(|ticket| Said::Opened(ticket, Opened::Refused)).collect();
+    assert_eq!(stage.hear(), refused);
+    assert_eq!(stage.open_now(), [element("192.0.2.7", "22/tcp")]);
+    stage.end(false);
+}
+
+#[test]
+fn garbage_of_every_length_changes_nothing_and_the_grantor_lives() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    let mut seed = 7_u64;
+    for length in [1, 191, 192, 193, 384, 1000, frame::LONGEST_MESSAGE, frame::LONGEST_MESSAGE + 1, 100_000] {
+        let garbage: Vec<u8> = (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                seed.to_be_bytes()[0]
+            })
+            .collect();
+        stage.front.send(&garbage, &[]).unwrap();
+    }
+    // Descriptors that come along are closed by the kernel, never taken.
+    let null = File::open("/dev/null").unwrap();
+    stage.front.send(&[1; 192], &[null.as_fd()]).unwrap();
+    stage.say(&[opening(9, "alice", "192.0.2.7", &["22/tcp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(9, Opened::Open)]);
+    assert_eq!(stage.open_now().len(), 1);
+    stage.end(false);
+}
+
+#[test]
+fn more_than_the_limit_is_full_and_a_renewal_is_not_more() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    let many: Vec<Said> =
+        (1..=4).map(|n| opening(n, "alice", &format!("192.0.2.{n}"), &["22/tcp"], 30)).collect();
+    stage.say(&many);
+    let mut answers = stage.hear();
+    answers.sort_by_key(|said| match said {
+        Said::Opened(ticket, _) => *ticket,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(answers.last(), Some(&Said::Opened(4, Opened::Full)));
+    assert_eq!(stage.open_now().len(), 3);
+    stage.say(&[opening(5, "alice", "192.0.2.1", &["22/tcp"], 60)]);
+    assert_eq!(stage.hear(), [Said::Opened(5, Opened::Open)]);
+    stage.end(false);
+}
+
+#[test]
+fn a_firewall_that_refuses_leaves_no_row_behind() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    stage.firewall.0.lock().unwrap().failing = Some(FirewallError::NotThere);
+    stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(1, Opened::Failed)]);
+    stage.firewall.0.lock().unwrap().failing = None;
+    stage.say(&[opening(2, "bob", "192.0.2.8", &["22/tcp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(2, Opened::Open)]);
+    let (firewall, folder) = stage.end(false);
+    // What failed is in no journal either.
+    let again = Stage::set(firewall, folder);
+    let restored = again.hear();
+    assert_eq!(restored.len(), 2, "{restored:?}");
+    assert_eq!(again.open_now(), [element("192.0.2.8", "22/tcp")]);
+    again.end(false);
+}
+
+#[test]
+fn what_was_open_is_told_after_a_restart_and_closed_at_the_end() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    stage.say(&[
+        opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30),
+        opening(2, "bob", "192.0.2.7", &["22/tcp"], 60),
+        Said::Close(Closing { client: Some(ClientName::new("bob").unwrap()), address: None }),
+    ]);
+    assert_eq!(stage.hear().len(), 2);
+    let (firewall, folder) = stage.end(false);
+    let again = Stage::set(firewall, folder);
+    let restored = again.hear();
+    let Said::Restored { client, ports, .. } = &restored[0] else { panic!("{restored:?}") };
+    assert_eq!((client.as_str(), ports.len()), ("alice", 2));
+    assert_eq!(restored[1..], [Said::RestoredAll]);
+    assert_eq!(again.open_now().len(), 2);
+    let (firewall, _) = again.end(true);
+    assert!(firewall.0.lock().unwrap().open.is_empty());
+}
+
+#[test]
+fn a_reload_takes_back_what_nobody_may_have_any_more() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(1, Opened::Open)]);
+    let fewer = Limits { doors: PortSpec::parse("22/tcp").unwrap(), ..limits() };
+    let beside = message::beside(&GrantorSnapshot { limits: fewer, wish: wish() }).unwrap();
+    message::send(&stage.keeper, &ToGrantor::Reload, &[beside.as_fd()]).unwrap();
+    let said = message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap();
+    assert!(matches!(said.value, FromGrantor::InForce { .. }));
+    assert_eq!(stage.open_now(), [element("192.0.2.7", "22/tcp")]);
+    stage.say(&[opening(2, "alice", "192.0.2.7", &["8000-8010/udp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(2, Opened::Refused)]);
+    stage.end(false);
+}
+
+#[test]
+fn a_tool_that_keeps_reloading_is_met_with_pauses() {
+    let at = |millis: u64| Mono::from_nanos(3_600_000_000_000 + millis * 1_000_000);
+    let mut disturbed = Disturbed::default();
+    disturbed.notice(at(0));
+    assert_eq!(disturbed.next, at(0));
+    let mut now = at(0);
+    for _ in 0..20 {
+        disturbed.tried(now, true);
+        disturbed.notice(now);
+        assert!(disturbed.next > now);
+        now = disturbed.next;
+    }
+    assert_eq!(disturbed.pause, LONGEST_PAUSE);
+    disturbed.tried(now, true);
+    let calm = now.after(CALM);
+    disturbed.notice(calm);
+    assert_eq!(disturbed.next, calm);
+}

@@ -1,0 +1,7 @@
+//! What the process tests are made of.
+
+pub(crate) mod cases;
+pub(crate) mod daemon;
+pub(crate) mod escape;
+pub(crate) mod knocker;
+pub(crate) mod world;
