@@ -3,8 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on says where it stopped"
 )]
@@ -12,7 +10,8 @@
 mod bench;
 
 use bench::{Bench, MACHINE, OTHER, OUTSIDE, load, outer, read, run};
-use portunus_fw::ruleset::{Ruleset, TableFamily};
+use portunus_fw::iptables::{Programs, Variant, add_legacy};
+use portunus_fw::ruleset::Ruleset;
 use portunus_fw::walk::{IpVersion, Ours, Probe, Source, Verdict, walk};
 use portunus_model::Proto;
 
@@ -49,8 +48,7 @@ fn agrees(rules: &str, drops: bool) {
 
 fn everything() -> Ruleset {
     let mut ruleset = read();
-    ruleset.add_legacy(TableFamily::Ip, &run("iptables-legacy-save", &[]));
-    ruleset.add_legacy(TableFamily::Ip6, &run("ip6tables-legacy-save", &[]));
+    add_legacy(&mut ruleset, &mut Programs::new(Variant::Legacy)).unwrap();
     ruleset
 }
 

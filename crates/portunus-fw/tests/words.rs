@@ -1,14 +1,6 @@
 //! Every rule, decoded from the kernel without nft, reads as nft itself lists it: the decoder's golden test, where the
 //! other side writes the expectation. Needs root and nft.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says where it stopped"
-)]
-
 mod bench;
 
 use bench::{load, read, run, unshare};

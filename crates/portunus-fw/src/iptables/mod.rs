@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use portunus_model::{PortSpec, Unix};
 
+use crate::ruleset::{Ruleset, TableFamily};
 use crate::walk::IpVersion;
 use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
 
@@ -209,6 +210,26 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 }
 
+/// Adds the rules of the old x_tables to what nf_tables told, where there are any. The tools are not even started
+/// where there are none: they would make the tables that they look for.
+///
+/// # Errors
+/// What the tools said.
+pub fn add_legacy(ruleset: &mut Ruleset, runner: &mut impl Runner) -> Result<(), RunError> {
+    let families = [
+        (IpVersion::V4, TableFamily::Ip, "ip_tables_names"),
+        (IpVersion::V6, TableFamily::Ip6, "ip6_tables_names"),
+    ];
+    for (version, family, names) in families {
+        // The thread's own view: another thread may live in another namespace.
+        let names = std::fs::read_to_string(format!("/proc/thread-self/net/{names}")).unwrap_or_default();
+        if !names.trim().is_empty() {
+            ruleset.add_legacy(family, &runner.run(Tool::SaveAll(version), "")?);
+        }
+    }
+    Ok(())
+}
+
 impl From<RunError> for FirewallError {
     fn from(error: RunError) -> Self {
         Self::Tool { tool: error.tool().name(), said: error.to_string() }
@@ -237,7 +258,7 @@ mod tests {
 
     impl Runner for Fake {
         fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError> {
-            let (Tool::Save(version) | Tool::Restore(version)) = tool;
+            let (Tool::Save(version) | Tool::SaveAll(version) | Tool::Restore(version)) = tool;
             let doors = &mut self.doors[usize::from(version == IpVersion::V6)];
             if let Tool::Save(_) = tool {
                 return Ok(format!(

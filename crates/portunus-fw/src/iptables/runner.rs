@@ -25,6 +25,8 @@ const MOST_OUTPUT: u64 = 64 << 20;
 pub enum Tool {
     /// `iptables-save -t filter`
     Save(IpVersion),
+    /// `iptables-save`: every table.
+    SaveAll(IpVersion),
     /// `iptables-restore --noflush`: one transaction, on its standard input.
     Restore(IpVersion),
 }
@@ -34,8 +36,8 @@ impl Tool {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Save(IpVersion::V4) => "iptables-save",
-            Self::Save(IpVersion::V6) => "ip6tables-save",
+            Self::Save(IpVersion::V4) | Self::SaveAll(IpVersion::V4) => "iptables-save",
+            Self::Save(IpVersion::V6) | Self::SaveAll(IpVersion::V6) => "ip6tables-save",
             Self::Restore(IpVersion::V4) => "iptables-restore",
             Self::Restore(IpVersion::V6) => "ip6tables-restore",
         }
@@ -118,8 +120,8 @@ impl Programs {
 
     fn program(self, tool: Tool) -> String {
         let (family, verb) = match tool {
-            Tool::Save(IpVersion::V4) => ("iptables", "save"),
-            Tool::Save(IpVersion::V6) => ("ip6tables", "save"),
+            Tool::Save(IpVersion::V4) | Tool::SaveAll(IpVersion::V4) => ("iptables", "save"),
+            Tool::Save(IpVersion::V6) | Tool::SaveAll(IpVersion::V6) => ("ip6tables", "save"),
             Tool::Restore(IpVersion::V4) => ("iptables", "restore"),
             Tool::Restore(IpVersion::V6) => ("ip6tables", "restore"),
         };
@@ -136,6 +138,7 @@ impl Runner for Programs {
         let program = self.program(tool);
         let arguments: &[&str] = match tool {
             Tool::Save(_) => &["-t", "filter"],
+            Tool::SaveAll(_) => &[],
             Tool::Restore(_) => &["--noflush", "--wait", LOCK_WAIT],
         };
         let broken = |error: io::Error| {

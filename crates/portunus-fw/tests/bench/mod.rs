@@ -4,6 +4,13 @@
 //! The test's own thread lives on the machine; a second thread lives outside.
 
 #![expect(dead_code, reason = "each test program uses its own part of the bench")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says where it stopped"
+)]
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
