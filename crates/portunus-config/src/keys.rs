@@ -92,7 +92,7 @@ fn public_fault(key: &str, error: TextError) -> ValueError {
             "put the public key here (44 characters), and make new keys if others could read this file",
         ),
         TextError::Length { got, .. } => ValueError::new(
-            format!("{key} has {got} bytes, not 32"),
+            format!("{key} has {}, not 32", bytes(got)),
             "copy the whole public key: 44 characters, the last one is =",
         ),
     }
@@ -107,8 +107,12 @@ fn private_fault(key: &str, error: TextError, want: usize) -> ValueError {
             format!("{key} has 64 bytes: that is a client's key"),
             "put the server's X25519 key here (32 bytes, 44 characters)",
         ),
-        TextError::Length { got, .. } => ValueError::new(format!("{key} has {got} bytes, not {want}"), mend),
+        TextError::Length { got, .. } => ValueError::new(format!("{key} has {}, not {want}", bytes(got)), mend),
     }
+}
+
+fn bytes(count: usize) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn kind(node: &Node<'_>) -> &'static str {
         Value::Null => "empty",
         Value::Scalar(_, Kind::Word | Kind::Text) => "a text",
         Value::Scalar(_, Kind::Integer | Kind::Float) => "a number",
-        Value::Scalar(_, Kind::Boolean) => "true or false",
+        Value::Scalar(_, Kind::Boolean) => "a true-or-false value",
         Value::Scalar(_, Kind::Date) => "a date",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",

@@ -61,11 +61,18 @@ struct Open<'t> {
     flow: bool,
     anchor: usize,
     value: Value<'t>,
-    key: Option<(Cow<'t, str>, Span)>,
+    key: Option<Key<'t>>,
     /// The keys that are written here, once there are many of them.
     seen: HashSet<Cow<'t, str>>,
     /// How many entries came by a merge key: those may be written over.
     merged: usize,
+}
+
+struct Key<'t> {
+    text: Cow<'t, str>,
+    at: Span,
+    /// It stood here before, which was said: its value goes nowhere.
+    again: bool,
 }
 
 struct Builder<'s, 'f, 't> {
@@ -147,17 +154,18 @@ impl<'t> Builder<'_, '_, 't> {
             return Some(());
         };
         // Nothing at all stands right behind its key, not where the reader noticed that nothing came.
-        if let (Value::Null, Some((_, key))) = (&node.value, &open.key)
+        if let (Value::Null, Some(key)) = (&node.value, &open.key)
             && node.span.start == node.span.end
         {
-            node.span = Span { start: key.end, end: key.end };
+            node.span = Span { start: key.at.end, end: key.at.end };
         }
         match &mut open.value {
             Value::List(items) => items.push(node),
             Value::Map(map) => match open.key.take() {
                 None => return self.key(node),
-                Some((key, _)) if key == "<<" => open.merged += merge(map, node),
-                Some((key, at)) => write(map, open.merged, Pair { key, at, node }),
+                Some(key) if key.again => {}
+                Some(key) if key.text == "<<" => open.merged += merge(map, node),
+                Some(key) => write(map, open.merged, Pair { key: key.text, at: key.at, node }),
             },
             Value::Null | Value::Scalar(..) => {}
         }
@@ -175,12 +183,14 @@ impl<'t> Builder<'_, '_, 't> {
             }
         };
         let open = self.open.last_mut()?;
-        if let Some(first) = open.written_before(&key) {
+        let before = open.written_before(&key);
+        let again = before.is_some();
+        if let Some(first) = before {
             let (line, _) = self.source.position(first.first());
             let what = format!("{key:?} stands twice, first on line {line}");
             self.findings.error(self.source, at, what, "keep one of them");
         }
-        open.key = Some((key, at));
+        open.key = Some(Key { text: key, at, again });
         Some(())
     }
 }

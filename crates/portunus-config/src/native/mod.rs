@@ -150,3 +150,6 @@ pub fn add_client(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<F
 pub fn remove_client(files: &dyn Files, dir: &Path, name: &ClientName) -> Result<FileChange, EditError> {
     write::remove(files, &Paths::new(dir), name)
 }
+
+#[cfg(test)]
+mod tests;

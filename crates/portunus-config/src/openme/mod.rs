@@ -141,3 +141,8 @@ pub fn add_client(text: &str, path: &Path, client: &NewClient) -> Result<Zeroizi
 pub fn remove_client(text: &str, path: &Path, name: &ClientName) -> Result<Zeroizing<String>, EditError> {
     yaml_edit::remove(text, path, "clients", name.as_str())
 }
+
+#[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
+mod tests;
