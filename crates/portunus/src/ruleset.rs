@@ -2,19 +2,18 @@
 //!
 //! Called by `init`, `doctor` and `teardown`. Only the last one changes anything.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
-
-use portunus_config::{FirewallKind, Settings};
-use portunus_fw::place::{self, Finding, Neighbour, Wish};
-use portunus_fw::ruleset::{Ruleset, Wire};
+use portunus_config::{FirewallKind, Settings, native};
+use portunus_ctl::control::Client;
+use portunus_fw::iptables::{self, Iptables, Programs, Variant};
+use portunus_fw::place::{self, Finding, Wish};
+use portunus_fw::ruleset::{Held, Ruleset, Table};
 use portunus_fw::walk::{Interface, Verdict};
+use portunus_fw::{Firewall, FirewallError, Nft};
 use portunus_model::{Place, PortSpec};
-use rustix::net;
 
+use crate::files::RealFiles;
 use crate::places::Places;
-use crate::say::{Done, Failure};
+use crate::say::{Done, Failure, line};
 
 /// What a look at the rules says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +24,6 @@ pub(crate) struct Look {
     pub(crate) lines: Vec<String>,
     /// What is wrong and must be mended, one thing a line, each with its mend.
     pub(crate) blocked: Vec<String>,
-    /// Who else has rules here.
-    pub(crate) neighbours: Vec<Neighbour>,
 }
 
 /// Reads the rules and looks at them with a server's eyes.
@@ -59,80 +56,98 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
 }
 
 fn tell(finding: &Finding, settings: &Settings) -> Look {
-    let mut lines = doors(finding, settings.stance.protect);
+    let passes = if settings.stance.protect {
+        "is open to everybody today; `serve` will drop it"
+    } else {
+        "is open to everybody today, and nothing here will drop it"
+    };
+    let mut lines = doors(finding, passes);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
     let mut blocked: Vec<String> = finding.refused.iter().map(ToString::to_string).collect();
     blocked.extend(finding.blocked.iter().map(ToString::to_string));
-    let possible = finding.refused.is_empty() && !finding.blocked.iter().any(|one| one.certain);
-    Look {
-        place: possible.then(|| finding.place.clone()),
-        lines,
-        blocked,
-        neighbours: finding.neighbours.clone(),
-    }
+    let place = finding.refused.is_empty().then(|| finding.place.clone());
+    Look { place, lines, blocked }
 }
 
-/// Each door as it is today; both families in one line where they are alike.
-fn doors(finding: &Finding, protect: bool) -> Vec<String> {
+/// Each door as it is today; both families in one line where they are alike. `passes` is what to
+/// say of an open one.
+fn doors(finding: &Finding, passes: &str) -> Vec<String> {
     let mut told: Vec<(PortSpec, Vec<String>, String)> = Vec::new();
     for door in &finding.doors {
         let what = match &door.today {
             Verdict::Dropped(site) => format!("is dropped today by {site}"),
-            Verdict::Maybe { dropped_by, because } => format!("may be dropped today by {dropped_by} ({because})"),
-            Verdict::Passes if protect => "is open to everybody today; `serve` will drop it".to_owned(),
-            Verdict::Passes => "is open to everybody today, and nothing here will drop it".to_owned(),
-            Verdict::Forwarded(site) => format!("is sent on to another host by {site}: no drop of ours guards it"),
+            Verdict::Maybe { dropped_by, because } => {
+                format!("may be dropped today by {dropped_by} ({because})")
+            }
+            Verdict::Passes => passes.to_owned(),
+            Verdict::Forwarded(site) => {
+                format!("is sent on to another host by {site}: no drop of ours guards it")
+            }
         };
         match told.iter_mut().find(|(port, _, said)| *port == door.port && *said == what) {
             Some((_, versions, _)) => versions.push(door.version.to_string()),
             None => told.push((door.port, vec![door.version.to_string()], what)),
         }
     }
-    told.into_iter().map(|(port, versions, what)| format!("{port} over {} {what}", versions.join(" and "))).collect()
+    told.into_iter()
+        .map(|(port, versions, what)| format!("{port} over {} {what}", versions.join(" and ")))
+        .collect()
 }
 
-/// The kernel's rules, as this process may read them.
+/// Every rule that netfilter holds, the old x_tables' too, as this process may read them.
 ///
 /// # Errors
 /// Mostly for want of the right to.
-pub(crate) fn read() -> Result<Ruleset, Failure> {
-    let mut wire = Netlink::open().map_err(|error| unreadable(&error))?;
-    Ruleset::read(&mut wire).map_err(|error| unreadable(&error))
+fn read() -> Result<Ruleset, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new("the firewall's rules cannot be read", error, "run this as root")
+    };
+    let mut ruleset = Nft::open().and_then(|mut nft| nft.ruleset()).map_err(|error| unreadable(&error))?;
+    iptables::add_legacy(&mut ruleset, &mut Programs::new(Variant::Legacy))
+        .map_err(|error| unreadable(&error))?;
+    Ok(ruleset)
 }
 
-fn unreadable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new("the firewall's rules cannot be read", error, "run this as root")
-}
-
-/// A netlink socket that asks nothing but for a dump.
-struct Netlink(OwnedFd);
-
-impl Netlink {
-    fn open() -> io::Result<Self> {
-        let flags = net::SocketFlags::CLOEXEC;
-        let kind = net::SocketType::RAW;
-        let fd = net::socket_with(net::AddressFamily::NETLINK, kind, flags, Some(net::netlink::NETFILTER))?;
-        net::bind(&fd, &net::netlink::SocketAddrNetlink::new(0, 0))?;
-        // The kernel answers at once; whoever waits longer waits for ever.
-        net::sockopt::set_socket_timeout(&fd, net::sockopt::Timeout::Recv, Some(Duration::from_secs(5)))?;
-        Ok(Self(fd))
-    }
-}
-
-impl Wire for Netlink {
-    fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        net::send(&self.0, message, net::SendFlags::empty())?;
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (_, length) = net::recv(&self.0, buffer, net::RecvFlags::empty())?;
-        Ok(length)
-    }
-}
-
-/// `portunus teardown`.
+/// `portunus teardown`: the one command that opens doors to everybody, so it says which.
 pub(crate) fn teardown(places: &Places, force: bool) -> Done {
-    let _ = (places, force);
-    Err(Failure::new("not yet", "", ""))
+    if !force && Client::connect(&places.run_dir).is_ok() {
+        return Err(Failure::new(
+            "a server is running and would put its rules back",
+            places.run_dir.display(),
+            "stop it first (systemctl stop portunus), or use --force",
+        ));
+    }
+    let before = read()?;
+    let failed = |error: FirewallError| Failure::new("our rules were not removed", error, "");
+    Nft::open().and_then(|mut nft| nft.teardown()).map_err(failed)?;
+    for variant in held_by_iptables(&before) {
+        Iptables::new(Programs::new(variant), portunus_sys::clock::wall).teardown().map_err(failed)?;
+    }
+    line("nothing of ours is in the firewall any more");
+    // Without a configuration nobody knows which ports were meant.
+    let Ok(settings) = native::load(&RealFiles, &places.config_dir) else { return Ok(()) };
+    let after = read()?;
+    let interfaces = interfaces(&settings);
+    let finding = place::find(&after, &wish(&settings, &interfaces));
+    for said in doors(&finding, "is open to everybody now") {
+        line(said);
+    }
+    Ok(())
+}
+
+/// Which of the two iptables have chains of ours; those that have none are not even started, since they would make
+/// the tables that they look into.
+fn held_by_iptables(ruleset: &Ruleset) -> Vec<Variant> {
+    let ours = |table: &&Table| table.chains.iter().any(|chain| chain.name.starts_with("PORTUNUS_"));
+    let mut found = Vec::new();
+    for table in ruleset.tables.iter().filter(ours) {
+        let variant = match table.held {
+            Held::Nftables => Variant::Nft,
+            Held::Legacy => Variant::Legacy,
+        };
+        if !found.contains(&variant) {
+            found.push(variant);
+        }
+    }
+    found
 }

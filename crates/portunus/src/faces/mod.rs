@@ -35,6 +35,16 @@ pub(crate) static FACES: [Face; 2] = [
     },
 ];
 
+/// The other faces, for the help of our own.
+pub(crate) fn others() -> String {
+    let mut text =
+        String::from("Other faces, each by a link of that name to this program, or as its first word:");
+    for face in FACES.iter().skip(1) {
+        text.push_str(&format!("\n  portunus {:<8} {}", face.name, face.sentence));
+    }
+    text
+}
+
 /// Chooses a face by the name of the program, else by the first word, and runs it.
 pub(crate) fn run(mut words: Vec<OsString>) -> ExitCode {
     let named = |word: &OsString| {

@@ -117,7 +117,7 @@ fn known_groups(config: &Path, ports: &[String]) -> Done {
         }
         let Err(error) = PortSpec::parse(word) else { continue };
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(Failure::new(error, "--ports", "").code(USAGE));
+            return Err(Failure::new(error, "", "").code(USAGE));
         }
         let names: Vec<&str> = groups.iter().map(|(name, _)| name.as_str()).collect();
         let known =

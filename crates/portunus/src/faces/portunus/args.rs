@@ -20,10 +20,7 @@ use crate::values;
   sudo portunus add alice --ports ssh > alice.toml
   sudo systemctl enable --now portunus
   portunus join < alice.toml
-  portunus knock home && ssh home
-
-Other faces: `portunus openme …`, or a link to this program named openme, takes openme's command line.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 78 bad configuration.")]
+  portunus knock home && ssh home")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) places: Places,

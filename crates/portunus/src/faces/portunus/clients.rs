@@ -124,7 +124,11 @@ fn profile(
     let opens =
         opens.into_iter().filter(|spec| !(spec.is_single() && Some(spec.first()) == health)).collect();
     Ok(Profile {
-        name: before.profile_name,
+        name: if ClientName::new(&before.profile_name).is_ok() {
+            before.profile_name
+        } else {
+            "default".to_owned()
+        },
         host,
         port,
         health_port: health.filter(|&health| health != port),

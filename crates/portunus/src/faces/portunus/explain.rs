@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use portunus_config::native;
+use portunus_sys::files;
 
 use super::args::Explain;
 use crate::capture::{self, Caught};
@@ -44,14 +45,13 @@ pub(super) fn run(places: &Places, wish: &Explain) -> Result<ExitCode, Failure> 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path != Path::new("-") {
+        return Ok(files::read_bytes(path, files::Secrecy::Public)?);
+    }
     let mut bytes = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(LONGEST).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
-    };
+    let read = std::io::stdin().lock().take(LONGEST).read_to_end(&mut bytes);
     read.map_err(|error| {
-        Failure::file(format_args!("it cannot be read ({error})"), path, "check its name and mode")
+        Failure::new(format_args!("it cannot be read ({error})"), "standard input", "give it a file")
     })?;
     Ok(bytes)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use portunus_config::native::{self, Paths};
-use portunus_config::{FileChange, Files, NewClient, Overlay, Settings, openme, render_duration};
+use portunus_config::{EditError, FileChange, Files, NewClient, Overlay, Settings, openme, render_duration};
 use portunus_model::PortSpec;
 use portunus_sys::files;
 
@@ -51,7 +51,7 @@ fn from_openme(places: &Places, file: &Path, force: bool) -> Done {
         client.expires = entry.expires;
         client.any_target = entry.any_target;
         client.health_port = entry.health_port;
-        let FileChange::Write { path, text } = native::add_client(&after, dir, &client)? else { continue };
+        let FileChange::Write { path, text } = add(&after, dir, &client)? else { continue };
         after = after.with(&path, text.as_str());
         new.retain(|(old, ..)| *old != path);
         new.push((path, text.to_string(), PRIVATE));
@@ -61,6 +61,18 @@ fn from_openme(places: &Places, file: &Path, force: bool) -> Done {
     write(&paths, &new, force)?;
     tell(file, dir, &theirs, &ours);
     Ok(())
+}
+
+/// With --force a client of that name gives way.
+fn add(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<FileChange, EditError> {
+    let Err(EditError::Exists(_)) = native::add_client(files, dir, client) else {
+        return native::add_client(files, dir, client);
+    };
+    let without = match native::remove_client(files, dir, &client.name)? {
+        FileChange::Write { path, text } => Overlay::new(files).with(path, text.as_str()),
+        FileChange::Delete { path } => Overlay::new(files).without(path),
+    };
+    native::add_client(&without, dir, client)
 }
 
 fn write(paths: &Paths, new: &[(PathBuf, String, u32)], force: bool) -> Done {
@@ -119,7 +131,7 @@ fn server_text(file: &Path, theirs: &Settings, groups: &[(String, Vec<PortSpec>)
 fn tell(file: &Path, dir: &Path, theirs: &Settings, ours: &Settings) {
     let clients = ours.rules.clients.len();
     let s = if clients == 1 { "" } else { "s" };
-    line(format_args!("{clients} client{s} of {} are now in {}", file.display(), dir.display()));
+    line(format_args!("{clients} client{s} taken over from {} into {}", file.display(), dir.display()));
     for warning in theirs.warnings.iter().chain(&ours.warnings) {
         remark(NAME, format_args!("not carried over: {warning}"));
     }

@@ -87,7 +87,10 @@ fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Loo
     }
     settings.warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
     match look {
-        Ok(look) => look.lines.iter().for_each(|said| line(format_args!("firewall       {said}"))),
+        Ok(look) => {
+            look.lines.iter().for_each(|said| line(format_args!("firewall       {said}")));
+            look.blocked.iter().for_each(|blocked| remark(NAME, blocked));
+        }
         Err(failure) => line(format_args!("firewall       not looked at: {failure}")),
     }
     match place {

@@ -17,7 +17,7 @@ mod sessions;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::say::{self, Failure};
 use crate::{paper, ruleset};
@@ -26,14 +26,19 @@ use args::{Cli, Command};
 /// The word before every message.
 pub(crate) const NAME: &str = "portunus";
 
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 78 bad configuration.";
+
 /// The table of flags.
 pub(crate) fn table() -> clap::Command {
-    Cli::command()
+    let table = Cli::command();
+    let example = table.get_after_help().map(ToString::to_string).unwrap_or_default();
+    table.after_help(format!("{example}\n\n{}\n{EXIT_CODES}", super::others()))
 }
 
 /// Runs the face.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(words) {
+    let parsed = table().try_get_matches_from(words).and_then(|words| Cli::from_arg_matches(&words));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return say::usage(NAME, &error),
     };

@@ -79,6 +79,10 @@ fn parse(text: &str, from: &Path) -> Result<Vec<Profile>, Vec<Diagnostic>> {
     if begins("profiles:") {
         return openme::parse(text, from);
     }
+    if begins("server:") && begins("clients:") {
+        let mend = "ask the server's admin for a profile: openme add NAME prints one";
+        return Err(vec![Diagnostic::of_file(from, "it is openme's server file, not a profile", mend)]);
+    }
     native::parse(text, from).map(|profile| vec![profile])
 }
 
