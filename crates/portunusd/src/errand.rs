@@ -1,5 +1,5 @@
 //! The errand process: runs iptables' tools with the keeper's rights, for the grantor only. It is started only where
-//! iptables is the back end. It can do four things, and nobody who reads strangers' packets can ask it.
+//! iptables is the back end. It can do a handful of things, and nobody who reads strangers' packets can ask it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,6 +19,8 @@ use crate::message::{self, Came, Taken};
 pub(crate) enum Errand {
     Save4,
     Save6,
+    SaveAll4,
+    SaveAll6,
     Restore4,
     Restore6,
 }
@@ -28,6 +30,8 @@ impl From<Tool> for Errand {
         match tool {
             Tool::Save(IpVersion::V4) => Self::Save4,
             Tool::Save(IpVersion::V6) => Self::Save6,
+            Tool::SaveAll(IpVersion::V4) => Self::SaveAll4,
+            Tool::SaveAll(IpVersion::V6) => Self::SaveAll6,
             Tool::Restore(IpVersion::V4) => Self::Restore4,
             Tool::Restore(IpVersion::V6) => Self::Restore6,
         }
@@ -39,6 +43,8 @@ impl From<Errand> for Tool {
         match errand {
             Errand::Save4 => Self::Save(IpVersion::V4),
             Errand::Save6 => Self::Save(IpVersion::V6),
+            Errand::SaveAll4 => Self::SaveAll(IpVersion::V4),
+            Errand::SaveAll6 => Self::SaveAll(IpVersion::V6),
             Errand::Restore4 => Self::Restore(IpVersion::V4),
             Errand::Restore6 => Self::Restore(IpVersion::V6),
         }
