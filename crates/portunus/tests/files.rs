@@ -1,5 +1,7 @@
 //! Edits by many at once, secrets on disk, and the carried stream: what no single session at a prompt shows.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};

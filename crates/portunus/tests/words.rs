@@ -1,5 +1,7 @@
 //! The words stay: each file in `cmd/` is a session at a prompt, in an environment that has nothing of this machine's.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -38,6 +38,7 @@ pub(crate) enum Command {
     /// Add a client and print its profile
     Add(Add),
     /// List the clients
+    #[command(after_help = "Example:\n  sudo portunus list\n  sudo portunus list --json")]
     List(Listing),
     /// Show one client
     Show(Show),
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     /// Close grants now
     Close(Close),
     /// Load every configuration file as the server would
+    #[command(after_help = "Example:\n  sudo portunus check && sudo systemctl reload portunus")]
     Check(Listing),
     /// Walk this machine, as a server or as a client, and name what is wrong with its mend
     Doctor(Doctor),
@@ -58,6 +60,7 @@ pub(crate) enum Command {
     /// Say what every step of the pipeline makes of a knock's bytes
     Explain(Explain),
     /// Follow what the running server decides
+    #[command(after_help = "Example:\n  portunus events\n  portunus events --json")]
     Events(Listing),
     /// Take a profile from a server: from standard input, a file, or openme's file
     Join(Join),
@@ -198,9 +201,6 @@ pub(crate) struct Add {
 
 /// A command that only prints a table.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  sudo portunus list --json\n  sudo portunus check\n  sudo portunus events --json"
-)]
 pub(crate) struct Listing {
     /// Print JSON
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::say::Failure;
 use crate::wallet::Wallet;
 
 /// `portunus connect`.
-pub(super) fn run(wish: Connect) -> Result<ExitCode, Failure> {
+pub(super) fn run(wish: &Connect) -> Result<ExitCode, Failure> {
     let profile = Wallet::mine()?.open(wish.profile.as_deref())?;
     let mut knocker = Knocker::new(profile, wish.family.into())?;
     let port = wish.port.unwrap_or_else(|| telling_port(&knocker));

@@ -155,7 +155,7 @@ fn path(walk: &mut Walk, settings: &Settings, running: bool) {
     for &listen in &settings.listen {
         match UdpSocket::bind(listen) {
             Ok(_) if running => {
-                walk.wrong(format!("nobody listens on {listen}/udp though the server runs: see its log"))
+                walk.wrong(format!("nobody listens on {listen}/udp though the server runs: see its log"));
             }
             Ok(_) => walk.fine(format!("{listen}/udp is free for the server")),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && running => {
@@ -165,7 +165,7 @@ fn path(walk: &mut Walk, settings: &Settings, running: bool) {
                 "{listen}/udp is in use by another program: `ss -ulpn` names it: stop it, or change `port`"
             )),
             Err(error) if settings.listen_named => {
-                walk.wrong(format!("{listen}/udp cannot be received ({error}): change `listen`"))
+                walk.wrong(format!("{listen}/udp cannot be received ({error}): change `listen`"));
             }
             Err(error) => walk.note(format!(
                 "{listen}/udp cannot be received ({error}): this machine has only the other family"

@@ -50,7 +50,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let done = match cli.command {
         Command::Serve(serve) => return Ok(server::serve(places, &serve)),
         Command::Check(check) => return Ok(server::check(places, check.json)),
-        Command::Connect(connect) => return connect::run(connect),
+        Command::Connect(connect) => return connect::run(&connect),
         Command::Knock(knock) => return knock::knock(&knock),
         Command::Status(status) => return knock::status(&status),
         Command::Doctor(doctor) => return doctor::run(places, &doctor),
@@ -66,7 +66,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Close(close) => sessions::close(places, &close),
         Command::Events(events) => sessions::events(places, events.json),
         Command::Import(import) => import::run(places, import.from),
-        Command::Join(join) => profiles::join(join),
+        Command::Join(join) => profiles::join(&join),
         Command::Proxy(proxy) => proxy::run(&proxy),
         Command::SshConfig(ssh) => profiles::ssh_config(ssh.profile.as_deref()),
         Command::Profiles(profiles) => profiles::profiles(&profiles),

@@ -18,7 +18,7 @@ use crate::wallet::{Wallet, name_for, short};
 const LONGEST: u64 = 1 << 20;
 
 /// `portunus join`.
-pub(super) fn join(wish: Join) -> Done {
+pub(super) fn join(wish: &Join) -> Done {
     let (text, from) = read(wish.file.as_deref())?;
     let mut profiles = parse(&text, &from).map_err(|found| Failure::lines(found, CONFIG))?;
     match (&wish.name, profiles.as_mut_slice()) {

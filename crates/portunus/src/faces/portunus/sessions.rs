@@ -68,8 +68,8 @@ pub(super) fn close(places: &Places, wish: &Close) -> Done {
         match whose.parse::<IpAddr>() {
             Ok(parsed) => address = Some(parsed.to_canonical()),
             Err(_) => {
-                client =
-                    Some(ClientName::new(whose).map_err(|error| Failure::new(error, "", "").code(USAGE))?)
+                let name = ClientName::new(whose);
+                client = Some(name.map_err(|error| Failure::new(error, "", "").code(USAGE))?);
             }
         }
     }
