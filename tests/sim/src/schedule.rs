@@ -155,7 +155,7 @@ fn share(first: u64) {
         run(seed);
         return;
     }
-    let schedules = number("PORTUNUS_SIM_SCHEDULES").unwrap_or(4000) / 4;
+    let schedules = number("PORTUNUS_SIM_SCHEDULES").unwrap_or(3000) / 4;
     let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
     let mut openings = 0;
     for seed in (0..schedules).map(|n| first + 4 * n) {

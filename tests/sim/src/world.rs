@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portunus_gate::{Action, Gate, Keyring, Ticket, Tuning};
-use portunus_model::{Claim, ClientName, Closing, Datagram, Mono, Now, Opening, Rules, Unix, Via};
+use portunus_model::{
+    Claim, ClientName, Closing, Datagram, Detail, Event, Mono, Now, Opening, Reason, Rules, Unix, Via,
+};
 use portunus_store::{BootId, FileStore, ReplayStore};
 
 use crate::dice::Dice;
@@ -40,6 +42,8 @@ pub(crate) struct World {
     revoked: HashSet<Ticket>,
     /// Claims whose client was taken from the rules while they waited.
     gone: HashSet<Ticket>,
+    /// What was said to be granted, and not yet to be closed.
+    told: HashSet<(ClientName, IpAddr)>,
     port: u16,
 }
 
@@ -72,6 +76,7 @@ impl World {
             asked: HashMap::new(),
             revoked: HashSet::new(),
             gone: HashSet::new(),
+            told: HashSet::new(),
             port: 0,
         }
     }
@@ -187,11 +192,15 @@ impl World {
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
                 Action::Tell(event) if event.source.is_some() => {
+                    if event.reason == Reason::Granted {
+                        assert!(self.told.insert(pair(&event)), "granted twice: {event:?}");
+                    }
                     let full = self.gate.waiting() >= QUEUE;
                     self.reference.verdict(&event, &self.rules, self.now, cause, full);
                 }
                 Action::Tell(event) => {
-                    assert_eq!(event.reason, portunus_model::Reason::Closed);
+                    assert_eq!(event.reason, Reason::Closed);
+                    assert!(self.told.remove(&pair(&event)), "the end of what never began: {event:?}");
                     *self.reference.reasons.entry(event.reason).or_default() += 1;
                 }
             }
@@ -247,6 +256,7 @@ impl World {
         self.store = FileStore::open(self.disks.clone(), self.capacity, boot, self.now).unwrap();
         assert!(!self.store.was_damaged(), "nothing that was acknowledged is lost");
         self.gate = new_gate(&self.rules, self.dice.next());
+        self.told = restored.iter().map(|grant| (grant.client.clone(), grant.address)).collect();
         self.gate.handle_restored(self.now, restored);
         self.carry_out(Cause::Order);
     }
@@ -290,12 +300,24 @@ impl World {
     fn doors_are_known(&self) {
         let known: HashMap<(ClientName, IpAddr), Mono> =
             self.gate.sessions(self.now).map(|s| ((s.client.clone(), s.address), s.until)).collect();
+        assert!(
+            known.keys().all(|pair| self.told.contains(pair)),
+            "a session that was never said to be granted"
+        );
         for (pair, door) in &self.kernel.doors {
             assert!(
                 known.get(pair).is_some_and(|&until| until >= door.until),
                 "nobody knows the door {pair:?}"
             );
         }
+    }
+}
+
+/// Whose grant, and where, an event is about.
+fn pair(event: &Event) -> (ClientName, IpAddr) {
+    match (&event.client, &event.detail) {
+        (Some(client), Some(Detail::Grant { address, .. })) => (client.clone(), *address),
+        (client, detail) => panic!("a grant of {client:?} with {detail:?}"),
     }
 }
 
