@@ -8,7 +8,7 @@ use netlink_bindings::conntrack::{NfCtTcpFlagsMask, Nfgenmsg, OpGetDo};
 use netlink_bindings::inet_diag::{Msg, ReqV2};
 use portunus_sys::netlink::NetlinkSocket;
 
-use super::message::{ACK, CREATE, DUMP, EXCLUSIVE, REQUEST, frame};
+use super::message::{CREATE, DUMP, EXCLUSIVE, REQUEST, frame};
 use super::talk::{failed, messages};
 use crate::{FirewallError, Structure};
 
@@ -104,7 +104,7 @@ fn new_flow(sequence: u32, flow: &Flow) -> Vec<u8> {
     let header = Nfgenmsg { nfgen_family: family, ..Nfgenmsg::new() };
     let flags = NfCtTcpFlagsMask { flags: LIBERAL, mask: LIBERAL };
     let mut bytes = Vec::new();
-    frame(&mut bytes, NEW_FLOW, REQUEST | CREATE | EXCLUSIVE | ACK, sequence, |bytes| {
+    frame(&mut bytes, NEW_FLOW, REQUEST | CREATE | EXCLUSIVE, sequence, |bytes| {
         let mut attributes = OpGetDo::encode_request(bytes, &header);
         for (reply, (from, to)) in [(false, (flow.peer, flow.here)), (true, (flow.here, flow.peer))] {
             let tuple = if reply { attributes.nested_tuple_reply() } else { attributes.nested_tuple_orig() };

@@ -10,7 +10,7 @@ use netlink_bindings::traits::Pusher;
 use netlink_bindings::utils::push_header;
 use portunus_model::Family;
 
-use super::plan::{If, Keys, RulePlan, SetPlan, Then, Version};
+use super::plan::{If, Keys, RulePlan, SetPlan, Span, Then, Version};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
@@ -52,6 +52,9 @@ const SET_TIMEOUT: u32 = 0x10;
 
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
 pub(super) const OURS: &str = "portunus";
+
+/// The kernel puts a number in the place of `%d`.
+const ANONYMOUS: &[u8] = b"__set%d";
 
 /// Elements a message: an attribute's length has 16 bits.
 pub(super) const MOST_ELEMENTS: usize = 500;
@@ -174,6 +177,17 @@ impl Batch {
 
     /// A rule at the end of a chain, or before the rule with handle `before`.
     pub(super) fn new_rule(&mut self, table: &TableName, chain: &str, rule: &RulePlan, before: Option<u64>) {
+        let spans = rule.ifs.iter().find_map(|condition| match condition {
+            If::ToPorts(spans) if spans.len() > 1 => Some(spans),
+            If::ToPorts(_)
+            | If::ComesByNoneOf(_)
+            | If::FromLoopback
+            | If::OfLiveFlow
+            | If::Is(_)
+            | If::Proto(_)
+            | If::Granted(..) => None,
+        });
+        let anonymous = spans.map(|spans| self.anonymous_set(table, spans));
         let order = if before.is_some() { 0 } else { APPEND };
         self.message(NEW_RULE, CREATE | order, |bytes| {
             let mut attributes = OpNewruleDo::encode_request(bytes, &table.header())
@@ -184,7 +198,7 @@ impl Batch {
             }
             let mut list = attributes.nested_expressions();
             for condition in &rule.ifs {
-                list = push_condition(list, condition);
+                list = push_condition(list, condition, anonymous);
             }
             push_verdict(list, &rule.then).end_nested().push_userdata(&comment(0));
         });
@@ -211,7 +225,7 @@ impl Batch {
                 let (kind, len) = address(version);
                 (SET_TIMEOUT, kind << 12 | 12 << 6 | 13, len + 8)
             }
-            Keys::Range(version) => {
+            Keys::Range(version, _) => {
                 let (kind, len) = address(version);
                 (SET_TIMEOUT, kind << 6 | 12, len + 4)
             }
@@ -223,7 +237,7 @@ impl Batch {
             OpNewsetDo::encode_request(bytes, &table.header())
                 .push_table_bytes(table.bytes())
                 .push_name_bytes(set.name.as_bytes())
-                .push_id(id)
+                .push_id(id.to_be())
                 .push_flags(flags)
                 .push_key_type(key_type)
                 .push_key_len(key_len)
@@ -232,6 +246,46 @@ impl Batch {
                 .end_nested()
                 .push_userdata(&comment(7));
         });
+    }
+
+    /// A set of ports that lives and dies with the one rule that names it, as nft makes for `{ 22, 80-90 }`. The kernel
+    /// names it; until then its number stands for it (in network order, which the library does not know).
+    fn anonymous_set(&mut self, table: &TableName, spans: &[Span]) -> u32 {
+        // NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL; inet_service; userdata: keys in network order.
+        let (flags, key_type, byte_order) = (0x7, 13, [0, 4, 2, 0, 0, 0]);
+        self.set_ids += 1;
+        let id = self.set_ids;
+        self.message(NEW_SET, CREATE, |bytes| {
+            OpNewsetDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_name_bytes(ANONYMOUS)
+                .push_id(id.to_be())
+                .push_flags(flags)
+                .push_key_type(key_type)
+                .push_key_len(2)
+                .push_userdata(&byte_order);
+        });
+        self.message(NEW_ELEMENTS, CREATE, |bytes| {
+            let mut list = OpNewsetelemDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_set_bytes(ANONYMOUS)
+                .push_set_id(id.to_be())
+                .nested_elements();
+            for &(first, last) in spans {
+                list = list
+                    .nested_elem()
+                    .nested_key()
+                    .push_value(&first.to_be_bytes())
+                    .end_nested()
+                    .end_nested();
+                // NFT_SET_ELEM_INTERVAL_END: the first key after the interval. After the last port there is none.
+                if let Some(after) = last.checked_add(1) {
+                    let end = list.nested_elem().push_flags(&1_u32.to_be_bytes());
+                    list = end.nested_key().push_value(&after.to_be_bytes()).end_nested().end_nested();
+                }
+            }
+        });
+        id
     }
 
     pub(super) fn delete_set(&mut self, table: &TableName, set: &str) {
@@ -354,9 +408,14 @@ fn push_elements<'a>(
     }
 }
 
-fn push_condition<P: Pusher>(list: PushExprListAttrs<P>, condition: &If) -> PushExprListAttrs<P> {
+/// `anonymous`: the number of the set that this rule's ports stand in.
+fn push_condition<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    condition: &If,
+    anonymous: Option<u32>,
+) -> PushExprListAttrs<P> {
     match condition {
-        If::ComesByNoneOf(set) => lookup(meta(list, MetaKeys::Iifname), set, true),
+        If::ComesByNoneOf(set) => lookup(meta(list, MetaKeys::Iifname), set.as_bytes(), None, true),
         // Loopback is interface 1 in every network namespace (LOOPBACK_IFINDEX).
         If::FromLoopback => compare(meta(list, MetaKeys::Iif), CmpOps::Eq, &1_u32.to_ne_bytes()),
         If::OfLiveFlow => {
@@ -386,14 +445,18 @@ fn push_condition<P: Pusher>(list: PushExprListAttrs<P>, condition: &If) -> Push
         }
         If::Is(version) => compare(meta(list, MetaKeys::Nfproto), CmpOps::Eq, &[version.nfproto()]),
         If::Proto(proto) => compare(meta(list, MetaKeys::L4Proto), CmpOps::Eq, &[proto.number()]),
-        If::ToPorts(first, last) => {
+        If::ToPorts(spans) => {
             let list = load_port(list, KEY);
-            if first == last {
-                return compare(list, CmpOps::Eq, &first.to_be_bytes());
+            match spans.as_slice() {
+                [(first, last)] if first == last => compare(list, CmpOps::Eq, &first.to_be_bytes()),
+                [(first, last)] => {
+                    let list = compare(list, CmpOps::Gte, &first.to_be_bytes());
+                    compare(list, CmpOps::Lte, &last.to_be_bytes())
+                }
+                _ => lookup(list, ANONYMOUS, anonymous, false),
             }
-            compare(compare(list, CmpOps::Gte, &first.to_be_bytes()), CmpOps::Lte, &last.to_be_bytes())
         }
-        If::Granted(keys, set) => lookup(load_key(list, *keys), set, false),
+        If::Granted(keys, set) => lookup(load_key(list, *keys), set.as_bytes(), None, false),
     }
 }
 
@@ -404,7 +467,7 @@ fn load_key<P: Pusher>(list: PushExprListAttrs<P>, keys: Keys) -> PushExprListAt
             let (list, next) = load_source(list, version);
             load_port(meta_into(list, MetaKeys::L4Proto, next), next + 1)
         }
-        Keys::Range(version) => {
+        Keys::Range(version, _) => {
             let (list, next) = load_source(list, version);
             meta_into(list, MetaKeys::L4Proto, next)
         }
@@ -463,16 +526,26 @@ fn compare<P: Pusher>(list: PushExprListAttrs<P>, op: CmpOps, value: &[u8]) -> P
         .end_nested()
 }
 
-/// `NFTA_LOOKUP_SREG` is 2 and `NFTA_LOOKUP_FLAGS` 5 (linux/netfilter/nf_tables.h); the kernel's description, from
-/// which netlink-bindings is made, counts the register as 3, so these two are written here.
-fn lookup<P: Pusher>(list: PushExprListAttrs<P>, set: &str, inverted: bool) -> PushExprListAttrs<P> {
+/// `NFTA_LOOKUP_SREG` is 2, `NFTA_LOOKUP_SET_ID` 4 and `NFTA_LOOKUP_FLAGS` 5 (linux/netfilter/nf_tables.h); the kernel's
+/// description, from which netlink-bindings is made, counts the register as 3, so these are written here.
+fn lookup<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    set: &[u8],
+    id: Option<u32>,
+    inverted: bool,
+) -> PushExprListAttrs<P> {
     const SREG: u16 = 2;
+    const SET_ID: u16 = 4;
     const FLAGS: u16 = 5;
-    let mut attributes = list.nested_elem().nested_data_lookup().push_set_bytes(set.as_bytes());
+    let mut attributes = list.nested_elem().nested_data_lookup().push_set_bytes(set);
     // Each attribute begins on a whole word.
     let bytes = attributes.as_vec_mut();
     push_header(bytes, SREG, 4);
     bytes.extend(KEY.to_be_bytes());
+    if let Some(id) = id {
+        push_header(bytes, SET_ID, 4);
+        bytes.extend(id.to_be_bytes());
+    }
     if inverted {
         push_header(bytes, FLAGS, 4);
         bytes.extend(1_u32.to_be_bytes());

@@ -3,12 +3,12 @@
 use portunus_model::Place;
 use portunus_sys::netlink::NetlinkSocket;
 
-use super::PREFIX;
 use super::message::{Batch, OURS, TableName};
+use super::plan::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
 use crate::place;
-use crate::ruleset::{Data, Expr, Held, RuleVerdict, Ruleset, Table};
+use crate::ruleset::{Base, Data, Expr, Held, RuleVerdict, Ruleset, Table};
 use crate::walk;
 
 /// Announcements read at one look: the rest waits for the next, so that a tool that keeps reloading cannot hold us.
@@ -16,6 +16,9 @@ const MOST_HEARD: usize = 10_000;
 
 /// `NFT_MSG_NEWSETELEM`, `NFT_MSG_DELSETELEM` with nf_tables' subsystem.
 const ELEMENTS: [u16; 2] = [10 << 8 | 12, 10 << 8 | 14];
+
+/// `NFT_MSG_NEW*` and `NFT_MSG_DEL*` of tables, chains, rules and sets.
+const STRUCTURE: [u16; 8] = [0, 2, 3, 5, 6, 8, 9, 11];
 
 /// Strikes everything of ours out of a ruleset, wherever it stands; whether there was anything.
 pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
@@ -57,6 +60,7 @@ enum Trace {
         name: TableName,
         chain: String,
         handle: u64,
+        base: Option<Base>,
         rules: Vec<u64>,
     },
     Set {
@@ -83,8 +87,8 @@ impl Traces {
             }
             for chain in table.chains.iter().filter(|chain| own || chain.name == OURS) {
                 let rules = chain.rules.iter().map(|rule| rule.handle).collect();
-                let (chain, handle) = (chain.name.clone(), chain.handle);
-                traces.push(Trace::Chain { name: name.clone(), chain, handle, rules });
+                let (base, handle, chain) = (chain.base.clone(), chain.handle, chain.name.clone());
+                traces.push(Trace::Chain { name: name.clone(), chain, handle, base, rules });
             }
             for set in table.sets.iter().filter(|set| own || set.name.starts_with(PREFIX)) {
                 traces.push(Trace::Set { name: name.clone(), set: set.name.clone() });
@@ -112,9 +116,9 @@ impl Traces {
 /// What the announcements told.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    /// Somebody changed something.
-    pub(super) anything: bool,
-    /// Somebody changed elements, perhaps ours; or announcements were lost, so that nobody knows.
+    /// Somebody changed tables, chains, rules or sets: perhaps ours.
+    pub(super) structure: bool,
+    /// Somebody changed elements of ours; or announcements were lost, so that nobody knows.
     pub(super) our_elements: bool,
 }
 
@@ -128,12 +132,13 @@ pub(super) fn hear(announcements: &NetlinkSocket) -> Result<Heard, FirewallError
             Ok(None) => break,
             Ok(Some(length)) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
-                heard.anything = true;
-                heard.our_elements |= messages(bytes)
-                    .any(|message| ELEMENTS.contains(&message.kind) && names_ours(message.body));
+                for message in messages(bytes) {
+                    heard.structure |= STRUCTURE.iter().any(|kind| 10 << 8 | kind == message.kind);
+                    heard.our_elements |= ELEMENTS.contains(&message.kind) && names_ours(message.body);
+                }
             }
             Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
-                heard = Heard { anything: true, our_elements: true };
+                heard = Heard { structure: true, our_elements: true };
             }
             Err(error) => return Err(failed("hearing of changes of the firewall", &error)),
         }

@@ -1,6 +1,6 @@
 //! What is to stand in one table, as values: sets, a chain, its rules. Pure.
 //!
-//! The order of the rules is the promise (docs/adr/0003): who has a live connection and the host itself are never cut
+//! The order of the rules is the promise (docs/adr/0005): who has a live connection and the host itself are never cut
 //! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped.
 
 use std::fmt;
@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use portunus_model::{Family, PortSpec, Proto};
 
 use crate::{Element, Structure};
+
+/// Ours in a table of the admin's begin with this.
+pub(super) const PREFIX: &str = "portunus_";
 
 /// IPv4 or IPv6, where a table may hold either or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,13 +60,16 @@ pub(super) const fn versions(family: Family) -> &'static [Version] {
     }
 }
 
+/// The ports `first..=last`.
+pub(super) type Span = (u16, u16);
+
 /// What a set's keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
     /// `address . protocol . port`, each with a timeout.
     Single(Version),
     /// `address . protocol`, each with a timeout; the range stands in the rule.
-    Range(Version),
+    Range(Version, Span),
     /// Names of interfaces.
     Interfaces,
 }
@@ -88,8 +94,8 @@ pub(super) enum If {
     Is(Version),
     /// It is of this protocol.
     Proto(Proto),
-    /// Its destination port lies in `first..=last`.
-    ToPorts(u16, u16),
+    /// Its destination port lies in one of these; sorted, and none touches the next.
+    ToPorts(Vec<Span>),
     /// Its source has a grant in this set.
     Granted(Keys, String),
 }
@@ -117,9 +123,29 @@ pub(super) struct TablePlan {
     pub(super) rules: Vec<RulePlan>,
 }
 
-/// The plan for a table of this family; `prefix` keeps our sets apart from the admin's in a table of theirs.
-pub(super) fn table(structure: &Structure, family: Family, prefix: &str) -> TablePlan {
+/// Whose the table is that we stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Host {
+    /// Ours: to accept ends our own chain only, and every other table still has its say.
+    Us,
+    /// The admin's: to accept ends their chain, so we accept nothing but what our doors are about.
+    Admin,
+}
+
+impl Host {
+    /// What keeps our sets apart from theirs.
+    pub(super) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Us => "",
+            Self::Admin => PREFIX,
+        }
+    }
+}
+
+/// The plan for a table of this family.
+pub(super) fn table(structure: &Structure, family: Family, host: Host) -> TablePlan {
     let versions = versions(family);
+    let prefix = host.prefix();
     let stance = &structure.stance;
     let mut sets = Vec::new();
     let mut rules = Vec::new();
@@ -128,28 +154,65 @@ pub(super) fn table(structure: &Structure, family: Family, prefix: &str) -> Tabl
         rules.push(rule([If::ComesByNoneOf(name.clone())], Then::Return));
         sets.push(SetPlan { name, keys: Keys::Interfaces });
     }
-    rules.push(rule([If::FromLoopback], Then::Accept));
-    rules.push(rule([If::OfLiveFlow], Then::Accept));
+    rules.extend(live(structure, host));
     if let Some(port) = stance.knock_port {
-        rules.push(rule([If::Proto(Proto::Udp), If::ToPorts(port, port)], Then::Accept));
+        rules.push(rule([If::Proto(Proto::Udp), If::ToPorts(vec![(port, port)])], Then::Accept));
     }
     for &version in versions {
         let set = SetPlan { name: single(prefix, version), keys: Keys::Single(version) };
         rules.push(granted(family, version, None, &set));
         sets.push(set);
     }
-    for (first, last) in ranges(&structure.doors) {
+    for span in ranges(&structure.doors) {
         for &version in versions {
-            let set = SetPlan { name: range(prefix, version, first, last), keys: Keys::Range(version) };
-            rules.push(granted(family, version, Some((first, last)), &set));
+            let set = SetPlan { name: range(prefix, version, span), keys: Keys::Range(version, span) };
+            rules.push(granted(family, version, Some(span), &set));
             sets.push(set);
         }
     }
-    for port in &stance.protected {
-        let ifs = [If::Proto(port.proto()), If::ToPorts(port.first(), port.last())];
-        rules.push(rule(ifs, Then::Drop));
-    }
+    rules.extend(each_proto(&stance.protected, |ifs| rule(ifs, Then::Drop)));
     TablePlan { sets, rules }
+}
+
+/// The host itself, and whoever is connected, before any drop of ours: the end of a grant never cuts a connection.
+fn live(structure: &Structure, host: Host) -> Vec<RulePlan> {
+    match host {
+        Host::Us => {
+            vec![rule([If::FromLoopback], Then::Accept), rule([If::OfLiveFlow], Then::Accept)]
+        }
+        Host::Admin => {
+            let guarded: Vec<_> =
+                structure.doors.iter().chain(&structure.stance.protected).copied().collect();
+            let lives = |ifs: Vec<If>| rule(ifs.into_iter().chain([If::OfLiveFlow]), Then::Accept);
+            let mut rules = vec![rule([If::FromLoopback], Then::Return)];
+            rules.extend(each_proto(&guarded, lives));
+            rules
+        }
+    }
+}
+
+/// One rule for each protocol that has any of these ports.
+fn each_proto(ports: &[PortSpec], make: impl Fn(Vec<If>) -> RulePlan) -> Vec<RulePlan> {
+    let one = |proto| {
+        let spans = spans(ports, proto);
+        (!spans.is_empty()).then(|| make(vec![If::Proto(proto), If::ToPorts(spans)]))
+    };
+    [Proto::Tcp, Proto::Udp].into_iter().filter_map(one).collect()
+}
+
+/// The ports of one protocol, as few spans as can be.
+fn spans(ports: &[PortSpec], proto: Proto) -> Vec<Span> {
+    let mut sorted: Vec<Span> =
+        ports.iter().filter(|port| port.proto() == proto).map(|port| (port.first(), port.last())).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<Span> = Vec::new();
+    for (first, last) in sorted {
+        match merged.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            Some(_) | None => merged.push((first, last)),
+        }
+    }
+    merged
 }
 
 /// The set that an element lives in.
@@ -158,7 +221,7 @@ pub(super) fn set_of(element: &Element, prefix: &str) -> String {
     if element.port.is_single() {
         single(prefix, version)
     } else {
-        range(prefix, version, element.port.first(), element.port.last())
+        range(prefix, version, (element.port.first(), element.port.last()))
     }
 }
 
@@ -181,15 +244,15 @@ fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
     RulePlan { ifs: ifs.into_iter().collect(), then }
 }
 
-fn granted(family: Family, version: Version, ports: Option<(u16, u16)>, set: &SetPlan) -> RulePlan {
+fn granted(family: Family, version: Version, ports: Option<Span>, set: &SetPlan) -> RulePlan {
     let both = versions(family).len() > 1;
-    let ports = ports.map(|(first, last)| If::ToPorts(first, last));
+    let ports = ports.map(|span| If::ToPorts(vec![span]));
     let is = both.then_some(If::Is(version));
     rule(is.into_iter().chain(ports).chain([If::Granted(set.keys, set.name.clone())]), Then::Accept)
 }
 
 /// Each range once, whatever its protocols: the protocol is part of the key.
-fn ranges(doors: &[PortSpec]) -> Vec<(u16, u16)> {
+fn ranges(doors: &[PortSpec]) -> Vec<Span> {
     let mut ranges: Vec<_> =
         doors.iter().filter(|port| !port.is_single()).map(|port| (port.first(), port.last())).collect();
     ranges.sort_unstable();
@@ -201,7 +264,7 @@ fn single(prefix: &str, version: Version) -> String {
     format!("{prefix}open{}", version.digit())
 }
 
-fn range(prefix: &str, version: Version, first: u16, last: u16) -> String {
+fn range(prefix: &str, version: Version, (first, last): Span) -> String {
     format!("{prefix}range{}_{first}_{last}", version.digit())
 }
 
@@ -215,12 +278,21 @@ impl fmt::Display for If {
             Self::Is(Version::V4) => f.write_str("meta nfproto ipv4"),
             Self::Is(Version::V6) => f.write_str("meta nfproto ipv6"),
             Self::Proto(proto) => write!(f, "meta l4proto {}", proto.as_str()),
-            Self::ToPorts(first, last) if first == last => write!(f, "th dport {first}"),
-            Self::ToPorts(first, last) => write!(f, "th dport {first}-{last}"),
+            Self::ToPorts(spans) => {
+                let span = |&(first, last): &Span| match first == last {
+                    true => first.to_string(),
+                    false => format!("{first}-{last}"),
+                };
+                let all: Vec<_> = spans.iter().map(span).collect();
+                match all.as_slice() {
+                    [one] => write!(f, "th dport {one}"),
+                    all => write!(f, "th dport {{ {} }}", all.join(", ")),
+                }
+            }
             Self::Granted(Keys::Single(version), set) => {
                 write!(f, "{} saddr . meta l4proto . th dport @{set}", version.word())
             }
-            Self::Granted(Keys::Range(version), set) => {
+            Self::Granted(Keys::Range(version, _), set) => {
                 write!(f, "{} saddr . meta l4proto @{set}", version.word())
             }
             Self::Granted(Keys::Interfaces, set) => write!(f, "iifname @{set}"),
@@ -268,7 +340,7 @@ mod tests {
     #[test]
     fn accepts_come_before_drops_and_live_flows_before_both() {
         let lines: Vec<_> =
-            table(&structure(), Family::Inet, "").rules.iter().map(ToString::to_string).collect();
+            table(&structure(), Family::Inet, Host::Us).rules.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
@@ -282,16 +354,45 @@ mod tests {
                 "meta nfproto ipv6 th dport 8000-8010 ip6 saddr . meta l4proto @range6_8000_8010 accept",
                 "meta nfproto ipv4 th dport 8000-8020 ip saddr . meta l4proto @range4_8000_8020 accept",
                 "meta nfproto ipv6 th dport 8000-8020 ip6 saddr . meta l4proto @range6_8000_8020 accept",
-                "meta l4proto tcp th dport 22 drop",
-                "meta l4proto tcp th dport 8000-8020 drop",
+                "meta l4proto tcp th dport { 22, 8000-8020 } drop",
             ]
         );
     }
 
     #[test]
+    fn in_a_table_of_the_admins_nothing_is_accepted_but_what_our_doors_are_about() {
+        let structure = Structure {
+            doors: vec![port("22/tcp"), port("53/udp"), port("8000-8010/tcp")],
+            stance: Stance { knock_port: Some(54154), ..Stance::default() },
+            most_open: 100,
+        };
+        let lines: Vec<_> =
+            table(&structure, Family::Ip, Host::Admin).rules.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "iif \"lo\" return",
+                "meta l4proto tcp th dport { 22, 8000-8010 } ct state established,related accept",
+                "meta l4proto udp th dport 53 ct state established,related accept",
+                "meta l4proto udp th dport 54154 accept",
+                "ip saddr . meta l4proto . th dport @portunus_open4 accept",
+                "th dport 8000-8010 ip saddr . meta l4proto @portunus_range4_8000_8010 accept",
+            ]
+        );
+    }
+
+    #[test]
+    fn spans_that_touch_are_one() {
+        let ports: Vec<_> =
+            ["22/tcp", "23/tcp", "5-9/tcp", "7-30/udp", "8-12/tcp", "65535/tcp"].map(port).into();
+        assert_eq!(spans(&ports, Proto::Tcp), [(5, 12), (22, 23), (65535, 65535)]);
+        assert_eq!(spans(&ports, Proto::Udp), [(7, 30)]);
+    }
+
+    #[test]
     fn a_table_of_one_family_holds_no_set_of_the_other() {
         let names: Vec<_> =
-            table(&structure(), Family::Ip6, "portunus_").sets.into_iter().map(|set| set.name).collect();
+            table(&structure(), Family::Ip6, Host::Admin).sets.into_iter().map(|set| set.name).collect();
         assert_eq!(
             names,
             [

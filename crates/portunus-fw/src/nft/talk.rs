@@ -1,8 +1,9 @@
 //! Talking to nf_tables: one transaction out, its answer in; and reading sets.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::slice;
 use std::time::Duration;
 
 use netlink_bindings::nftables::OpNewsetelemDo;
@@ -10,7 +11,7 @@ use portunus_model::{PortSpec, Proto};
 use portunus_sys::netlink::NetlinkSocket;
 
 use super::message::{self, HEADER, TableName, Transaction};
-use super::plan::{Keys, SetPlan, Version};
+use super::plan::{Keys, Version};
 use crate::ruleset::Wire;
 use crate::{Element, FirewallError};
 
@@ -23,6 +24,13 @@ const DONE: u16 = 3;
 
 /// The kernel's words for "somebody changed the rules since".
 pub(super) const CHANGED_MEANWHILE: i32 = 85;
+
+/// What an element may have aged between the transaction and the reading back, and the kernel's rounding. More shows
+/// that it kept the end that it had before.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Keys of elements that are there, and how long yet; `None`: without end.
+type There = HashMap<Vec<u8>, Option<Duration>>;
 
 /// A socket to nf_tables, and a buffer for its answers.
 #[derive(Debug)]
@@ -98,39 +106,35 @@ impl Talk {
         generation.ok_or(FirewallError::NotThere)
     }
 
-    /// Which of these elements of a set are not there. One question for all; when the kernel stops at the first that
-    /// is missing, each of the unanswered is asked for by itself.
+    /// Which of these elements of a set are not there as they were asked for. One question for all; where the kernel
+    /// stops at the first that is missing, each of the others is asked for by itself.
     pub(super) fn missing(
         &mut self,
         table: &TableName,
         set: &str,
-        elements: &[(Vec<u8>, Option<u64>)],
+        asked: &[(Vec<u8>, Option<u64>)],
     ) -> Vec<Vec<u8>> {
-        let there = self.there(table, set, elements);
-        let unanswered = elements.iter().filter(|(key, _)| !there.contains(key));
-        let lone = elements.len() == 1;
-        let asked: Vec<_> = unanswered
-            .filter(|element| lone || self.there(table, set, std::slice::from_ref(element)).is_empty())
-            .map(|(key, _)| key.clone())
-            .collect();
-        asked
+        let there = self.there(table, set, asked);
+        let mut missing = Vec::new();
+        for one in asked.iter().filter(|one| !is_as_asked(&there, one)) {
+            let known = asked.len() == 1 || there.contains_key(&one.0);
+            if known || !is_as_asked(&self.there(table, set, slice::from_ref(one)), one) {
+                missing.push(one.0.clone());
+            }
+        }
+        missing
     }
 
-    /// Which of these elements are there.
-    fn there(
-        &mut self,
-        table: &TableName,
-        set: &str,
-        elements: &[(Vec<u8>, Option<u64>)],
-    ) -> BTreeSet<Vec<u8>> {
-        let mut there = BTreeSet::new();
-        let keys = elements.iter().map(|(key, _)| key.as_slice());
+    /// Which of these elements are there, and for how long.
+    fn there(&mut self, table: &TableName, set: &str, asked: &[(Vec<u8>, Option<u64>)]) -> There {
+        let mut there = There::with_capacity(asked.len());
+        let keys = asked.iter().map(|(key, _)| key.as_slice());
         let request = message::get_elements(self.sequence(1), table, set, keys);
         if self.socket.send(&request).is_ok() {
             // Whatever cannot be read is not there: never said to be open.
             let _ = self.answers("reading grants back", |answer| {
-                elements_of(answer.body, &mut |key, _| {
-                    there.insert(key.to_vec());
+                elements_of(answer.body, &mut |key, left| {
+                    there.insert(key.to_vec(), left);
                 });
                 true
             });
@@ -143,7 +147,7 @@ impl Talk {
         &mut self,
         table: &TableName,
         set: &str,
-        mut seen: impl FnMut(&[u8], Duration),
+        mut seen: impl FnMut(&[u8], Option<Duration>),
     ) -> Result<(), FirewallError> {
         let step = "reading a set";
         let request = message::dump_elements(self.sequence(1), table, set);
@@ -208,21 +212,33 @@ fn error_of(answer: &Answer<'_>) -> Option<i32> {
         .then(|| answer.body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes).saturating_neg()))?
 }
 
-fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Duration)) {
+/// Each element's key, and what is left of its time; `None`: it has no end.
+fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Duration>)) {
     let (_, attributes) = OpNewsetelemDo::decode_request(body);
     let Ok(list) = attributes.get_elements() else { return };
     for element in list.get_elem() {
         let Ok(key) = element.get_key().and_then(|key| key.get_value()) else { continue };
         // In network order, which netlink-bindings leaves as it is.
-        let left = element.get_expiration().map(u64::from_be).map_or(Duration::ZERO, Duration::from_millis);
-        seen(key, left);
+        let left = element.get_expiration().map(u64::from_be).map(Duration::from_millis);
+        seen(key, left.ok());
     }
 }
 
-/// What an element's key says, in a set of the plan.
-pub(super) fn element_of(set: &SetPlan, range: Option<(u16, u16)>, key: &[u8]) -> Option<Element> {
-    let version = match set.keys {
-        Keys::Single(version) | Keys::Range(version) => version,
+/// Whether an element has the end that it was given: not none, and not the one that it had before.
+fn is_as_asked(there: &There, (key, timeout): &(Vec<u8>, Option<u64>)) -> bool {
+    let asked = timeout.map(Duration::from_millis);
+    match (there.get(key), asked) {
+        (Some(Some(left)), Some(asked)) => *left <= asked + SLACK && *left + SLACK >= asked,
+        (Some(None), None) => true,
+        (Some(_), _) | (None, _) => false,
+    }
+}
+
+/// What an element's key says, in a set with such keys.
+pub(super) fn element_of(keys: Keys, key: &[u8]) -> Option<Element> {
+    let (version, span) = match keys {
+        Keys::Single(version) => (version, None),
+        Keys::Range(version, span) => (version, Some(span)),
         Keys::Interfaces => return None,
     };
     let (address, rest): (IpAddr, _) = match version {
@@ -230,8 +246,8 @@ pub(super) fn element_of(set: &SetPlan, range: Option<(u16, u16)>, key: &[u8]) -
         Version::V6 => key.split_first_chunk::<16>().map(|(a, rest)| (Ipv6Addr::from(*a).into(), rest))?,
     };
     let proto = [Proto::Tcp, Proto::Udp].into_iter().find(|proto| Some(&proto.number()) == rest.first())?;
-    let (first, last) = match range {
-        Some(range) => range,
+    let (first, last) = match span {
+        Some(span) => span,
         None => {
             let port = u16::from_be_bytes(rest.get(4..6)?.try_into().ok()?);
             (port, port)
