@@ -62,7 +62,7 @@ fn ten_thousand_clients_are_cheap() {
         while let Some(action) = gate.poll_action() {
             match action {
                 Action::Claim(ticket, claim) => {
-                    gate.handle_claimed(now, ticket, store.claim(now, &[claim])[0])
+                    gate.handle_claimed(now, ticket, store.claim(now, &[claim])[0]);
                 }
                 Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
                 Action::Close(_) | Action::Tell(_) => {}
