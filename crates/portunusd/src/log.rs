@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portunus_sys::clock;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span;
 use tracing::{Level, Metadata, Subscriber};
 
@@ -88,6 +89,15 @@ struct Lines {
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         level_of(metadata.level()) >= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match self.level {
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Error => LevelFilter::ERROR,
+        })
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

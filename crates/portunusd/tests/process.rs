@@ -1,6 +1,13 @@
 //! The daemon as processes, in a network namespace of its own. This test program is the daemon too: it starts itself
 //! again, as the real one does.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program without the harness: the lints do not know it for one"
+)]
+
 mod stage;
 
 use std::ffi::OsString;
@@ -17,6 +24,7 @@ fn main() -> ExitCode {
             portunus_sys::users::become_user(None, portunus_sys::users::Keep::Nothing).unwrap();
             stage::daemon::serve(&words[2])
         }
+        Some("--flood") => stage::knocker::flood(&words[2..]),
         Some("--knock") => stage::knocker::knock(&words[2..]),
         Some("--escape") => stage::escape::try_everything(words[2].to_str().unwrap()),
         _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
@@ -31,5 +39,11 @@ fn trials() -> Vec<Trial> {
             Ok(())
         }));
     }
+    // Not a test but figures, for whoever asks: `cargo test --release -p portunusd --test process -- --ignored --nocapture`.
+    let figures = Trial::test("figures", || {
+        stage::figures::all();
+        Ok(())
+    });
+    trials.push(figures.with_ignored_flag(true));
     trials
 }

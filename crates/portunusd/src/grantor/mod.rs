@@ -34,7 +34,7 @@ const MESSAGES: usize = 16;
 /// Where the kernel holds the timer, what is due is struck off this much later, many at a time.
 const LATE: Duration = Duration::from_secs(1);
 /// How often a back end that cannot be watched is asked whether it still stands.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Against a tool that keeps reloading: at once the first time, then with pauses up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// So long without a disturbance, and the next one is a first one again.
@@ -267,7 +267,8 @@ impl Grantor {
                 Received::Nothing => break,
                 // The front has ended; the keeper says what follows from that.
                 Received::Ended => {
-                    self.poll.remove(&self.front)?;
+                    // It may have been taken out in an earlier round.
+                    let _ = self.poll.remove(&self.front);
                     break;
                 }
             };
@@ -395,7 +396,7 @@ impl Grantor {
             Ok(()) => tracing::warn!(
                 took_us,
                 place = stand::words(&self.place),
-                "somebody changed our rules; they are back, with every grant that is due"
+                "somebody changed our rules: put back, with every grant that is due"
             ),
             Err(why) => tracing::error!(why, "somebody changed our rules, and they cannot be put back yet"),
         }

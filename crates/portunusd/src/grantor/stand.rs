@@ -1,52 +1,64 @@
 //! Where we stand in the ruleset, and by which back end.
 
-use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use portunus_config::render_place;
-use portunus_fw::iptables::Iptables;
+use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wanted};
-use portunus_fw::ruleset::{Ruleset, Wire, interfaces};
+use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
-use portunus_fw::{Firewall, Nft, Structure};
+use portunus_fw::{Change, Element, Firewall, FirewallError, Nft, Standing, Structure};
 use portunus_model::{Limits, Place};
+use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
-use portunus_sys::{clock, poll};
 
 use super::runner::ErrandRunner;
 use crate::message::{Backend, Wish};
-
-/// The kernel answers at once; whoever waits longer waits for ever.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What has to be known before the walls go up: /proc is out of reach later.
 #[derive(Debug)]
 pub(super) struct Ground {
     interfaces: Vec<Interface>,
+    /// What netlink does not show: the rules of iptables-legacy.
+    legacy: Ruleset,
 }
 
 impl Ground {
     pub(super) fn look() -> Self {
-        Self { interfaces: interfaces() }
+        let mut legacy = Ruleset::default();
+        // Runs nothing where the kernel has no such table.
+        if let Err(error) = iptables::add_legacy(&mut legacy, &mut Programs::new(Variant::Legacy)) {
+            tracing::warn!(%error, "the rules of iptables-legacy cannot be read, and may drop what we let in");
+        }
+        Self { interfaces: interfaces(), legacy }
     }
 
     /// Finds the place, or checks the one that was wished for. The words of a refusal name the rule and the mend.
     pub(super) fn find(&self, limits: &Limits, wish: &Wish) -> Result<Place, String> {
-        if wish.firewall == Backend::Iptables {
-            return Ok(Place::Iptables);
-        }
-        let mut wire = Line(NetlinkSocket::netfilter().map_err(|e| e.to_string())?);
-        let ruleset = Ruleset::read(&mut wire).map_err(|e| e.to_string())?;
+        let by_iptables = wish.firewall == Backend::Iptables;
+        let mut ruleset = match read() {
+            Ok(ruleset) => ruleset,
+            // A kernel without nf_tables has iptables all the same.
+            Err(_) if by_iptables => Ruleset::default(),
+            Err(why) => return Err(why),
+        };
+        ruleset.tables.extend(self.legacy.tables.iter().cloned());
         let only = |one: &&Interface| wish.interfaces.is_empty() || wish.interfaces.contains(&one.name);
         let interfaces: Vec<Interface> = self.interfaces.iter().filter(only).cloned().collect();
         let asked = place::Wish {
             doors: &limits.doors,
             knock_port: wish.knock_port.or(wish.listen_port),
             interfaces: &interfaces,
-            place: wish.place.as_ref(),
+            place: if by_iptables { Some(&Place::Iptables) } else { wish.place.as_ref() },
         };
         judge(place::find(&ruleset, &asked), wish)
     }
+}
+
+fn read() -> Result<Ruleset, String> {
+    let mut wire = NetlinkSocket::netfilter().map_err(|e| e.to_string())?;
+    Ruleset::read(&mut wire).map_err(|e| e.to_string())
 }
 
 fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
@@ -82,28 +94,44 @@ pub(super) fn back_end(place: &Place, errand: Option<ErrandRunner>) -> Result<Bo
         Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
         Place::Iptables => {
             let runner = errand.ok_or("nobody is there to run iptables")?;
-            Ok(Box::new(Iptables::new(runner, clock::wall)))
+            Ok(Box::new(Loud(Iptables::new(runner, clock::wall))))
         }
     }
 }
 
-/// The socket that a ruleset is read over.
-struct Line(NetlinkSocket);
+/// iptables, and a loud word where its kernel cannot close a door by itself.
+struct Loud(Iptables<ErrandRunner>);
 
-impl Wire for Line {
-    fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.0.send(message)
+impl Firewall for Loud {
+    fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError> {
+        self.0.install(structure, open)?;
+        if !self.0.kernel_closes() {
+            tracing::error!(
+                "this kernel has no xt_time: a daemon that is killed leaves open doors open until it starts again; \
+                 load the module xt_time, or use nftables"
+            );
+        }
+        Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(length) = self.0.receive(buffer)? {
-                return Ok(length);
-            }
-            if !poll::readable(&self.0, PATIENCE)? {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
-            }
-        }
+    fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
+        self.0.change(changes)
+    }
+
+    fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
+        self.0.open_now()
+    }
+
+    fn standing(&mut self) -> Result<Standing, FirewallError> {
+        self.0.standing()
+    }
+
+    fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.0.watch()
+    }
+
+    fn teardown(&mut self) -> Result<(), FirewallError> {
+        self.0.teardown()
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use portunus_config::{Diagnostic, OnExit, Settings};
-use portunus_model::Now;
+use portunus_model::{Mono, Now};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::signals::{Signal, Signals};
@@ -31,6 +31,8 @@ use part::Part;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long parts may take to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The session file is written no more often; the front says it once a second.
+const SESSIONS_EVERY: Duration = Duration::from_millis(500);
 /// The exit code of a configuration that cannot be run (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 
@@ -97,6 +99,7 @@ struct Keeper {
     errand: Option<Part>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
+    last_sessions: Mono,
     _alone: Alone,
 }
 
@@ -156,6 +159,7 @@ impl Keeper {
             generation: 1,
             errand: None,
             asked: 0,
+            last_sessions: Mono::default(),
             plan,
             supervisor,
             signals,
@@ -271,11 +275,11 @@ impl Keeper {
 
     fn run(&mut self) -> ExitCode {
         let code = loop {
-            // Asked while the last one was under way: it may have read the files too early for them.
-            if self.asked > 0 {
-                self.reload();
-            }
-            match self.wait() {
+            // Asked while the last one was under way: it may have read the files too early for them. The wait comes all
+            // the same, or a front that asks for ever could keep us from hearing anybody else.
+            let patience = (self.asked > 0).then_some(Duration::ZERO);
+            match self.wait(patience) {
+                Ok(Next::Go) if self.asked > 0 => self.reload(),
                 Ok(Next::Go) => (),
                 Ok(Next::Reload) => self.reload(),
                 Ok(Next::End(code)) => break code,
@@ -288,7 +292,7 @@ impl Keeper {
         self.end(code)
     }
 
-    fn wait(&mut self) -> io::Result<Next> {
+    fn wait(&mut self, patience: Option<Duration>) -> io::Result<Next> {
         let mut poll = Poll::new()?;
         poll.add(&self.signals, SIGNALS, Interest::Read)?;
         poll.add(&self.front.channel, FRONT, Interest::Read)?;
@@ -297,7 +301,7 @@ impl Keeper {
             poll.add(watch, WATCH, Interest::Read)?;
         }
         let mut next = Next::Go;
-        for ready in poll.wait(None)? {
+        for ready in poll.wait(patience)? {
             let one = match ready.token {
                 SIGNALS => self.on_signals(),
                 WATCH => self.on_change(),
@@ -357,7 +361,12 @@ impl Keeper {
                     Next::Reload
                 }
                 FromFront::Sessions => {
-                    state::write_sessions(&self.plan, &mut came);
+                    // A front that says it more often than it should costs us no disk.
+                    let now = clock::mono();
+                    if now.since(self.last_sessions) >= SESSIONS_EVERY {
+                        self.last_sessions = now;
+                        state::write_sessions(&self.plan, &mut came);
+                    }
                     Next::Go
                 }
                 FromFront::Ready | FromFront::InForce => Next::Go,

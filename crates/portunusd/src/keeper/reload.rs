@@ -39,6 +39,10 @@ impl Keeper {
     pub(super) fn reload(&mut self) {
         let began = clock::mono();
         self.supervisor.reloading();
+        // What was changed until now is read below: no second reload for it.
+        if let Some(watch) = &mut self.watch {
+            watch.changed();
+        }
         let outcome = self.try_reload();
         let asked = std::mem::take(&mut self.asked);
         let answer = match outcome {

@@ -22,6 +22,7 @@ pub(crate) const ALL: &[Case] = &[
     ("no_part_gets_out_of_its_walls", walls),
     ("strangers_packets_end_nothing", strangers),
     ("the_control_socket_takes_nonsense", nonsense),
+    ("what_somebody_flushed_is_back_at_once", flushed),
 ];
 
 fn a_knock_opens() {
@@ -284,4 +285,24 @@ fn nonsense() {
             .and_then(|mut client| client.status())
             .is_ok()
     });
+}
+
+fn flushed() {
+    let world = World::new();
+    world.configure(&[1], "  knock_timeout: 1m\n");
+    let daemon = world.start();
+    world.knock(1, "192.0.2.7");
+    daemon.until("granted", || daemon.client().sessions().unwrap().sessions.len() == 1);
+    for round in 0..3 {
+        // The pauses that a tool which keeps reloading is met with are over after so long.
+        std::thread::sleep(Duration::from_millis(round * 300));
+        let began = Instant::now();
+        world.inside("nft", &["flush", "ruleset"]);
+        daemon.until("back", || {
+            let listed = world.inside("nft", &["list", "ruleset"]);
+            listed.contains("192.0.2.7") && listed.contains("drop")
+        });
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    assert_eq!(daemon.log().matches("put back").count(), 3, "{}", daemon.log());
 }

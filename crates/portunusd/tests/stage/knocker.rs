@@ -42,8 +42,36 @@ pub(crate) fn knock(words: &[OsString]) -> ExitCode {
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect();
+    println!("{}", portunus_sys::clock::mono().as_nanos());
     for _ in 0..text(1).parse::<u32>().unwrap() {
         socket.send_to(&bytes, text(0)).unwrap();
     }
+    ExitCode::SUCCESS
+}
+
+/// `--flood FIRST CLIENTS TOTAL PER_SECOND`: `TOTAL` fresh knocks of clients from `FIRST` on by turns, each client always
+/// from one address of its own (127.1.x.y) and for one target of its own. All are sealed before the first is sent.
+pub(crate) fn flood(words: &[OsString]) -> ExitCode {
+    let number = |n: usize| words[n].to_str().unwrap().parse::<u32>().unwrap();
+    let (first, clients, total, per_second) = (number(0), number(1), number(2), number(3));
+    let sockets: Vec<UdpSocket> = (0..clients)
+        .map(|n| UdpSocket::bind(format!("127.1.{}.{}:0", n / 250, n % 250 + 1)).unwrap())
+        .collect();
+    let packets: Vec<(usize, Vec<u8>)> = (0..total)
+        .map(|n| {
+            let client = n % clients;
+            let target = format!("198.18.{}.{}", client / 250, client % 250 + 1);
+            (client as usize, packet(first + client, target.parse().unwrap()))
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    for (n, (client, packet)) in packets.iter().enumerate() {
+        let due = std::time::Duration::from_secs_f64(n as f64 / f64::from(per_second));
+        while let Some(wait) = due.checked_sub(began.elapsed()) {
+            std::thread::sleep(wait.min(std::time::Duration::from_millis(1)));
+        }
+        sockets[*client].send_to(packet, "127.0.0.1:54154").unwrap();
+    }
+    println!("sent {total} in {:?}", began.elapsed());
     ExitCode::SUCCESS
 }

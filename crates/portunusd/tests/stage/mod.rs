@@ -3,5 +3,6 @@
 pub(crate) mod cases;
 pub(crate) mod daemon;
 pub(crate) mod escape;
+pub(crate) mod figures;
 pub(crate) mod knocker;
 pub(crate) mod world;

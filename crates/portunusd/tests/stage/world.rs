@@ -184,6 +184,11 @@ impl Daemon {
         }
     }
 
+    /// The keeper's process id: `ip netns exec` becomes it.
+    pub(crate) fn keeper(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The parts: their process ids and titles.
     pub(crate) fn parts(&self) -> Vec<(u32, String)> {
         let mut parts = Vec::new();
