@@ -54,11 +54,13 @@ fn spellings() -> (Memory, Memory, Memory) {
     let (mut folder, mut one, mut yaml) = (base(), base(), Memory(BTreeMap::new()));
     let private = Secret::from_bytes([3; 32]).to_base64();
     let mut table = String::new();
-    let mut text = format!("server:\n    private_key: {}\nports:\n    ssh:\n        - 22/tcp\nclients:\n", &*private);
+    let mut text =
+        format!("server:\n    private_key: {}\nports:\n    ssh:\n        - 22/tcp\nclients:\n", &*private);
     for client in (0..CLIENTS).filter_map(client) {
         let ClientKey::Openme(key) = client.key;
         let key = portunus_crypto::text::encode(&key);
-        let body = format!("dialect = \"openme\"\npublic_key = \"{key}\"\nservices = [\"ssh\", \"8080/tcp\"]\n");
+        let body =
+            format!("dialect = \"openme\"\npublic_key = \"{key}\"\nservices = [\"ssh\", \"8080/tcp\"]\n");
         table.push_str(&format!("[{}]\n{body}\n", client.name));
         text.push_str(&format!(
             "    {}:\n        ed25519_pubkey: {key}\n        allowed_ports:\n            - ssh\n            - 8080/tcp\n",

@@ -51,6 +51,14 @@ impl NewClient {
     /// A client with the default services, no end and nothing unusual.
     #[must_use]
     pub const fn new(name: ClientName, key: ClientKey) -> Self {
-        Self { name, key, services: Vec::new(), expires: None, lasting: None, any_target: false, health_port: true }
+        Self {
+            name,
+            key,
+            services: Vec::new(),
+            expires: None,
+            lasting: None,
+            any_target: false,
+            health_port: true,
+        }
     }
 }

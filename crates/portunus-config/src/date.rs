@@ -14,7 +14,10 @@ pub fn parse_date(text: &str) -> Result<Unix, ValueError> {
         return Ok(Unix::from_nanos(at.as_nanosecond()));
     }
     if text.parse::<jiff::civil::Date>().is_ok() && !text.contains([':', 'T', 't']) {
-        return Err(ValueError::new(format!("{text:?} has no time of day"), format!("write {text}T00:00:00Z")));
+        return Err(ValueError::new(
+            format!("{text:?} has no time of day"),
+            format!("write {text}T00:00:00Z"),
+        ));
     }
     if text.parse::<jiff::civil::DateTime>().is_ok() {
         return Err(ValueError::new(
@@ -55,7 +58,10 @@ mod tests {
             said("2027-01-31T10:00:00"),
             r#""2027-01-31T10:00:00" has no time zone: end it with Z for UTC, or with an offset such as +01:00"#
         );
-        assert_eq!(said("2027-02-30T00:00:00Z"), r#""2027-02-30T00:00:00Z" is not a date: write it like 2027-01-31T00:00:00Z"#);
+        assert_eq!(
+            said("2027-02-30T00:00:00Z"),
+            r#""2027-02-30T00:00:00Z" is not a date: write it like 2027-01-31T00:00:00Z"#
+        );
         assert_eq!(said("tomorrow"), r#""tomorrow" is not a date: write it like 2027-01-31T00:00:00Z"#);
         assert_eq!(said(""), r#""" is not a date: write it like 2027-01-31T00:00:00Z"#);
     }

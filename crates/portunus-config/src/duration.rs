@@ -21,9 +21,13 @@ const UNITS: [(&str, u64); 8] = [
 /// # Errors
 /// [`ValueError`] says what is wrong and the mend.
 pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    let unreadable = || ValueError::new(format!("{text:?} is not a duration"), "write it like 30s, 1m30s or 2h");
+    let unreadable =
+        || ValueError::new(format!("{text:?} is not a duration"), "write it like 30s, 1m30s or 2h");
     if text.starts_with('-') {
-        return Err(ValueError::new(format!("{text:?} is a negative duration"), "write it like 30s, 1m30s or 2h"));
+        return Err(ValueError::new(
+            format!("{text:?} is a negative duration"),
+            "write it like 30s, 1m30s or 2h",
+        ));
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {

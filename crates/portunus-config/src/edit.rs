@@ -42,7 +42,9 @@ impl std::error::Error for EditError {}
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exists(name) => write!(f, "there is already one named \"{name}\": choose another name, or revoke it first"),
+            Self::Exists(name) => {
+                write!(f, "there is already one named \"{name}\": choose another name, or revoke it first")
+            }
             Self::Unknown(name) => write!(f, "there is none named \"{name}\": see `list` for the names"),
             Self::Broken(found) => {
                 for (i, one) in found.iter().enumerate() {

@@ -99,7 +99,11 @@ fn public_fault(key: &str, error: TextError) -> ValueError {
 }
 
 fn private_fault(key: &str, error: TextError, want: usize) -> ValueError {
-    let form = if want == 64 { "88 characters, or 44 for the seed alone" } else { "44 characters, the last one is =" };
+    let form = if want == 64 {
+        "88 characters, or 44 for the seed alone"
+    } else {
+        "44 characters, the last one is ="
+    };
     let mend = format!("copy the whole private key: {form}");
     match error {
         TextError::NotBase64 => ValueError::new(format!("{key} is not base64"), mend),
@@ -107,7 +111,9 @@ fn private_fault(key: &str, error: TextError, want: usize) -> ValueError {
             format!("{key} has 64 bytes: that is a client's key"),
             "put the server's X25519 key here (32 bytes, 44 characters)",
         ),
-        TextError::Length { got, .. } => ValueError::new(format!("{key} has {}, not {want}", bytes(got)), mend),
+        TextError::Length { got, .. } => {
+            ValueError::new(format!("{key} has {}, not {want}", bytes(got)), mend)
+        }
     }
 }
 

@@ -138,7 +138,12 @@ impl<'p> Crowd<'p> {
             return false;
         }
         if !self.names.insert(name.clone()) {
-            findings.error(source, written.at, format!("there are two clients named {name:?}"), "rename one of them");
+            findings.error(
+                source,
+                written.at,
+                format!("there are two clients named {name:?}"),
+                "rename one of them",
+            );
             return false;
         }
         if self.policy.server_public == Some(written.key) {
@@ -182,12 +187,16 @@ pub(crate) fn protect(stance: &mut StanceWish, policy: &Policy, limits: &Limits)
 
 /// Warns of ports that get in each other's way.
 pub(crate) fn warn_of_ports(policy: &Policy, source: &Source<'_>, at: Span, findings: &mut Findings) {
-    let named = |proto, port| policy.services.named.iter().find(|(_, ports)| ports.iter().any(|p| p.contains(proto, port)));
+    let named = |proto, port| {
+        policy.services.named.iter().find(|(_, ports)| ports.iter().any(|p| p.contains(proto, port)))
+    };
     if let Some((name, _)) = named(Proto::Udp, policy.knock_port) {
         let what = format!("{} {name:?} has the knock port {}/udp", policy.services.noun, policy.knock_port);
         findings.warn(source, at, what, "take it out there: knocks must come in without a knock");
     }
-    if let Some((health, (name, _))) = policy.health_port.and_then(|port| Some((port, named(Proto::Tcp, port)?))) {
+    if let Some((health, (name, _))) =
+        policy.health_port.and_then(|port| Some((port, named(Proto::Tcp, port)?)))
+    {
         let what = format!("{} {name:?} has the health port {health}/tcp", policy.services.noun);
         findings.warn(source, at, what, "choose another health_port where that service really listens");
     }
@@ -197,9 +206,10 @@ pub(crate) fn warn_of_ports(policy: &Policy, source: &Source<'_>, at: Span, find
 pub(crate) fn client_name(text: &str) -> Result<ClientName, ValueError> {
     ClientName::new(text).map_err(|error| match error {
         NameError::Empty => ValueError::new("a client's name is empty", "give it a name"),
-        NameError::TooLong(bytes) => {
-            ValueError::new(format!("a client's name has {bytes} bytes"), format!("use at most {}", ClientName::LONGEST))
-        }
+        NameError::TooLong(bytes) => ValueError::new(
+            format!("a client's name has {bytes} bytes"),
+            format!("use at most {}", ClientName::LONGEST),
+        ),
         NameError::Character(c) => ValueError::new(
             format!("the client's name {text:?} has the character {c:?}"),
             "use letters, digits, '-', '_', '.', '@', '+' and inner blanks",
@@ -221,7 +231,10 @@ pub fn parse_interface(text: &str) -> Result<String, ValueError> {
     if fits && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
         return Ok(text.to_owned());
     }
-    Err(ValueError::new(format!("{text:?} is not an interface's name"), "use one that `ip link` shows, such as eth0"))
+    Err(ValueError::new(
+        format!("{text:?} is not an interface's name"),
+        "use one that `ip link` shows, such as eth0",
+    ))
 }
 
 /// A host's name or address, alone.
@@ -259,7 +272,10 @@ mod tests {
         let said = |text: &str| parse_host(text).unwrap_err().to_string();
         assert_eq!(parse_host("home.example.org"), Ok("home.example.org".into()));
         assert_eq!(parse_host("[2001:db8::1]"), Ok("2001:db8::1".into()));
-        assert_eq!(said("https://x.org/"), format!("\"https://x.org/\" is not a host but an address of a page: {mend}"));
+        assert_eq!(
+            said("https://x.org/"),
+            format!("\"https://x.org/\" is not a host but an address of a page: {mend}")
+        );
         assert_eq!(said("x.org:22"), format!("the host \"x.org:22\" has a port: {mend}"));
         assert_eq!(said(""), format!("\"\" is not a host's name: {mend}"));
         assert_eq!(said("a b"), format!("\"a b\" is not a host's name: {mend}"));

@@ -30,12 +30,18 @@ pub fn parse_place<S: AsRef<str>>(words: &[S]) -> Result<Place, ValueError> {
 
 fn parse_seat(word: &str) -> Result<Seat, ValueError> {
     if word == "own" || word == "iptables" {
-        return Err(ValueError::new(format!("{word:?} stands beside another place"), "keep it alone, or take it out"));
+        return Err(ValueError::new(
+            format!("{word:?} stands beside another place"),
+            "keep it alone, or take it out",
+        ));
     }
     let unknown = || ValueError::new(format!("{word:?} is not a place"), FORM);
     let path = word.strip_prefix("attach:").ok_or_else(unknown)?;
     let [family, table, chain] = path.split('/').collect::<Vec<_>>().try_into().map_err(|_| unknown())?;
-    if [table, chain].iter().any(|name| name.is_empty() || name.len() > 255 || name.contains(char::is_whitespace)) {
+    if [table, chain]
+        .iter()
+        .any(|name| name.is_empty() || name.len() > 255 || name.contains(char::is_whitespace))
+    {
         return Err(unknown());
     }
     let family = match family {
@@ -43,7 +49,10 @@ fn parse_seat(word: &str) -> Result<Seat, ValueError> {
         "ip" => Family::Ip,
         "ip6" => Family::Ip6,
         other => {
-            return Err(ValueError::new(format!("{other:?} is not a family to attach in"), "use inet, ip or ip6"));
+            return Err(ValueError::new(
+                format!("{other:?} is not a family to attach in"),
+                "use inet, ip or ip6",
+            ));
         }
     };
     Ok(Seat { family, table: table.to_owned(), chain: chain.to_owned() })
@@ -79,7 +88,10 @@ mod tests {
         assert_eq!(said(&["mine"]), format!("\"mine\" is not a place: {FORM}"));
         assert_eq!(said(&["attach:inet/filter"]), format!("\"attach:inet/filter\" is not a place: {FORM}"));
         assert_eq!(said(&["attach:arp/a/b"]), "\"arp\" is not a family to attach in: use inet, ip or ip6");
-        assert_eq!(said(&["own", "iptables"]), "\"own\" stands beside another place: keep it alone, or take it out");
+        assert_eq!(
+            said(&["own", "iptables"]),
+            "\"own\" stands beside another place: keep it alone, or take it out"
+        );
         assert_eq!(
             said(&["attach:ip/a/b", "attach:ip/a/b"]),
             "\"attach:ip/a/b\" stands twice: keep one of them"

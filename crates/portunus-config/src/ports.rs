@@ -15,9 +15,10 @@ pub(crate) fn parse_spec(text: &str) -> Result<Vec<PortSpec>, ValueError> {
             format!("unknown protocol {word:?}"),
             "use tcp or udp, as in 22/tcp, or leave it out for both",
         ),
-        PortError::Backwards(first, last) => {
-            ValueError::new(format!("the range {first}-{last} runs backwards"), format!("write {last}-{first}"))
-        }
+        PortError::Backwards(first, last) => ValueError::new(
+            format!("the range {first}-{last} runs backwards"),
+            format!("write {last}-{first}"),
+        ),
         PortError::Wide(first, last) => {
             ValueError::new(format!("the range {first}-{last} has more than 1000 ports"), "split it")
         }
@@ -50,9 +51,14 @@ impl Services {
         let names = || self.named.iter().map(|(name, _)| name.as_str());
         let mend = match (nearest(word, names()), self.named.is_empty()) {
             (Some(near), _) => format!("did you mean {near:?}?"),
-            (None, true) => format!("there is no {} yet: define it, or write ports such as 22/tcp", self.noun),
+            (None, true) => {
+                format!("there is no {} yet: define it, or write ports such as 22/tcp", self.noun)
+            }
             (None, false) => {
-                format!("known: {}; or write ports such as 22/tcp", names().take(8).collect::<Vec<_>>().join(", "))
+                format!(
+                    "known: {}; or write ports such as 22/tcp",
+                    names().take(8).collect::<Vec<_>>().join(", ")
+                )
             }
         };
         Err(ValueError::new(format!("unknown {} {word:?}", self.noun), mend))
@@ -79,7 +85,10 @@ mod tests {
         assert_eq!(said("sshh"), "unknown group \"sshh\": did you mean \"ssh\"?");
         assert_eq!(said("0/tcp"), "\"0\" is not a port: use a number from 1 to 65535, as in 22/tcp");
         assert_eq!(said("70000"), "\"70000\" is not a port: use a number from 1 to 65535, as in 22/tcp");
-        assert_eq!(said("22/icmp"), "unknown protocol \"icmp\": use tcp or udp, as in 22/tcp, or leave it out for both");
+        assert_eq!(
+            said("22/icmp"),
+            "unknown protocol \"icmp\": use tcp or udp, as in 22/tcp, or leave it out for both"
+        );
         assert_eq!(said("30-20"), "the range 30-20 runs backwards: write 20-30");
         assert_eq!(said("1-2000/udp"), "the range 1-2000 has more than 1000 ports: split it");
         assert_eq!(said("-5"), "\"\" is not a port: use a number from 1 to 65535, as in 22/tcp");

@@ -28,7 +28,8 @@ pub(crate) fn yaml_word(text: &str) -> String {
     const TAKEN: [&str; 13] =
         ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "nil", "none"];
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b'+'));
+    let plain =
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b'+'));
     let taken = TAKEN.iter().any(|word| word.eq_ignore_ascii_case(text));
     if begins && plain && !taken { text.to_owned() } else { quoted(text) }
 }

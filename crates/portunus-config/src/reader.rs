@@ -60,7 +60,12 @@ impl<'a, 't> Fields<'a, 't> {
                         || "take it out, or leave it: nothing reads it".to_owned(),
                         |near| format!("did you mean {near:?}?"),
                     );
-                    findings.warn(self.source, pair.at, format!("unknown key {:?} is ignored", pair.key), mend);
+                    findings.warn(
+                        self.source,
+                        pair.at,
+                        format!("unknown key {:?} is ignored", pair.key),
+                        mend,
+                    );
                 }
             }
         }
@@ -224,7 +229,12 @@ pub(crate) fn text_of<'a>(
             None
         }
         Value::Null | Value::List(_) | Value::Map(_) => {
-            findings.error(source, node.span, format!("{key} is {}, not a text", kind(node)), "write one text");
+            findings.error(
+                source,
+                node.span,
+                format!("{key} is {}, not a text", kind(node)),
+                "write one text",
+            );
             None
         }
     }

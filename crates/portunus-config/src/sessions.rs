@@ -65,7 +65,9 @@ pub fn render(state: &State) -> String {
     let raw = Raw {
         updated_at: render_date(state.updated),
         active_sessions: Some(state.sessions.iter().map(raw_session).collect()),
-        last_seen: Some(state.last_seen.iter().map(|(name, at)| (name.to_string(), render_date(*at))).collect()),
+        last_seen: Some(
+            state.last_seen.iter().map(|(name, at)| (name.to_string(), render_date(*at))).collect(),
+        ),
     };
     // Texts, numbers and string keys only: there is nothing that JSON could refuse.
     let mut text = serde_json::to_string(&raw).unwrap_or_default();
@@ -93,7 +95,9 @@ fn raw_session(session: &Session) -> RawSession {
 /// # Errors
 /// [`ValueError`] says what is wrong with it and the mend.
 pub fn parse(text: &str) -> Result<State, ValueError> {
-    let wrong = |what: String| ValueError::new(format!("this is no session file: {what}"), "let the daemon write it anew");
+    let wrong = |what: String| {
+        ValueError::new(format!("this is no session file: {what}"), "let the daemon write it anew")
+    };
     let raw: Raw = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let name = |text: &str| ClientName::new(text).map_err(|error| wrong(error.to_string()));
     let sessions = raw.active_sessions.unwrap_or_default().into_iter().map(|session| {
@@ -143,7 +147,10 @@ mod tests {
             sessions: vec![Session {
                 client: ClientName::new("alice").unwrap(),
                 address: "2001:db8::9".parse().unwrap(),
-                ports: vec![PortSpec::range(Proto::Tcp, 22, 22).unwrap(), PortSpec::range(Proto::Udp, 80, 90).unwrap()],
+                ports: vec![
+                    PortSpec::range(Proto::Tcp, 22, 22).unwrap(),
+                    PortSpec::range(Proto::Udp, 80, 90).unwrap(),
+                ],
                 opened: at,
                 expires: Unix::from_secs(1_798_761_629),
             }],
@@ -162,7 +169,8 @@ mod tests {
 
     #[test]
     fn reads_what_go_writes_for_nothing() {
-        let text = r#"{"updated_at":"2026-12-31T23:59:59.123456789+01:00","active_sessions":null,"last_seen":null}"#;
+        let text =
+            r#"{"updated_at":"2026-12-31T23:59:59.123456789+01:00","active_sessions":null,"last_seen":null}"#;
         let state = parse(text).unwrap();
         assert!(state.sessions.is_empty() && state.last_seen.is_empty());
         assert!(parse("{").unwrap_err().to_string().ends_with(": let the daemon write it anew"));

@@ -32,7 +32,12 @@ impl<'t> Source<'t> {
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
-    pub(crate) fn diagnostic(&self, at: Span, what: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+    pub(crate) fn diagnostic(
+        &self,
+        at: Span,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Diagnostic {
         let (line, column) = self.position(at.first());
         Diagnostic { file: self.file.to_owned(), line, column, what: what.into(), mend: mend.into() }
     }
@@ -52,7 +57,13 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn error(&mut self, source: &Source<'_>, at: Span, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn error(
+        &mut self,
+        source: &Source<'_>,
+        at: Span,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         if self.errors.len() < MOST {
             self.errors.push(source.diagnostic(at, what, mend));
         } else {
@@ -64,7 +75,13 @@ impl Findings {
         self.error(source, at, fault.what, fault.mend);
     }
 
-    pub(crate) fn warn(&mut self, source: &Source<'_>, at: Span, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn warn(
+        &mut self,
+        source: &Source<'_>,
+        at: Span,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         if self.warnings.len() < MOST {
             self.warnings.push(source.diagnostic(at, what, mend));
         }

@@ -71,7 +71,11 @@ fn content_end(pair: &Pair<'_>) -> usize {
     }
 }
 
-fn check(source: &Source<'_>, after: String, expected: impl FnOnce(&[Pair<'_>]) -> bool) -> Result<String, EditError> {
+fn check(
+    source: &Source<'_>,
+    after: String,
+    expected: impl FnOnce(&[Pair<'_>]) -> bool,
+) -> Result<String, EditError> {
     let good = {
         let new = Source::new(source.file, &after);
         toml_tree::parse(&new, &mut Findings::default()).is_some_and(|root| expected(pairs(&root)))

@@ -61,7 +61,12 @@ pub(crate) fn entry(name: &str, fields: &[Field<'_>]) -> Zeroizing<String> {
 }
 
 /// `text` with the entry `name` less in the top-level mapping `section`.
-pub(crate) fn remove(text: &str, path: &Path, section: &str, name: &str) -> Result<Zeroizing<String>, EditError> {
+pub(crate) fn remove(
+    text: &str,
+    path: &Path,
+    section: &str,
+    name: &str,
+) -> Result<Zeroizing<String>, EditError> {
     let unknown = || EditError::Unknown(name.to_owned());
     let source = Source::new(path, text);
     let root = read(&source)?;
@@ -95,7 +100,11 @@ fn top<'a, 't>(source: &Source<'t>, root: &'a Node<'t>) -> Result<Option<&'a Map
         Value::Map(map) => Ok(Some(map)),
         Value::Scalar(..) | Value::List(_) => {
             let mend = "write its keys, such as `server:`, at the start of lines";
-            Err(EditError::Broken(vec![source.diagnostic(root.span, "the file is no mapping of keys to values", mend)]))
+            Err(EditError::Broken(vec![source.diagnostic(
+                root.span,
+                "the file is no mapping of keys to values",
+                mend,
+            )]))
         }
     }
 }
@@ -123,7 +132,8 @@ fn check(
     if good {
         return Ok(after);
     }
-    let what = format!("`{section}` is written in a way that cannot be edited without touching something else");
+    let what =
+        format!("`{section}` is written in a way that cannot be edited without touching something else");
     let mend = format!("edit it by hand, or write each name below `{section}:` on lines of its own");
     Err(EditError::ByHand(Diagnostic::of_file(source.file, what, mend)))
 }
@@ -135,7 +145,9 @@ fn parts<'a, 't>(root: &'a Node<'t>, section: &str) -> (&'a [Pair<'t>], &'a [Pai
     let (head, rest) = all.split_at_checked(at).unwrap_or((all, &[]));
     match rest.split_first() {
         None => (head, &[], &[]),
-        Some((pair, tail)) => (head, pair.node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default(), tail),
+        Some((pair, tail)) => {
+            (head, pair.node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default(), tail)
+        }
     }
 }
 
@@ -157,10 +169,15 @@ impl Style {
         let all = root.as_map();
         let lines = |map: &&Map<'_>| !map.flow && !map.entries.is_empty();
         let entries = all.and_then(|map| map.get(section)).and_then(|pair| pair.node.as_map()).filter(lines);
-        let other = all.into_iter().flat_map(|map| &map.entries).filter_map(|pair| pair.node.as_map()).find(lines);
+        let other =
+            all.into_iter().flat_map(|map| &map.entries).filter_map(|pair| pair.node.as_map()).find(lines);
         let key = entries.or(other).and_then(|map| first_column(text, map)).filter(|&column| column > 0);
         let key = key.unwrap_or(GO_INDENT);
-        let inner = entries.into_iter().flat_map(|map| &map.entries).filter_map(|pair| pair.node.as_map()).find(lines);
+        let inner = entries
+            .into_iter()
+            .flat_map(|map| &map.entries)
+            .filter_map(|pair| pair.node.as_map())
+            .find(lines);
         let step = inner.and_then(|map| first_column(text, map)).and_then(|column| column.checked_sub(key));
         Self {
             eol: if crlf { "\r\n" } else { "\n" },
@@ -176,7 +193,9 @@ impl Style {
         let mut out = Zeroizing::new(format!("{at}{}:{eol}", yaml_word(name)));
         for field in fields {
             match field {
-                Field::Text(key, text) => out.push_str(&Zeroizing::new(format!("{inner}{key}: {}{eol}", quoted(text)))),
+                Field::Text(key, text) => {
+                    out.push_str(&Zeroizing::new(format!("{inner}{key}: {}{eol}", quoted(text))));
+                }
                 Field::Bare(key, word) => out.push_str(&format!("{inner}{key}: {word}{eol}")),
                 Field::List(key, items) => {
                     out.push_str(&format!("{inner}{key}:{eol}"));
@@ -196,7 +215,9 @@ fn braces(name: &str, fields: &[Field<'_>]) -> Zeroizing<String> {
     for (i, field) in fields.iter().enumerate() {
         out.push_str(if i == 0 { "" } else { ", " });
         match field {
-            Field::Text(key, text) => out.push_str(&Zeroizing::new(format!("{}: {}", quoted(key), quoted(text)))),
+            Field::Text(key, text) => {
+                out.push_str(&Zeroizing::new(format!("{}: {}", quoted(key), quoted(text))));
+            }
             Field::Bare(key, word) => out.push_str(&format!("{}: {word}", quoted(key))),
             Field::List(key, items) => {
                 let items: Vec<_> = items.iter().map(|item| quoted(item)).collect();
@@ -226,7 +247,13 @@ fn new_section(
 }
 
 /// The section is there and empty: `clients:`, `clients: ~`.
-fn first_entry(text: &str, pair: &Pair<'_>, name: &str, fields: &[Field<'_>], style: &Style) -> Zeroizing<String> {
+fn first_entry(
+    text: &str,
+    pair: &Pair<'_>,
+    name: &str,
+    fields: &[Field<'_>],
+    style: &Style,
+) -> Zeroizing<String> {
     if style.braces {
         let entry = Zeroizing::new(format!(" {{{}}}", &*braces(name, fields)));
         let (from, to) = (pair.node.span.first().max(after_colon(text, pair)), pair.node.span.last());
@@ -236,7 +263,13 @@ fn first_entry(text: &str, pair: &Pair<'_>, name: &str, fields: &[Field<'_>], st
 }
 
 /// What stands for nothing after the colon goes; the first entry comes below, after comments that are indented there.
-fn replace_empty(text: &str, pair: &Pair<'_>, name: &str, fields: &[Field<'_>], style: &Style) -> Zeroizing<String> {
+fn replace_empty(
+    text: &str,
+    pair: &Pair<'_>,
+    name: &str,
+    fields: &[Field<'_>],
+    style: &Style,
+) -> Zeroizing<String> {
     let colon = after_colon(text, pair);
     let nothing = pair.node.span.first() >= colon && pair.node.span.last() > pair.node.span.first();
     let gone = if nothing { pair.node.span.last() } else { colon };
@@ -308,7 +341,8 @@ fn flow_cut(text: &str, map: &Map<'_>, index: usize) -> Zeroizing<String> {
     let (from, to) = (pair.at.first(), content_end(text, pair));
     let comment = |from: usize, to: usize| text.get(from..to).is_some_and(|between| between.contains('#'));
     let comma = text.get(to..).and_then(|rest| rest.find(',')).map_or(to, |at| to + at + 1);
-    let previous = index.checked_sub(1).and_then(|before| map.entries.get(before)).map(|pair| content_end(text, pair));
+    let previous =
+        index.checked_sub(1).and_then(|before| map.entries.get(before)).map(|pair| content_end(text, pair));
     match (map.entries.get(index + 1), previous) {
         (Some(next), _) if !comment(to, next.at.first()) => spliced(text, from, next.at.first(), ""),
         (Some(_), _) => spliced(text, from, comma, ""),

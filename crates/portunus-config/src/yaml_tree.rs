@@ -16,7 +16,8 @@ const MOST_COPIES: usize = 100_000;
 pub(crate) fn parse<'t>(source: &Source<'t>, findings: &mut Findings) -> Option<Node<'t>> {
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
     let shift = source.text.len() - text.len();
-    let mut builder = Builder { source, findings, ids: HashMap::new(), copies: 0, root: None, open: Vec::new() };
+    let mut builder =
+        Builder { source, findings, ids: HashMap::new(), copies: 0, root: None, open: Vec::new() };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
@@ -43,7 +44,12 @@ fn say(source: &Source<'_>, findings: &mut Findings, error: &ScanError, shift: u
     let whole_line = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or("");
     let blank = whole_line.len() - whole_line.trim_start().len();
     if whole_line.get(..blank).is_some_and(|lead| lead.contains('\t')) {
-        findings.error(source, Span::new(at, at), "a tab indents this line", "use blanks: YAML takes no tabs there");
+        findings.error(
+            source,
+            Span::new(at, at),
+            "a tab indents this line",
+            "use blanks: YAML takes no tabs there",
+        );
         return;
     }
     let said = error.kind().to_string();
@@ -89,10 +95,9 @@ impl<'t> Builder<'_, '_, 't> {
     fn take(&mut self, event: Event<'t>, at: Span) -> Option<()> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
-                let value = match style {
-                    ScalarStyle::Plain if matches!(&*text, "" | "~" | "null" | "Null" | "NULL") => Value::Null,
-                    _ => Value::Scalar(text, Kind::Word),
-                };
+                let nothing = matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let plain = style == ScalarStyle::Plain;
+                let value = if plain && nothing { Value::Null } else { Value::Scalar(text, Kind::Word) };
                 self.put(Node { span: at, value }, anchor)
             }
             Event::SequenceStart(style, anchor, _) => {
@@ -107,10 +112,22 @@ impl<'t> Builder<'_, '_, 't> {
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
             Event::Alias(id) => self.copy(id, at),
             Event::DocumentStart(..) if self.root.is_some() => {
-                self.findings.error(self.source, at, "a second document begins here", "keep one: nothing reads this one");
+                self.findings.error(
+                    self.source,
+                    at,
+                    "a second document begins here",
+                    "keep one: nothing reads this one",
+                );
                 None
             }
-            _ => Some(()),
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            // The list is open: what comes later is presentation, as anchors and comments are.
+            | _ => Some(()),
         }
     }
 
@@ -122,7 +139,13 @@ impl<'t> Builder<'_, '_, 't> {
     /// In braces a value ends where they close; in lines it ends where its last part ends, not where the next key is
     /// found to begin.
     fn close(&mut self, at: Span) -> Option<()> {
-        let done = self.open.pop()?;
+        let mut done = self.open.pop()?;
+        // The readers of 10,000 clients keep 10,000 of these: no spare room.
+        match &mut done.value {
+            Value::List(items) => items.shrink_to_fit(),
+            Value::Map(map) => map.entries.shrink_to_fit(),
+            Value::Null | Value::Scalar(..) => {}
+        }
         let last = match &done.value {
             Value::List(items) => items.last().map(|item| item.span.end),
             Value::Map(map) => map.entries.last().map(|pair| pair.node.span.end.max(pair.at.end)),
@@ -134,12 +157,22 @@ impl<'t> Builder<'_, '_, 't> {
 
     fn copy(&mut self, id: usize, at: Span) -> Option<()> {
         let Some(node) = self.ids.get(&id).cloned() else {
-            self.findings.error(self.source, at, "an alias stands inside what it names", "write the value out");
+            self.findings.error(
+                self.source,
+                at,
+                "an alias stands inside what it names",
+                "write the value out",
+            );
             return None;
         };
         self.copies += count(&node);
         if self.copies > MOST_COPIES {
-            self.findings.error(self.source, at, "the aliases here grow without bound", "write the values out");
+            self.findings.error(
+                self.source,
+                at,
+                "the aliases here grow without bound",
+                "write the values out",
+            );
             return None;
         }
         self.put(Node { span: at, value: node.value }, 0)
@@ -178,7 +211,12 @@ impl<'t> Builder<'_, '_, 't> {
             Value::Scalar(text, _) => text,
             Value::Null => Cow::Borrowed(self.source.text.get(at.first()..at.last()).unwrap_or("")),
             Value::List(_) | Value::Map(_) => {
-                self.findings.error(self.source, at, "a list or mapping stands where a key should", "write a name there");
+                self.findings.error(
+                    self.source,
+                    at,
+                    "a list or mapping stands where a key should",
+                    "write a name there",
+                );
                 return None;
             }
         };
@@ -198,6 +236,10 @@ impl<'t> Builder<'_, '_, 't> {
 impl<'t> Open<'t> {
     /// Where `key` was written in this mapping before, if it was. A set takes over from the walk where mappings get
     /// long: 10,000 clients are one mapping.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "what it keeps must live as long as the text, which a &str of the Cow does not"
+    )]
     fn written_before(&mut self, key: &Cow<'t, str>) -> Option<Span> {
         const LONG: usize = 16;
         let Value::Map(map) = &self.value else { return None };
@@ -256,11 +298,13 @@ mod tests {
 
     #[test]
     fn knows_where_everything_stands() {
-        let text = "\u{feff}# Jörg\r\nserver:\r\n    host: \"ö.example\"   # here\r\nclients: {a: [x, y]}\r\n";
+        let text =
+            "\u{feff}# Jörg\r\nserver:\r\n    host: \"ö.example\"   # here\r\nclients: {a: [x, y]}\r\n";
         let source = Source::new(Path::new("c.yaml"), text);
         let node = parse(&source, &mut Findings::default()).unwrap();
         let map = node.as_map().unwrap();
-        let host = map.get("server").and_then(|pair| pair.node.as_map()).and_then(|map| map.get("host")).unwrap();
+        let host =
+            map.get("server").and_then(|pair| pair.node.as_map()).and_then(|map| map.get("host")).unwrap();
         assert_eq!(&text[host.node.span.first()..host.node.span.last()], "\"ö.example\"");
         assert_eq!(source.position(host.at.first()), (3, 5));
         let clients = map.get("clients").unwrap();
@@ -285,7 +329,10 @@ mod tests {
 
     #[test]
     fn says_where_it_is_no_yaml() {
-        assert_eq!(said("a: 1\nb: 2\na: 3\n"), ["c.yaml:3:1: \"a\" stands twice, first on line 1: keep one of them"]);
+        assert_eq!(
+            said("a: 1\nb: 2\na: 3\n"),
+            ["c.yaml:3:1: \"a\" stands twice, first on line 1: keep one of them"]
+        );
         assert_eq!(
             said("server:\n\thost: x\n"),
             ["c.yaml:2:2: a tab indents this line: use blanks: YAML takes no tabs there"]

@@ -16,7 +16,13 @@ const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "gran
 pub(super) type Take<'f> = &'f mut dyn FnMut(&Source<'_>, Written<'_>, &mut Findings);
 
 /// Hands over every client that can be read: the folder's in the order of their names, then the file's.
-pub(super) fn each(files: &dyn Files, paths: &Paths, longest: Duration, findings: &mut Findings, take: Take<'_>) {
+pub(super) fn each(
+    files: &dyn Files,
+    paths: &Paths,
+    longest: Duration,
+    findings: &mut Findings,
+    take: Take<'_>,
+) {
     let dir = paths.clients_dir();
     match files.list(&dir) {
         Ok(mut found) => {
@@ -57,7 +63,13 @@ fn one_file(files: &dyn Files, path: &Path, longest: Duration, findings: &mut Fi
     let source = Source::new(path, &text);
     let name = match lower::client_name(stem) {
         Ok(name) => name,
-        Err(fault) => return findings.push(Diagnostic::of_file(path, fault.what, format!("rename the file: {}", fault.mend))),
+        Err(fault) => {
+            return findings.push(Diagnostic::of_file(
+                path,
+                fault.what,
+                format!("rename the file: {}", fault.mend),
+            ));
+        }
     };
     let Some(root) = toml_tree::parse(&source, findings) else { return };
     let Some(fields) = Fields::of(&source, &root, "the file", findings) else { return };
@@ -68,15 +80,21 @@ fn one_file(files: &dyn Files, path: &Path, longest: Duration, findings: &mut Fi
 
 fn many(text: &str, path: &Path, longest: Duration, findings: &mut Findings, take: Take<'_>) {
     let source = Source::new(path, text);
-    let Some(root) = toml_tree::parse(&source, findings) else { return };
-    for pair in root.as_map().map(|map| map.entries.as_slice()).unwrap_or_default() {
-        if let Some(written) = table(&source, pair, longest, findings) {
-            take(&source, written, findings);
+    toml_tree::each_table(&source, findings, &mut |node, findings| {
+        for pair in node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default() {
+            if let Some(written) = table(&source, pair, longest, findings) {
+                take(&source, written, findings);
+            }
         }
-    }
+    });
 }
 
-fn table<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, longest: Duration, findings: &mut Findings) -> Option<Written<'a>> {
+fn table<'a>(
+    source: &'a Source<'_>,
+    pair: &'a Pair<'_>,
+    longest: Duration,
+    findings: &mut Findings,
+) -> Option<Written<'a>> {
     let name = lower::client_name(&pair.key).map_err(|fault| findings.fault(source, pair.at, fault)).ok()?;
     let fields = Fields::of(source, &pair.node, &pair.key, findings)?;
     client(fields, name, pair.at, longest, findings)

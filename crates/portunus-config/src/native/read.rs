@@ -71,7 +71,8 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         return Err(vec![no_server(&path)]);
     };
     let (server, mut policy) = server(fields, services, &mut findings);
-    let secrets = if server.openme { secrets(files, paths, &mut policy, &mut findings) } else { Secrets::default() };
+    let secrets =
+        if server.openme { secrets(files, paths, &mut policy, &mut findings) } else { Secrets::default() };
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
@@ -114,10 +115,9 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
     let health = s.flag("health", findings).unwrap_or(true);
     let health_port = s.port("health_port", findings).unwrap_or(knock_port);
     let window = s.duration("replay_window", lower::WINDOW.0, lower::WINDOW.1, findings);
-    let longest = section(s, "limits", &LIMITS, findings)
-        .and_then(|l| l.duration("longest_grant", lower::GRANT.0, lower::GRANT.1, findings))
-        .unwrap_or(Duration::from_secs(24 * 3600));
-    let limits = section(s, "limits", &[], findings);
+    let limits = section(s, "limits", &LIMITS, findings);
+    let longest = limits.and_then(|l| l.duration("longest_grant", lower::GRANT.0, lower::GRANT.1, findings));
+    let longest = longest.unwrap_or(Duration::from_secs(24 * 3600));
     let most_clients = limits.and_then(|l| l.number("clients", 1, 1_000_000, findings));
     let most_open = limits.and_then(|l| l.number("open_grants", 1, 1_000_000, findings));
     let (default_ports, default_lasting) = defaults(s, &services, longest, findings);
@@ -134,7 +134,8 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         server_public: None,
     };
     let server = Server {
-        profile_name: profile.unwrap_or_else(|| host.as_deref().map_or_else(|| "default".to_owned(), first_label)),
+        profile_name: profile
+            .unwrap_or_else(|| host.as_deref().map_or_else(|| "default".to_owned(), first_label)),
         host,
         listen,
         listen_named,
@@ -146,7 +147,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
     (server, policy)
 }
 
-/// `section`'s keys, of which only `known` may be there (none: they were looked at before).
+/// `section`'s keys, of which only `known` may be there.
 fn section<'a, 't>(
     s: Fields<'a, 't>,
     name: &str,
@@ -154,9 +155,6 @@ fn section<'a, 't>(
     findings: &mut Findings,
 ) -> Option<Fields<'a, 't>> {
     let pair = s.pair(name)?;
-    if known.is_empty() {
-        return pair.node.as_map().map(|map| Fields { source: s.source, map });
-    }
     let fields = Fields::of(s.source, &pair.node, name, findings)?;
     fields.know(known, Unknown::Refused, findings);
     Some(fields)
@@ -223,13 +221,14 @@ fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> bool {
 fn admins(s: Fields<'_, '_>, findings: &mut Findings) -> Vec<u32> {
     let items = s.list("admins", "[1000]", findings);
     let most = u64::from(u32::MAX) - 1;
-    let one = |node: &Node<'_>, findings: &mut Findings| number_of(s.source, node, "a user in admins", 0, most, findings);
+    let one = |node: &Node<'_>, findings: &mut Findings| {
+        number_of(s.source, node, "a user in admins", 0, most, findings)
+    };
     items.iter().filter_map(|node| one(node, findings)).filter_map(|uid| u32::try_from(uid).ok()).collect()
 }
 
 fn stance(s: Fields<'_, '_>, knock_port: u16, findings: &mut Findings) -> StanceWish {
-    let mut stance =
-        StanceWish { protect: true, knock_port: Some(knock_port), ..StanceWish::default() };
+    let mut stance = StanceWish { protect: true, knock_port: Some(knock_port), ..StanceWish::default() };
     let Some(f) = section(s, "firewall", &FIREWALL, findings) else { return stance };
     stance.firewall = f.word("backend", &FirewallKind::WORDS, findings).unwrap_or_default();
     stance.place = place(f, findings);
@@ -275,7 +274,12 @@ fn place_fits(source: &Source<'_>, pair: &Pair<'_>, stance: &StanceWish, finding
     };
     if !fits {
         let what = format!("this place is not one of the back end {}", stance.firewall.as_str());
-        findings.error(source, pair.node.span, what, "change one of them, or take the place out: it is found at each start");
+        findings.error(
+            source,
+            pair.node.span,
+            what,
+            "change one of them, or take the place out: it is found at each start",
+        );
     }
 }
 

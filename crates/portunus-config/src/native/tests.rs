@@ -59,7 +59,10 @@ fn ports(words: &[&str]) -> Vec<PortSpec> {
 fn what_init_and_add_write_means_what_it_says() {
     let settings = loaded(&folder()).unwrap();
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
-    assert_eq!((settings.host.as_deref(), settings.profile_name.as_str()), (Some("home.example.org"), "home"));
+    assert_eq!(
+        (settings.host.as_deref(), settings.profile_name.as_str()),
+        (Some("home.example.org"), "home")
+    );
     assert_eq!((settings.listen, settings.listen_named), (crate::everywhere(54154), false));
     assert_eq!((settings.health_port, settings.on_exit), (Some(54154), OnExit::Keep));
     assert!(settings.secrets.openme == Some(Secret::from_bytes([3; 32])));
@@ -91,7 +94,11 @@ fn every_key_of_the_template_is_one_that_is_read() {
     let uncommented: String = server_text(&init())
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.split(" = ").next().is_some_and(|key| !key.contains(' ') && rest.contains(" = ")) => rest,
+            Some(rest)
+                if rest.split(" = ").next().is_some_and(|key| !key.contains(' ') && rest.contains(" = ")) =>
+            {
+                rest
+            }
             Some(_) | None => line,
         })
         .filter(|line| !line.starts_with("listen"))
@@ -108,8 +115,14 @@ fn every_key_of_the_template_is_one_that_is_read() {
 #[test]
 fn init_writes_each_choice() {
     let seat = Seat { family: Family::Inet, table: "filter".into(), chain: "input".into() };
-    for place in [Place::Own, Place::Iptables, Place::Attach(vec![seat.clone()]), Place::Attach(vec![seat, Seat { family: Family::Ip6, table: "a".into(), chain: "b".into() }])] {
-        let init = Init { place: Some(place.clone()), interfaces: vec!["eth0".into(), "wg0".into()], ..init() };
+    for place in [
+        Place::Own,
+        Place::Iptables,
+        Place::Attach(vec![seat.clone()]),
+        Place::Attach(vec![seat, Seat { family: Family::Ip6, table: "a".into(), chain: "b".into() }]),
+    ] {
+        let init =
+            Init { place: Some(place.clone()), interfaces: vec!["eth0".into(), "wg0".into()], ..init() };
         let settings = loaded(&folder().with("/etc/portunus/portunus.toml", server_text(&init))).unwrap();
         assert_eq!(settings.stance.place, Some(place));
         assert_eq!(settings.stance.interfaces, ["eth0", "wg0"]);
@@ -118,9 +131,11 @@ fn init_writes_each_choice() {
 
 #[test]
 fn many_clients_may_stand_in_one_file() {
-    let table = format!("[carol]\n{}[\"dave d\"]\n{}", client_text(&new("carol", 4)), client_text(&new("dave d", 5)));
+    let table =
+        format!("[carol]\n{}[\"dave d\"]\n{}", client_text(&new("carol", 4)), client_text(&new("dave d", 5)));
     let files = folder().with("/etc/portunus/clients.toml", table);
-    let names: Vec<_> = loaded(&files).unwrap().rules.clients.iter().map(|client| client.name.to_string()).collect();
+    let names: Vec<_> =
+        loaded(&files).unwrap().rules.clients.iter().map(|client| client.name.to_string()).collect();
     assert_eq!(names, ["alice", "bob", "carol", "dave d"]);
     let entries = clients(&files, Path::new(DIR)).unwrap();
     assert_eq!(entries[3].line, 4);
@@ -130,49 +145,229 @@ fn many_clients_may_stand_in_one_file() {
 /// In which file, replaces what by what, and expects exactly this to be said.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("portunus.toml", "port = 54154", "prot = 1", "11:1: unknown key \"prot\": did you mean \"port\"?"),
-    ("portunus.toml", "port = 54154", "colour = 1", "11:1: unknown key \"colour\": known here: host, profile, listen, port, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits"),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "colour = 1",
+        "11:1: unknown key \"colour\": known here: host, profile, listen, port, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits",
+    ),
     ("portunus.toml", "port = 54154", "port = 0", "11:8: port is 0: use a whole number from 1 to 65535"),
-    ("portunus.toml", "port = 54154", "port = 70000", "11:8: port is 70000: use a whole number from 1 to 65535"),
-    ("portunus.toml", "port = 54154", "port = \"54154\"", "11:8: port is a text: use a whole number from 1 to 65535, without quotes"),
-    ("portunus.toml", "port = 54154", "port = true", "11:8: port is a true-or-false value: use a whole number from 1 to 65535"),
-    ("portunus.toml", "port = 54154", "listen = [\"eth0:1\"]", "11:11: \"eth0:1\" is not an address to listen on: write ADDRESS:PORT, as in 192.0.2.1:54154 or [2001:db8::1]:54154"),
-    ("portunus.toml", "port = 54154", "listen = [\"192.0.2.1:0\"]", "11:11: \"192.0.2.1:0\" has port 0: write ADDRESS:PORT, as in 192.0.2.1:54154 or [2001:db8::1]:54154"),
-    ("portunus.toml", "port = 54154", "listen = [\"192.0.2.1:5\", \"[::1]:6\"]", "11:26: \"[::1]:6\" has another port than the address before it: use one port for all: profiles name only one"),
-    ("portunus.toml", "port = 54154", "listen = [\"192.0.2.1:5\", \"192.0.2.1:5\"]", "11:26: \"192.0.2.1:5\" stands twice: keep one of them"),
-    ("portunus.toml", "port = 54154", "port = 5\nlisten = [\"192.0.2.1:6\"]", "11:8: port and listen name two ports: take this out, or write 6"),
-    ("portunus.toml", "port = 54154", "listen = \"192.0.2.1:6\"", "11:10: listen is a text, not a list: write a list, as in [\"192.0.2.1:54154\"]"),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "port = 70000",
+        "11:8: port is 70000: use a whole number from 1 to 65535",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "port = \"54154\"",
+        "11:8: port is a text: use a whole number from 1 to 65535, without quotes",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "port = true",
+        "11:8: port is a true-or-false value: use a whole number from 1 to 65535",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "listen = [\"eth0:1\"]",
+        "11:11: \"eth0:1\" is not an address to listen on: write ADDRESS:PORT, as in 192.0.2.1:54154 or [2001:db8::1]:54154",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "listen = [\"192.0.2.1:0\"]",
+        "11:11: \"192.0.2.1:0\" has port 0: write ADDRESS:PORT, as in 192.0.2.1:54154 or [2001:db8::1]:54154",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "listen = [\"192.0.2.1:5\", \"[::1]:6\"]",
+        "11:26: \"[::1]:6\" has another port than the address before it: use one port for all: profiles name only one",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "listen = [\"192.0.2.1:5\", \"192.0.2.1:5\"]",
+        "11:26: \"192.0.2.1:5\" stands twice: keep one of them",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "port = 5\nlisten = [\"192.0.2.1:6\"]",
+        "11:8: port and listen name two ports: take this out, or write 6",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "listen = \"192.0.2.1:6\"",
+        "11:10: listen is a text, not a list: write a list, as in [\"192.0.2.1:54154\"]",
+    ),
     ("portunus.toml", "port = 54154", "port = 1\nport = 2", "12:1: port stands twice: keep one of them"),
-    ("portunus.toml", "port = 54154", "dialects = [\"fwknop\"]", "11:13: unknown dialect \"fwknop\": use openme"),
-    ("portunus.toml", "port = 54154", "replay_window = \"11m\"", "11:17: replay_window is 11m: use a time from 1s to 10m"),
-    ("portunus.toml", "port = 54154", "replay_window = 60", "11:17: replay_window is a number, not a text: put it in quotes: \"60\""),
-    ("portunus.toml", "port = 54154", "replay_window = \"60\"", "11:17: \"60\" has no unit: write 60s for seconds, 60m for minutes or 60h for hours"),
-    ("portunus.toml", "port = 54154", "on_exit = \"open\"", "11:11: on_exit is \"open\": use one of: keep, close"),
-    ("portunus.toml", "port = 54154", "admins = [\"root\"]", "11:11: a user in admins is a text: use a whole number from 0 to 4294967294, without quotes"),
-    ("portunus.toml", "port = 54154", "health = \"yes\"", "11:10: health is a text, not true or false: write true or false, without quotes"),
-    ("portunus.toml", "host = \"home", "host = \"https://home", "5:8: \"https://home.example.org\" is not a host but an address of a page: write the name or the address alone, as in home.example.org"),
-    ("portunus.toml", "backend = \"auto\"", "backend = \"nftables\"", "35:11: backend is \"nftables\": use one of: auto, nft, iptables"),
-    ("portunus.toml", "backend = \"auto\"", "backend = \"nft\"\nplace = \"iptables\"", "36:9: this place is not one of the back end nft: change one of them, or take the place out: it is found at each start"),
-    ("portunus.toml", "backend = \"auto\"", "place = \"mine\"", "35:9: \"mine\" is not a place: use own, iptables or attach:FAMILY/TABLE/CHAIN, as in attach:inet/filter/input"),
-    ("portunus.toml", "interfaces = []", "interfaces = [\"eth 0\"]", "42:15: \"eth 0\" is not an interface's name: use one that `ip link` shows, such as eth0"),
-    ("portunus.toml", "interfaces = []", "interfaces = [\"a\", \"a\"]", "42:20: \"a\" stands twice: keep one of them"),
-    ("portunus.toml", "interfaces = []", "protcet = true", "42:1: unknown key \"protcet\": did you mean \"protect\"?"),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "dialects = [\"fwknop\"]",
+        "11:13: unknown dialect \"fwknop\": use openme",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "replay_window = \"11m\"",
+        "11:17: replay_window is 11m: use a time from 1s to 10m",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "replay_window = 60",
+        "11:17: replay_window is a number, not a text: put it in quotes: \"60\"",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "replay_window = \"60\"",
+        "11:17: \"60\" has no unit: write 60s for seconds, 60m for minutes or 60h for hours",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "on_exit = \"open\"",
+        "11:11: on_exit is \"open\": use one of: keep, close",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "admins = [\"root\"]",
+        "11:11: a user in admins is a text: use a whole number from 0 to 4294967294, without quotes",
+    ),
+    (
+        "portunus.toml",
+        "port = 54154",
+        "health = \"yes\"",
+        "11:10: health is a text, not true or false: write true or false, without quotes",
+    ),
+    (
+        "portunus.toml",
+        "host = \"home",
+        "host = \"https://home",
+        "5:8: \"https://home.example.org\" is not a host but an address of a page: write the name or the address alone, as in home.example.org",
+    ),
+    (
+        "portunus.toml",
+        "backend = \"auto\"",
+        "backend = \"nftables\"",
+        "35:11: backend is \"nftables\": use one of: auto, nft, iptables",
+    ),
+    (
+        "portunus.toml",
+        "backend = \"auto\"",
+        "backend = \"nft\"\nplace = \"iptables\"",
+        "36:9: this place is not one of the back end nft: change one of them, or take the place out: it is found at each start",
+    ),
+    (
+        "portunus.toml",
+        "backend = \"auto\"",
+        "place = \"mine\"",
+        "35:9: \"mine\" is not a place: use own, iptables or attach:FAMILY/TABLE/CHAIN, as in attach:inet/filter/input",
+    ),
+    (
+        "portunus.toml",
+        "interfaces = []",
+        "interfaces = [\"eth 0\"]",
+        "42:15: \"eth 0\" is not an interface's name: use one that `ip link` shows, such as eth0",
+    ),
+    (
+        "portunus.toml",
+        "interfaces = []",
+        "interfaces = [\"a\", \"a\"]",
+        "42:20: \"a\" stands twice: keep one of them",
+    ),
+    (
+        "portunus.toml",
+        "interfaces = []",
+        "protcet = true",
+        "42:1: unknown key \"protcet\": did you mean \"protect\"?",
+    ),
     ("portunus.toml", "[defaults]", "[default]", "51:2: unknown key \"default\": did you mean \"defaults\"?"),
-    ("portunus.toml", "services = [\"ssh\"]", "services = [\"shs\"]", "53:13: unknown service \"shs\": known: ssh, web; or write ports such as 22/tcp"),
-    ("portunus.toml", "# open_grants = 65536", "open_grants = 0", "59:15: open_grants is 0: use a whole number from 1 to 1000000"),
-    ("portunus.toml", "# grant = \"30s\"", "grant = \"48h\"", "54:9: grant is 48h: use a time from 1s to 24h"),
-    ("services.toml", "22/tcp", "22/tpc", "1:8: unknown protocol \"tpc\": use tcp or udp, as in 22/tcp, or leave it out for both"),
-    ("services.toml", "[\"22/tcp\"]", "22", "1:7: ssh is a number, not a list: write a list, as in [\"22/tcp\"]"),
+    (
+        "portunus.toml",
+        "services = [\"ssh\"]",
+        "services = [\"shs\"]",
+        "53:13: unknown service \"shs\": known: ssh, web; or write ports such as 22/tcp",
+    ),
+    (
+        "portunus.toml",
+        "# open_grants = 65536",
+        "open_grants = 0",
+        "59:15: open_grants is 0: use a whole number from 1 to 1000000",
+    ),
+    (
+        "portunus.toml",
+        "# grant = \"30s\"",
+        "grant = \"48h\"",
+        "54:9: grant is 48h: use a time from 1s to 24h",
+    ),
+    (
+        "services.toml",
+        "22/tcp",
+        "22/tpc",
+        "1:8: unknown protocol \"tpc\": use tcp or udp, as in 22/tcp, or leave it out for both",
+    ),
+    (
+        "services.toml",
+        "[\"22/tcp\"]",
+        "22",
+        "1:7: ssh is a number, not a list: write a list, as in [\"22/tcp\"]",
+    ),
     ("services.toml", "[\"22/tcp\"]", "[22]", "1:8: ssh is a number, not a text: put it in quotes: \"22\""),
-    ("services.toml", "web", "2web", "2:1: \"2web\" is no name for a service: begin it with a letter: what begins with a digit is a port"),
+    (
+        "services.toml",
+        "web",
+        "2web",
+        "2:1: \"2web\" is no name for a service: begin it with a letter: what begins with a digit is a port",
+    ),
     ("clients/bob.toml", "services", "servics", "3:1: unknown key \"servics\": did you mean \"services\"?"),
-    ("clients/bob.toml", "\"web\"", "\"wbe\"", "3:13: unknown service \"wbe\": known: ssh, web; or write ports such as 22/tcp"),
+    (
+        "clients/bob.toml",
+        "\"web\"",
+        "\"wbe\"",
+        "3:13: unknown service \"wbe\": known: ssh, web; or write ports such as 22/tcp",
+    ),
     ("clients/bob.toml", "\"openme\"", "\"native\"", "1:11: dialect is \"native\": use one of: openme"),
-    ("clients/bob.toml", "2026-12-31T23:59:59Z", "2026-12-31", "4:11: \"2026-12-31\" has no time of day: write 2026-12-31T00:00:00Z"),
-    ("clients/bob.toml", "2026-12-31T23:59:59Z", "2026-12-31T23:59:59", "4:11: \"2026-12-31T23:59:59\" has no time zone: end it with Z for UTC, or with an offset such as +01:00"),
-    ("clients/bob.toml", "2026-12-31T23:59:59Z", "\"soon\"", "4:11: \"soon\" is not a date: write it like 2027-01-31T00:00:00Z"),
+    (
+        "clients/bob.toml",
+        "2026-12-31T23:59:59Z",
+        "2026-12-31",
+        "4:11: \"2026-12-31\" has no time of day: write 2026-12-31T00:00:00Z",
+    ),
+    (
+        "clients/bob.toml",
+        "2026-12-31T23:59:59Z",
+        "2026-12-31T23:59:59",
+        "4:11: \"2026-12-31T23:59:59\" has no time zone: end it with Z for UTC, or with an offset such as +01:00",
+    ),
+    (
+        "clients/bob.toml",
+        "2026-12-31T23:59:59Z",
+        "\"soon\"",
+        "4:11: \"soon\" is not a date: write it like 2027-01-31T00:00:00Z",
+    ),
     ("clients/bob.toml", "\"1m30s\"", "\"25h\"", "5:9: grant is 25h: use a time from 1s to 24h"),
-    ("clients/bob.toml", "public_key", "# public_key", "1:1: client \"bob\" has no public_key: add it with `portunus add`, or take the client out"),
-    ("clients/bob.toml", "any_target = true", "any_target = 1", "6:14: any_target is a number, not true or false: write true or false, without quotes"),
+    (
+        "clients/bob.toml",
+        "public_key",
+        "# public_key",
+        "1:1: client \"bob\" has no public_key: add it with `portunus add`, or take the client out",
+    ),
+    (
+        "clients/bob.toml",
+        "any_target = true",
+        "any_target = 1",
+        "6:14: any_target is a number, not true or false: write true or false, without quotes",
+    ),
 ];
 
 #[test]
@@ -199,30 +394,39 @@ fn each_mistake_about_whole_files_has_its_sentence() {
     let said = |files: Memory| loaded(&files).unwrap_err();
     let mut files = folder();
     files.0.remove(Path::new("/etc/portunus/portunus.toml"));
-    assert_eq!(said(files), ["/etc/portunus/portunus.toml: there is no such file: make it with `portunus init --host HOST`"]);
+    assert_eq!(
+        said(files),
+        ["/etc/portunus/portunus.toml: there is no such file: make it with `portunus init --host HOST`"]
+    );
     let mut files = folder();
     files.0.remove(Path::new("/etc/portunus/keys/openme.key"));
     assert_eq!(
         said(files),
-        ["/etc/portunus/keys/openme.key: the server's private key is not there: make it with `portunus init --host \
-          HOST`, or copy it from the old server"]
+        [
+            "/etc/portunus/keys/openme.key: the server's private key is not there: make it with `portunus init --host \
+          HOST`, or copy it from the old server"
+        ]
     );
     assert_eq!(
         said(folder().with("/etc/portunus/keys/openme.key", "AAAA\n")),
-        ["/etc/portunus/keys/openme.key:1:1: the key has 3 bytes, not 32: copy the whole private key: 44 characters, \
-          the last one is ="]
+        [
+            "/etc/portunus/keys/openme.key:1:1: the key has 3 bytes, not 32: copy the whole private key: 44 characters, \
+          the last one is ="
+        ]
     );
     assert_eq!(
         said(folder().with("/etc/portunus/clients/b:b.toml", client_text(&new("b", 9)))),
-        ["/etc/portunus/clients/b:b.toml: the client's name \"b:b\" has the character ':': rename the file: use letters, \
-          digits, '-', '_', '.', '@', '+' and inner blanks"]
+        [
+            "/etc/portunus/clients/b:b.toml: the client's name \"b:b\" has the character ':': rename the file: use letters, \
+          digits, '-', '_', '.', '@', '+' and inner blanks"
+        ]
     );
     assert_eq!(
         said(folder().with("/etc/portunus/clients/carol.toml", client_text(&new("carol", 1)))),
-        [format!(
+        [
             "/etc/portunus/clients/carol.toml:2:14: the key of \"carol\" is also that of \"alice\": give each client a \
              key of its own, with `add`"
-        )]
+        ]
     );
     assert_eq!(
         said(folder().with("/etc/portunus/clients.toml", format!("[alice]\n{}", client_text(&new("a", 7))))),
@@ -231,8 +435,10 @@ fn each_mistake_about_whole_files_has_its_sentence() {
     let few = server_text(&init()).replace("# clients = 100000", "clients = 1");
     assert_eq!(
         said(folder().with("/etc/portunus/portunus.toml", few)),
-        ["/etc/portunus/clients/bob.toml:1:1: there are more than 1 clients: take some out, or raise `clients` below \
-          [limits]"]
+        [
+            "/etc/portunus/clients/bob.toml:1:1: there are more than 1 clients: take some out, or raise `clients` below \
+          [limits]"
+        ]
     );
 }
 
@@ -245,7 +451,9 @@ fn leftovers_are_passed_over_and_strangers_named() {
     let said: Vec<_> = loaded(&files).unwrap().warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
-        ["/etc/portunus/clients/carol.tml: this is no client's file: name a client's file NAME.toml, or move this one away"]
+        [
+            "/etc/portunus/clients/carol.tml: this is no client's file: name a client's file NAME.toml, or move this one away"
+        ]
     );
 }
 
@@ -254,7 +462,11 @@ fn a_file_that_cannot_be_read_is_named() {
     struct Closed(Memory);
     impl Files for Closed {
         fn read(&self, path: &Path, secrecy: Secrecy) -> Result<String, crate::FileError> {
-            if secrecy == Secrecy::Secret { Err(crate::FileError::TooOpen { mode: 0o644 }) } else { self.0.read(path, secrecy) }
+            if secrecy == Secrecy::Secret {
+                Err(crate::FileError::TooOpen { mode: 0o644 })
+            } else {
+                self.0.read(path, secrecy)
+            }
         }
         fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, crate::FileError> {
             let _ = dir;

@@ -8,7 +8,8 @@ use portunus_model::{ClientKey, ClientName, Place};
 use super::{Init, Paths};
 use crate::quote::{quoted, toml_list};
 use crate::{
-    EditError, FileChange, FileError, Files, NewClient, Secrecy, render_date, render_duration, render_place, toml_edit,
+    EditError, FileChange, FileError, Files, NewClient, Secrecy, render_date, render_duration, render_place,
+    toml_edit,
 };
 
 /// The text of `portunus.toml`.

@@ -59,11 +59,18 @@ fn only_the_removed_clients_own_lines_go() {
     for (name, lines) in [("alice", alice), ("bob", bob), ("carol c", carol)] {
         assert!(KEPT.contains(lines), "{name}");
         for eol in ["\n", "\r\n"] {
-            assert_eq!(remove(&KEPT.replace('\n', eol), name), KEPT.replace(lines, "").replace('\n', eol), "{name}");
+            assert_eq!(
+                remove(&KEPT.replace('\n', eol), name),
+                KEPT.replace(lines, "").replace('\n', eol),
+                "{name}"
+            );
         }
     }
     let none = remove(&remove(&remove(KEPT, "bob"), "alice"), "carol c");
-    assert!(none.contains("clients: {} # people\n  # first\n  # phone\n\n  # nobody else\n\nports"), "{none}");
+    assert!(
+        none.contains("clients: {} # people\n  # first\n  # phone\n\n  # nobody else\n\nports"),
+        "{none}"
+    );
 }
 
 #[test]
@@ -72,7 +79,10 @@ fn a_new_client_stands_behind_the_last_one_in_the_files_own_style() {
         "    ed25519_pubkey: \"C\" # last\n  dave:\n    ed25519_pubkey: {}\n  # nobody else\n",
         quoted(&text::encode(&SigningKey::new(&Secret::from_bytes([1; 32])).unwrap().public()[..]))
     );
-    assert_eq!(add(KEPT, "dave"), KEPT.replace("    ed25519_pubkey: \"C\" # last\n  # nobody else\n", &expected));
+    assert_eq!(
+        add(KEPT, "dave"),
+        KEPT.replace("    ed25519_pubkey: \"C\" # last\n  # nobody else\n", &expected)
+    );
 }
 
 #[test]
@@ -107,15 +117,31 @@ fn every_field_is_written() {
 
 #[test]
 fn eight_adds_leave_eight_clients() {
-    for start in ["server: {host: x}\n", "server: {host: x}\nclients: {}\n", "clients:\nserver: {host: x}", "", "clients: {a: {}}"] {
+    for start in [
+        "server: {host: x}\n",
+        "server: {host: x}\nclients: {}\n",
+        "clients:\nserver: {host: x}",
+        "",
+        "clients: {a: {}}",
+    ] {
         let mut text = start.to_owned();
         for n in 0..8 {
             text = add(&text, &format!("c{n}"));
         }
         let source = Source::new(path(), &text);
         let root = read::root(&source, &mut Findings::default()).unwrap();
-        let names: Vec<_> =
-            root.as_map().unwrap().get("clients").unwrap().node.as_map().unwrap().entries.iter().map(|p| p.key.to_string()).collect();
+        let names: Vec<_> = root
+            .as_map()
+            .unwrap()
+            .get("clients")
+            .unwrap()
+            .node
+            .as_map()
+            .unwrap()
+            .entries
+            .iter()
+            .map(|p| p.key.to_string())
+            .collect();
         let mut expected: Vec<_> = (0..8).map(|n| format!("c{n}")).collect();
         if start.contains("a:") {
             expected.insert(0, "a".into());
@@ -175,13 +201,17 @@ fn file() -> impl Strategy<Value = (String, Vec<String>)> {
     let names = prop::collection::hash_set(name, 0..6);
     let comment = prop::sample::select(vec!["", "# one\n", "\n", "      # deep\n\n", "\n  # two\n"]);
     let comments = prop::collection::vec(comment, 24);
-    let tail = prop::sample::select(vec!["", "ports:\n  default:\n  - 22/tcp\n", "# end", "\n\nports: {a: [1]}"]);
+    let tail =
+        prop::sample::select(vec!["", "ports:\n  default:\n  - 22/tcp\n", "# end", "\n\nports: {a: [1]}"]);
     (names, comments, 1..5_usize, 1..5_usize, any::<bool>(), tail, any::<bool>()).prop_map(
         |(names, comments, key, step, list, tail, crlf)| {
             let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
             names.sort();
             let mut comments = comments.into_iter();
-            let mut text = format!("# top\nserver:\n  host: h # c\n  odd: {{a: [1, 2]}}\nclients:{}", if names.is_empty() { " {}\n" } else { "\n" });
+            let mut text = format!(
+                "# top\nserver:\n  host: h # c\n  odd: {{a: [1, 2]}}\nclients:{}",
+                if names.is_empty() { " {}\n" } else { "\n" }
+            );
             for name in &names {
                 let (at, inner) = (" ".repeat(key), " ".repeat(key + step));
                 text.push_str(comments.next().unwrap_or(""));

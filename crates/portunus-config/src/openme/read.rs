@@ -10,8 +10,8 @@ use crate::reader::{Fields, Unknown, text_of};
 use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span, Value};
 use crate::{
-    DEFAULT_PORT, Diagnostic, FirewallKind, OnExit, Secrets, Settings, StanceWish, keys, parse_host, parse_interface,
-    yaml_tree,
+    DEFAULT_PORT, Diagnostic, FirewallKind, OnExit, Secrets, Settings, StanceWish, keys, parse_host,
+    parse_interface, yaml_tree,
 };
 
 const SECTIONS: [&str; 3] = ["server", "ports", "clients"];
@@ -60,7 +60,9 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
     policy.default_ports = policy.services.get("default").map(<[_]>::to_vec).unwrap_or_default();
     lower::warn_of_ports(&policy, &source, at, &mut findings);
     let mut crowd = Crowd::new(&policy);
-    each_client(fields, &mut findings, &mut |source, written, findings| crowd.take(source, &written, findings));
+    each_client(fields, &mut findings, &mut |source, written, findings| {
+        crowd.take(source, &written, findings);
+    });
     findings.verdict()?;
     let (rules, limits) = crowd.finish();
     let mut stance = server.stance;
@@ -104,7 +106,10 @@ fn server(fields: Fields<'_, '_>, findings: &mut Findings) -> Option<(Server, Po
     let interface = s.text("interface", findings).filter(|(text, _)| !text.is_empty());
     let stance = StanceWish {
         place: None,
-        interfaces: interface.and_then(|(text, at)| interface_of(source, text, at, findings)).into_iter().collect(),
+        interfaces: interface
+            .and_then(|(text, at)| interface_of(source, text, at, findings))
+            .into_iter()
+            .collect(),
         protect: s.flag("drop_ports", findings).unwrap_or(false),
         protected: Vec::new(),
         knock_port: s.flag("open_knock_port", findings).unwrap_or(true).then_some(knock_port),
@@ -146,7 +151,11 @@ fn interface_of(source: &Source<'_>, text: &str, at: Span, findings: &mut Findin
     parse_interface(text).map_err(|fault| findings.fault(source, at, fault)).ok()
 }
 
-fn secret(s: Fields<'_, '_>, server: &Pair<'_>, findings: &mut Findings) -> (Option<Secret<32>>, Option<[u8; 32]>) {
+fn secret(
+    s: Fields<'_, '_>,
+    server: &Pair<'_>,
+    findings: &mut Findings,
+) -> (Option<Secret<32>>, Option<[u8; 32]>) {
     let Some((text, at)) = s.text("private_key", findings).filter(|(text, _)| !text.is_empty()) else {
         if s.pair("private_key").is_none_or(|pair| matches!(&pair.node.value, Value::Scalar(..))) {
             let mend = "make the file with `openme init --server HOST`, or copy the key from the old one";
@@ -231,11 +240,22 @@ fn client<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, findings: &mut Finding
     };
     let services = c.texts("allowed_ports", "[ssh, 8080/tcp]", findings);
     // An empty text is no date to Go's reader either.
-    let dated = c.pair("expires").filter(|pair| !matches!(&pair.node.value, Value::Scalar(t, _) if t.is_empty()));
+    let dated =
+        c.pair("expires").filter(|pair| !matches!(&pair.node.value, Value::Scalar(t, _) if t.is_empty()));
     let expires = dated.and_then(|_| c.date("expires", findings));
     let health = !c.flag("disable_health_port", findings).unwrap_or(false);
     let (key, key_at) = key?;
-    Some(Written { name: name?, at: pair.at, key, key_at, services, expires, lasting: None, any_target: true, health })
+    Some(Written {
+        name: name?,
+        at: pair.at,
+        key,
+        key_at,
+        services,
+        expires,
+        lasting: None,
+        any_target: true,
+        health,
+    })
 }
 
 fn no_key(source: &Source<'_>, pair: &Pair<'_>, findings: &mut Findings) {

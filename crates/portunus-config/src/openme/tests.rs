@@ -123,7 +123,8 @@ fn what_init_writes_loads_without_a_word() {
     let secret = Secret::from_bytes([3; 32]);
     let public = *PrivateKey::new(&secret).unwrap().public();
     for (interface, iptables) in [("", false), ("eth0", true)] {
-        let init = Init { host: "h.example", port: 999, iptables, interface, private: &secret, public: &public };
+        let init =
+            Init { host: "h.example", port: 999, iptables, interface, private: &secret, public: &public };
         let settings = loaded(&init_text(&init)).unwrap();
         assert!(settings.secrets.openme.as_ref() == Some(&secret));
         assert_eq!(settings.stance.interfaces.concat(), interface);
@@ -161,12 +162,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "interface: \"eth 0\"",
         "10:14: \"eth 0\" is not an interface's name: use one that `ip link` shows, such as eth0",
     ),
-    ("22/tcp # SSH", "70000/tcp", "15:7: \"70000\" is not a port: use a number from 1 to 65535, as in 22/tcp"),
     (
-        "8080-8090/tcp",
-        "8090-8080/tcp",
-        "19:7: the range 8090-8080 runs backwards: write 8080-8090",
+        "22/tcp # SSH",
+        "70000/tcp",
+        "15:7: \"70000\" is not a port: use a number from 1 to 65535, as in 22/tcp",
     ),
+    ("8080-8090/tcp", "8090-8080/tcp", "19:7: the range 8090-8080 runs backwards: write 8080-8090"),
     (
         "443/udp",
         "443/icmp",
@@ -178,17 +179,28 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[wireguard,",
         "35:21: unknown group \"wireguard\": known: default, devops, readonly; or write ports such as 22/tcp",
     ),
-    ("allowed_ports: [devops, 1994/tcp, 2000-2010/tcp]", "allowed_ports: devops", 
-     "35:20: allowed_ports is a text, not a list: write a list, as in [ssh, 8080/tcp]"),
+    (
+        "allowed_ports: [devops, 1994/tcp, 2000-2010/tcp]",
+        "allowed_ports: devops",
+        "35:20: allowed_ports is a text, not a list: write a list, as in [ssh, 8080/tcp]",
+    ),
     (
         "2026-12-31T23:59:59Z",
         "2026-12-31",
         "32:14: \"2026-12-31\" has no time of day: write 2026-12-31T00:00:00Z",
     ),
     ("  joe:", "  alice:", "33:3: \"alice\" stands twice, first on line 24: keep one of them"),
-    ("  joe:", "  jo/e:", "33:3: the client's name \"jo/e\" has the character '/': use letters, digits, '-', '_', '.', '@', '+' and inner blanks"),
+    (
+        "  joe:",
+        "  jo/e:",
+        "33:3: the client's name \"jo/e\" has the character '/': use letters, digits, '-', '_', '.', '@', '+' and inner blanks",
+    ),
     ("  joe:", "  \"\":", "33:3: a client's name is empty: give it a name"),
-    ("clients:", "clients: 5\nold:", "23:10: clients is a text, not a mapping of keys to values: write its keys below clients"),
+    (
+        "clients:",
+        "clients: 5\nold:",
+        "23:10: clients is a text, not a mapping of keys to values: write its keys below clients",
+    ),
     ("server:\n", "server:\n\tx: 1\n", "2:2: a tab indents this line: use blanks: YAML takes no tabs there"),
 ];
 
@@ -206,15 +218,51 @@ fn each_mistake_has_its_sentence() {
 fn each_mistake_with_a_key_has_its_sentence() {
     let (private, public) = private();
     let cases = [
-        (key(2), "AAAA".into(), "28:21: ed25519_pubkey has 3 bytes, not 32: copy the whole public key: 44 characters, the last one is ="),
-        (key(2), "no key!".into(), "28:21: ed25519_pubkey is not base64: copy the whole public key: 44 characters of A-Z a-z 0-9 + / and = at the end"),
-        (key(2), text::encode(&[2; 64]), "28:21: ed25519_pubkey has 64 bytes: that is a private key: put the public key here (44 characters), and make new keys if others could read this file"),
-        (key(2), text::encode(&[0; 32]), "28:21: ed25519_pubkey is an Ed25519 public key of small order, for which anybody can sign: make new keys for this client with `add`"),
-        (key(2), key(1), "28:21: the key of \"bob\" is also that of \"alice\": give each client a key of its own, with `add`"),
-        (private.clone(), "AA".into(), "11:16: private_key has 1 byte, not 32: copy the whole private key: 44 characters, the last one is ="),
-        (private.clone(), text::encode(&[2; 64]), "11:16: private_key has 64 bytes: that is a client's key: put the server's X25519 key here (32 bytes, 44 characters)"),
-        (private, String::new(), "1:1: server has no private_key: make the file with `openme init --server HOST`, or copy the key from the old one"),
-        (public, "AA".into(), "12:15: public_key has 1 byte, not 32: copy the whole public key: 44 characters, the last one is ="),
+        (
+            key(2),
+            "AAAA".into(),
+            "28:21: ed25519_pubkey has 3 bytes, not 32: copy the whole public key: 44 characters, the last one is =",
+        ),
+        (
+            key(2),
+            "no key!".into(),
+            "28:21: ed25519_pubkey is not base64: copy the whole public key: 44 characters of A-Z a-z 0-9 + / and = at the end",
+        ),
+        (
+            key(2),
+            text::encode(&[2; 64]),
+            "28:21: ed25519_pubkey has 64 bytes: that is a private key: put the public key here (44 characters), and make new keys if others could read this file",
+        ),
+        (
+            key(2),
+            text::encode(&[0; 32]),
+            "28:21: ed25519_pubkey is an Ed25519 public key of small order, for which anybody can sign: make new keys for this client with `add`",
+        ),
+        (
+            key(2),
+            key(1),
+            "28:21: the key of \"bob\" is also that of \"alice\": give each client a key of its own, with `add`",
+        ),
+        (
+            private.clone(),
+            "AA".into(),
+            "11:16: private_key has 1 byte, not 32: copy the whole private key: 44 characters, the last one is =",
+        ),
+        (
+            private.clone(),
+            text::encode(&[2; 64]),
+            "11:16: private_key has 64 bytes: that is a client's key: put the server's X25519 key here (32 bytes, 44 characters)",
+        ),
+        (
+            private,
+            String::new(),
+            "1:1: server has no private_key: make the file with `openme init --server HOST`, or copy the key from the old one",
+        ),
+        (
+            public,
+            "AA".into(),
+            "12:15: public_key has 1 byte, not 32: copy the whole public key: 44 characters, the last one is =",
+        ),
     ];
     for (from, to, sentence) in cases {
         let said = loaded(&documented().replacen(&from, &to, 1)).expect_err(&to);
@@ -255,7 +303,8 @@ fn files_that_are_no_configuration_are_named() {
 
 #[test]
 fn what_openme_ignores_is_kept_with_a_word() {
-    let text = documented().replace("udp_port:", "upd_port:").replace("clients:", "defaults:\n  x: 1\nclients:");
+    let text =
+        documented().replace("udp_port:", "upd_port:").replace("clients:", "defaults:\n  x: 1\nclients:");
     let text = text.replace("443/udp", "54154/udp").replace("myserver.example.com", "https://x.org/");
     let settings = loaded(&text).unwrap();
     let said: Vec<_> = settings.warnings.iter().map(ToString::to_string).collect();
@@ -271,9 +320,14 @@ fn what_openme_ignores_is_kept_with_a_word() {
     let unpaired = documented().replace(&private().1, &text::encode(&[5; 32]));
     assert_eq!(
         loaded(&unpaired).unwrap().warnings[0].to_string(),
-        format!("/c.yaml:12:15: public_key does not belong to private_key: write {}, or take the line out", private().1)
+        format!(
+            "/c.yaml:12:15: public_key does not belong to private_key: write {}, or take the line out",
+            private().1
+        )
     );
-    let none = loaded(&documented().replace("  default:\n    - 22/tcp # SSH\n", "").replace("- default #", "- 1/tcp #"));
+    let none = loaded(
+        &documented().replace("  default:\n    - 22/tcp # SSH\n", "").replace("- default #", "- 1/tcp #"),
+    );
     assert_eq!(
         none.unwrap().warnings[0].to_string(),
         "/c.yaml:22:3: a knock of \"alice\" opens no port: name the ports that it may open"
@@ -284,11 +338,10 @@ fn what_openme_ignores_is_kept_with_a_word() {
 fn a_list_shows_clients_as_they_are_written() {
     let files = Memory::default().with("/c.yaml", documented());
     let entries = clients(&files, Path::new("/c.yaml")).unwrap();
-    assert_eq!(entries.iter().map(|entry| (entry.name.as_str(), entry.line)).collect::<Vec<_>>(), [
-        ("alice", 24),
-        ("bob", 27),
-        ("joe", 33)
-    ]);
+    assert_eq!(
+        entries.iter().map(|entry| (entry.name.as_str(), entry.line)).collect::<Vec<_>>(),
+        [("alice", 24), ("bob", 27), ("joe", 33)]
+    );
     assert_eq!(entries[2].services, ["devops", "1994/tcp", "2000-2010/tcp"]);
     assert!(!entries[2].health_port && entries[1].expires.is_some());
     assert_eq!(groups(&files, Path::new("/c.yaml")).unwrap()[0], ("default".into(), ports(&["22/tcp"])));

@@ -30,7 +30,9 @@ pub fn parse(text: &str, file: &Path) -> Result<Profile, Vec<Diagnostic>> {
     let fields = root.as_ref().and_then(|root| Fields::of(&source, root, "the file", &mut findings));
     let profile = fields.and_then(|fields| profile(fields, file, &mut findings));
     findings.verdict()?;
-    profile.ok_or_else(|| vec![Diagnostic::of_file(file, "this is no profile", "get it again from the server's `add`")])
+    profile.ok_or_else(|| {
+        vec![Diagnostic::of_file(file, "this is no profile", "get it again from the server's `add`")]
+    })
 }
 
 fn profile(p: Fields<'_, '_>, file: &Path, findings: &mut Findings) -> Option<Profile> {
@@ -54,12 +56,21 @@ fn profile(p: Fields<'_, '_>, file: &Path, findings: &mut Findings) -> Option<Pr
             Err(fault) => findings.fault(p.source, at, fault),
         }
     }
-    let post_knock = p.text("post_knock", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
+    let post_knock =
+        p.text("post_knock", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
     let named = p.text("name", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
     let host = host?;
     let name = named.unwrap_or_else(|| named_after(file, &host));
     let (seed, public) = private?;
-    Some(Profile { name, host, port, health_port, keys: Keys::Openme { server: server?, seed, public }, post_knock, opens })
+    Some(Profile {
+        name,
+        host,
+        port,
+        health_port,
+        keys: Keys::Openme { server: server?, seed, public },
+        post_knock,
+        opens,
+    })
 }
 
 /// Writes one profile.
@@ -71,7 +82,9 @@ pub fn render(profile: &Profile, show: Show) -> Zeroizing<String> {
         Show::Redacted => Zeroizing::new(quoted(super::REDACTED)),
     };
     let mut out = Zeroizing::new(String::with_capacity(512));
-    out.push_str("# A Portunus profile. It holds a private key: keep it 0600, and do not send it in the clear.\n");
+    out.push_str(
+        "# A Portunus profile. It holds a private key: keep it 0600, and do not send it in the clear.\n",
+    );
     out.push_str(&format!("name = {}\n", quoted(&profile.name)));
     out.push_str(&format!("host = {}\nport = {}\n", quoted(&profile.host), profile.port));
     if let Some(port) = profile.health_port {

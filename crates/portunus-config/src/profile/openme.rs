@@ -13,7 +13,8 @@ use crate::tree::{Pair, Value};
 use crate::yaml_edit::{self, Field};
 use crate::{DEFAULT_PORT, Diagnostic, EditError, keys, yaml_tree};
 
-const KEYS: [&str; 6] = ["server_host", "server_udp_port", "server_pubkey", "private_key", "public_key", "post_knock"];
+const KEYS: [&str; 6] =
+    ["server_host", "server_udp_port", "server_pubkey", "private_key", "public_key", "post_knock"];
 
 /// Reads all profiles, in the file's order.
 ///
@@ -82,7 +83,8 @@ fn profile(source: &Source<'_>, pair: &Pair<'_>, findings: &mut Findings) -> Opt
     let private = p.read("private_key", findings, |text| keys::client_private("private_key", text));
     let written = p.pair("public_key").map(|pair| pair.node.span);
     let public = p.read("public_key", findings, |text| keys::client_public("public_key", text));
-    let post_knock = p.text("post_knock", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
+    let post_knock =
+        p.text("post_knock", findings).map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty());
     let (seed, own) = private?;
     if let Some(at) = written.filter(|_| public.is_some_and(|public| public != own)) {
         let mend = "take the line out, or get the profile again from the server's `openme add`";

@@ -17,8 +17,10 @@ fn profile(name: &str, post_knock: Option<&str>) -> Profile {
 }
 
 fn same(a: &Profile, b: &Profile) {
-    let (Keys::Openme { server: sa, seed: ka, public: pa }, Keys::Openme { server: sb, seed: kb, public: pb }) =
-        (&a.keys, &b.keys);
+    let (
+        Keys::Openme { server: sa, seed: ka, public: pa },
+        Keys::Openme { server: sb, seed: kb, public: pb },
+    ) = (&a.keys, &b.keys);
     assert_eq!((&a.name, &a.host, a.port, &a.post_knock), (&b.name, &b.host, b.port, &b.post_knock));
     assert_eq!((&a.opens, a.health_port, sa, pa), (&b.opens, b.health_port, sb, pb));
     assert!(ka == kb);
@@ -76,7 +78,10 @@ fn a_profile_without_a_name_gets_one() {
 
 #[test]
 fn one_broken_profile_leaves_the_others_usable() {
-    let text = format!("{}    broken:\n        server_host: x\n", &*openme::render(&[&profile("home", None)], Show::All));
+    let text = format!(
+        "{}    broken:\n        server_host: x\n",
+        &*openme::render(&[&profile("home", None)], Show::All)
+    );
     assert!(openme::find(&text, file("c"), "home").unwrap().is_some());
     assert!(openme::find(&text, file("c"), "nobody").unwrap().is_none());
     assert_eq!(openme::names(&text, file("c")).unwrap(), ["home", "broken"]);
@@ -137,7 +142,11 @@ fn each_mistake_in_a_payload_has_its_sentence() {
 fn profiles_come_and_go_and_the_rest_stays() {
     let text = "# mine\nprofiles:\n  home:   # first\n    server_host: \"h\"\n    odd: [1, 2]\n# end\n";
     let added = openme::add(text, file("c"), &profile("work", None)).unwrap();
-    assert!(added.contains("    odd: [1, 2]\n  work:\n    server_host: \"home.example.org\"\n"), "{}", &*added);
+    assert!(
+        added.contains("    odd: [1, 2]\n  work:\n    server_host: \"home.example.org\"\n"),
+        "{}",
+        &*added
+    );
     assert_eq!(openme::remove(&added, file("c"), "work").unwrap().as_str(), text);
     let fresh = openme::add("", file("c"), &profile("work", None)).unwrap();
     same(&openme::parse(&fresh, file("c")).unwrap()[0], &profile("work", None));
