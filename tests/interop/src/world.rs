@@ -208,7 +208,7 @@ fn admins_table(policy: &str, last: &str) -> String {
     format!(
         r#"table inet filter {{
   set friends {{ type ipv4_addr; flags interval; elements = {{ 192.0.2.0/24, 198.51.100.7 }} }}
-  chain services {{ tcp dport 8443 accept comment "the admin's own" }}
+  chain services {{ tcp dport 8443 accept comment "the admin's own"; }}
   chain input {{
     type filter hook input priority filter; {policy};
     ct state established,related accept
@@ -219,7 +219,12 @@ fn admins_table(policy: &str, last: &str) -> String {
     {last}
   }}
 }}
-table ip other {{ chain forward {{ type filter hook forward priority filter; policy accept; ip daddr 203.0.113.0/24 drop }} }}
+table ip other {{
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    ip daddr 203.0.113.0/24 drop
+  }}
+}}
 "#
     )
 }

@@ -114,7 +114,7 @@ fn saved_and_restored_by_iptables_opens_nothing() {
 #[test]
 fn other_peoples_tables_stay_byte_for_byte() {
     let world = World::new(Firewall::None);
-    world.server.nft("table ip mine { set s { type ipv4_addr; elements = { 192.0.2.1 } }\n chain c { type filter hook output priority 0; policy accept; ip daddr @s counter drop comment \"mine\"; } }");
+    world.server.nft("table ip mine { set s { type ipv4_addr; elements = { 192.0.2.1 } }\n chain c { type filter hook output priority 0; policy accept; ip daddr @s counter drop comment \"mine\"\n }\n}\n");
     let alice = world.add("alice", &["--ports", "ssh,8000-8010/tcp", "--for", "1s"]);
     let before = world.server.run("nft", &["-a", "list", "table", "ip", "mine"]);
     let daemon = world.serve();

@@ -126,7 +126,7 @@ fn listing(world: &World) -> String {
 fn a_rule_in_the_way_is_named_and_nothing_is_dropped() {
     let world = World::new(Firewall::None);
     let _alice = world.add("alice", &["--ports", "ssh"]);
-    world.server.nft("table inet later { chain guard { type filter hook input priority 50; policy accept; tcp dport 22 drop; } }");
+    world.server.nft("table inet later {\n chain guard {\n type filter hook input priority 50; policy accept;\n tcp dport 22 drop\n }\n}\n");
     let before = world.server.ruleset();
     let (status, log) = Daemon::try_start(&world, &["serve"])
         .err()

@@ -38,6 +38,11 @@ impl Packet {
         self.bytes.len()
     }
 
+    /// Whether `port` is where it goes to.
+    pub(super) fn is_for(&self, port: &str) -> bool {
+        port.parse() == Ok(self.port)
+    }
+
     /// Sends it from the client.
     pub(super) fn send(&self, stage: &Stage) -> Result<(), String> {
         stage

@@ -25,6 +25,9 @@ pub(super) const DOOR: &str = "10.90.0.1:22";
 /// How long the daemon may take to start, and a verdict to fall.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether it ended instead.
+const ONE_LOOK: Duration = Duration::from_millis(20);
+
 /// What an administrator may well have: nothing comes in but answers, lo and ICMP.
 const RULES: &str = "table inet filter {
   chain input {
@@ -144,7 +147,7 @@ impl Stage {
     pub(super) fn serve(&self, firewall: Firewall) -> Result<Running, String> {
         let notify = self.folder.0.join("notify");
         let socket = UnixDatagram::bind(&notify).map_err(|error| format!("{}: {error}", notify.display()))?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+        socket.set_read_timeout(Some(ONE_LOOK)).map_err(|error| error.to_string())?;
         let log = self.folder.0.join("log");
         let to_log = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut command = self.portunus(&["serve"])?;
