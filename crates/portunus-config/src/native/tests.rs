@@ -520,7 +520,7 @@ proptest! {
     }
 
     #[test]
-    fn a_table_added_is_a_table_that_can_go(names in prop::collection::hash_set("[a-zA-Zö0-9_@+-]{1,10}", 1..6), n in any::<prop::sample::Index>()) {
+    fn a_table_added_is_a_table_that_can_go(names in prop::collection::hash_set("[a-zA-Zö0-9_@+'(),-]{1,10}", 1..6), n in any::<prop::sample::Index>()) {
         let names: Vec<_> = names.into_iter().collect();
         let path = Path::new("/c.toml");
         let mut text = "# top\n".to_owned();

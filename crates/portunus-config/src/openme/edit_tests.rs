@@ -197,7 +197,7 @@ fn clients_in_braces_come_and_go() {
 
 /// A file of many shapes, and its clients' names.
 fn file() -> impl Strategy<Value = (String, Vec<String>)> {
-    let name = prop::sample::select(vec!["alice", "b", "carol c", "yes", "Jörg", "x@y.z", "12", "d-e_f"]);
+    let name = prop::sample::select(vec!["alice", "b", "carol c", "yes", "Jörg", "x@y.z", "12", "d-e_f", "A's (2), old"]);
     let names = prop::collection::hash_set(name, 0..6);
     let comment = prop::sample::select(vec!["", "# one\n", "\n", "      # deep\n\n", "\n  # two\n"]);
     let comments = prop::collection::vec(comment, 24);
