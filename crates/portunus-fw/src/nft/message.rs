@@ -115,6 +115,11 @@ impl Batch {
         batch
     }
 
+    /// The sequence number of the next message.
+    pub(super) const fn next(&self) -> u32 {
+        self.sequence
+    }
+
     /// Only the last message asks to be acknowledged: an error of any other is told anyway.
     pub(super) fn end(mut self) -> Transaction {
         let last = self.sequence.wrapping_sub(1);

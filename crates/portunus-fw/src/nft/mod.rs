@@ -32,7 +32,7 @@ use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
 const MOST_TRIES: u32 = 10;
 
 /// Room for the sequence numbers of a transaction: far more than it can have messages.
-const ROOM: usize = 1 << 20;
+const ROOM: u32 = 1 << 20;
 
 /// nftables, spoken to directly.
 #[derive(Debug)]

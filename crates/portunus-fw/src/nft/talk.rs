@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::slice;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_bindings::nftables::OpNewsetelemDo;
 use portunus_model::{PortSpec, Proto};
@@ -25,9 +25,8 @@ const DONE: u16 = 3;
 /// The kernel's words for "somebody changed the rules since".
 pub(super) const CHANGED_MEANWHILE: i32 = 85;
 
-/// What an element may have aged between the transaction and the reading back, and the kernel's rounding. More shows
-/// that it kept the end that it had before.
-const SLACK: Duration = Duration::from_secs(2);
+/// The kernel's rounding, and far more. What is further from what was asked kept the end that it had before.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Keys of elements that are there, and how long yet; `None`: without end.
 type There = HashMap<Vec<u8>, Option<Duration>>;
@@ -59,10 +58,10 @@ impl Talk {
         self.socket.port()
     }
 
-    /// The next sequence number, with room for `count` messages.
-    pub(super) fn sequence(&mut self, count: usize) -> u32 {
-        let first = self.sequence;
-        self.sequence = first.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX)).max(1);
+    /// The first of `count` sequence numbers in a row.
+    pub(super) fn sequence(&mut self, count: u32) -> u32 {
+        let first = if self.sequence.checked_add(count).is_some() { self.sequence } else { 1 };
+        self.sequence = first.saturating_add(count);
         first
     }
 
@@ -72,13 +71,26 @@ impl Talk {
         step: &'static str,
         transaction: &Transaction,
     ) -> Result<(), FirewallError> {
+        self.commit_telling(step, transaction, |_, _| ())
+    }
+
+    /// The same; tells each message that the kernel blames, by its sequence number, and the error number.
+    pub(super) fn commit_telling(
+        &mut self,
+        step: &'static str,
+        transaction: &Transaction,
+        mut tell: impl FnMut(u32, i32),
+    ) -> Result<(), FirewallError> {
         self.socket.send(&transaction.bytes).map_err(|error| failed(step, &error))?;
         let mut acknowledged = false;
         let mut refused = None;
         self.answers(step, |answer| {
             match error_of(&answer) {
                 Some(0) => acknowledged |= answer.sequence == transaction.last,
-                Some(errno) => refused = refused.or(Some(errno)),
+                Some(errno) => {
+                    refused = refused.or(Some(errno));
+                    tell(answer.sequence, errno);
+                }
                 None => {}
             }
             true
@@ -113,12 +125,13 @@ impl Talk {
         table: &TableName,
         set: &str,
         asked: &[(Vec<u8>, Option<u64>)],
+        began: Instant,
     ) -> Vec<Vec<u8>> {
         let there = self.there(table, set, asked);
         let mut missing = Vec::new();
-        for one in asked.iter().filter(|one| !is_as_asked(&there, one)) {
+        for one in asked.iter().filter(|one| !is_as_asked(&there, one, began)) {
             let known = asked.len() == 1 || there.contains_key(&one.0);
-            if known || !is_as_asked(&self.there(table, set, slice::from_ref(one)), one) {
+            if known || !is_as_asked(&self.there(table, set, slice::from_ref(one)), one, began) {
                 missing.push(one.0.clone());
             }
         }
@@ -224,11 +237,11 @@ fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Duration>)) {
     }
 }
 
-/// Whether an element has the end that it was given: not none, and not the one that it had before.
-fn is_as_asked(there: &There, (key, timeout): &(Vec<u8>, Option<u64>)) -> bool {
+/// Whether an element has the end that it was given after `began`: not none, and not the one that it had before.
+fn is_as_asked(there: &There, (key, timeout): &(Vec<u8>, Option<u64>), began: Instant) -> bool {
     let asked = timeout.map(Duration::from_millis);
     match (there.get(key), asked) {
-        (Some(Some(left)), Some(asked)) => *left <= asked + SLACK && *left + SLACK >= asked,
+        (Some(Some(left)), Some(asked)) => *left <= asked + SLACK && *left + SLACK + began.elapsed() >= asked,
         (Some(None), None) => true,
         (Some(_), _) | (None, _) => false,
     }
