@@ -177,6 +177,19 @@ impl World {
         Knocker::from_profile(&self.portunus(&[&["add", name], more].concat()))
     }
 
+    /// Gives the server a name for the client's programs, with both of its addresses (`ip netns exec` shows them a
+    /// hosts file of the namespace's own).
+    pub fn name_server(&self, name: &str) {
+        let folder = self.hosts();
+        fs::create_dir_all(&folder).expect("/etc/netns can be written");
+        fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{SERVER} {name}\n{SERVER6} {name}\n"))
+            .expect("a hosts file can be written");
+    }
+
+    fn hosts(&self) -> PathBuf {
+        Path::new("/etc/netns").join(self.client.name())
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     #[must_use]
     pub fn serve(&self) -> Daemon {
@@ -190,6 +203,9 @@ impl Drop for World {
             eprintln!("--- ruleset of the server\n{}", self.server.ruleset());
             eprintln!("--- log\n{}", fs::read_to_string(self.folder.join("log")).unwrap_or_default());
         }
+        // There only where `name_server` made it; the folder above stays when others have namespaces in it.
+        let _ = fs::remove_dir_all(self.hosts());
+        let _ = fs::remove_dir("/etc/netns");
         let removed = fs::remove_dir_all(&self.folder);
         if let Err(error) = removed {
             eprintln!("{} stays: {error}", self.folder.display());

@@ -65,7 +65,7 @@ fn a_flood_of_strangers_delays_no_known_source() {
     let (median, worst) = (waits[waits.len() / 2], waits[waits.len() - 1]);
     println!("under a flood of sealed junk: median {median:?}, worst {worst:?} of {}", waits.len());
     assert!(
-        median < Duration::from_millis(10) && worst < Duration::from_millis(100),
+        median < Duration::from_millis(30) && worst < Duration::from_millis(200),
         "median {median:?}, worst {worst:?}"
     );
 }

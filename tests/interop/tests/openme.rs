@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
 
@@ -43,6 +44,13 @@ fn printed_profile(said: &str) -> String {
         + "\n"
 }
 
+/// Writes it where the client looks for it, for nobody else to read.
+fn keep_profile(world: &World, said: &str) {
+    let file = world.folder().join("client.yaml");
+    fs::write(&file, printed_profile(said)).expect("a file can be written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+}
+
 fn serve(world: &World) -> Daemon {
     Daemon::start(
         world,
@@ -65,7 +73,7 @@ fn the_getting_started_of_openme_works_as_written() {
     assert_eq!(again.status.code(), Some(1), "init overwrites without --force: {}", said(&again));
     let added = well(&openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
     assert!(added.contains("Client \"alice\" added to server config."), "{added}");
-    fs::write(world.folder().join("client.yaml"), printed_profile(&added)).expect("a file can be written");
+    keep_profile(&world, &added);
     assert!(well(&openme(&world, false, &["list"])).contains("alice"));
 
     let daemon = serve(&world);
@@ -164,7 +172,7 @@ fn import_takes_a_server_over_with_its_clients() {
     let world = World::bare(Firewall::PolicyDrop);
     well(&openme(&world, false, &["init", "--server", SERVER]));
     let added = well(&openme(&world, false, &["add", "alice", "--ports", "22/tcp"]));
-    fs::write(world.folder().join("client.yaml"), printed_profile(&added)).expect("a file can be written");
+    keep_profile(&world, &added);
     world.portunus(&["import", "openme", &path(&world, "config.yaml")]);
     let _daemon = world.serve();
     let _listener = serve_tcp(&world.server, DOOR);

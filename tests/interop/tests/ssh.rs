@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-use portunus_interop::{Firewall, SERVER, SERVER6, World, binary, closed, run};
+use portunus_interop::{Firewall, World, binary, closed, run};
 
 /// An sshd in the server's namespace, with keys of its own; ended when dropped.
 struct Sshd(Child);
@@ -64,28 +64,27 @@ fn ssh(world: &World, config: &str) -> Output {
 
 #[test]
 fn ssh_reaches_a_real_sshd_through_the_proxy_in_both_families() {
-    let world = World::new(Firewall::PolicyDrop);
+    let world = World::bare(Firewall::PolicyDrop);
+    world.name_server("gate.test");
+    world.portunus(&["init", "--host", "gate.test"]);
     let profile = world.portunus(&["add", "alice", "--ports", "ssh", "--for", "5s"]);
     let _daemon = world.serve();
     let _sshd = Sshd::start(&world);
     fs::write(world.folder().join("alice.toml"), profile).expect("a file can be written");
     world.laptop(&["join", &text(&world.folder().join("alice.toml")), "--as", "home"]);
-    for host in [SERVER, SERVER6] {
-        assert!(closed(
-            &world.client,
-            &if host.contains(':') { format!("[{host}]:22") } else { format!("{host}:22") }
-        ));
+    for (family, door) in [("-4", "10.90.0.1:22"), ("-6", "[fd90::1]:22")] {
+        assert!(closed(&world.client, door));
         let config = format!(
-            "Host home\n  HostName {host}\n  User root\n  IdentityFile {}\n  IdentitiesOnly yes\n  BatchMode yes\n  \
-             StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  ProxyCommand {} proxy --profile home %h %p\n",
+            "Host home\n  HostName gate.test\n  User root\n  IdentityFile {}\n  IdentitiesOnly yes\n  BatchMode yes\n  \
+             StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  ProxyCommand {} proxy {family} --profile home %h %p\n",
             world.folder().join("user_key").display(),
             binary().display()
         );
         let out = ssh(&world, &config);
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         let log = fs::read_to_string(world.folder().join("sshd.log")).unwrap_or_default();
-        assert!(out.status.success(), "{host}: {said}\n--- sshd\n{log}");
-        assert_eq!(String::from_utf8_lossy(&out.stdout), "through the door\n", "{host}");
+        assert!(out.status.success(), "{family}: {said}\n--- sshd\n{log}");
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "through the door\n", "{family}");
     }
 }
 

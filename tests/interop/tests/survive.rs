@@ -61,6 +61,7 @@ fn the_same_bytes_are_refused_after_kill_9_and_restart() {
     daemon.kill_all();
     let daemon = world.serve();
     assert_eq!(daemon.verdict(|| alice.send(&world.client, SERVER, &packet)), "replayed");
+    std::thread::sleep(Duration::from_millis(1200));
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
 }
 
