@@ -1,11 +1,7 @@
 //! nftables on the real kernel: the suite of every back end, in our own table and in the admin's, and what only
 //! nftables promises. Needs root, nft and ip; it touches no rule of the host.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says where it stopped"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod bench;
 mod conformance;

@@ -5,6 +5,8 @@
 //! an element that has just expired would spoil the whole). Every opened element is read back.
 
 mod flows;
+#[cfg(all(test, target_endian = "little"))]
+mod golden;
 mod grants;
 mod message;
 mod ours;

@@ -377,13 +377,13 @@ pub(crate) fn sessions_survive_the_first_install(ground: &dyn Ground) {
         let mut heard = [0; 2];
         if n < 2 {
             let far = bench.outside(move || far.write_all(b"up").map(|()| far).unwrap());
-            near.read_exact(&mut heard).unwrap_or_else(|e| panic!("from outside, {n}: {e}"));
+            assert!(near.read_exact(&mut heard).is_ok(), "session {n}, spoken to from outside");
             near.write_all(b"dn").unwrap();
             bench.outside(move || (&far).read_exact(&mut [0; 2]).unwrap());
         } else {
             near.write_all(b"dn").unwrap();
-            let far = bench.outside(move || far.read_exact(&mut [0; 2]).map(|()| far));
-            let mut far = far.unwrap_or_else(|e| panic!("from inside, {n}: {e}"));
+            let (heard_far, mut far) = bench.outside(move || (far.read_exact(&mut [0; 2]).is_ok(), far));
+            assert!(heard_far, "session {n}, spoken to from inside");
             bench.outside(move || far.write_all(b"up").map(|()| far).unwrap());
             near.read_exact(&mut heard).unwrap();
         }
