@@ -12,7 +12,7 @@ use crate::{ClientError, Seal, Sent, Whom, knock_one};
 
 /// A handshake that meets a closed door waits a second for the kernel's own retry; a door opens in milliseconds. So
 /// the first tries are short and each next one has twice the time, for those who are far away.
-const FIRST_TRY: Duration = Duration::from_millis(60);
+const FIRST_TRY: Duration = Duration::from_millis(30);
 const LONGEST_TRY: Duration = Duration::from_secs(3);
 /// The time that a server on the same network needs to open; a first SYN before that would be lost.
 const HEAD_START: Duration = Duration::from_millis(2);

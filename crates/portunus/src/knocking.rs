@@ -8,8 +8,10 @@ use portunus_config::profile::Profile;
 
 use crate::say::Failure;
 
+/// The time that a near server needs to open; a connection begun before that would wait for the kernel's own retry.
+const HEAD_START: Duration = Duration::from_millis(3);
 /// The first look at a door after a knock; each further one waits twice as long.
-const FIRST_LOOK: Duration = Duration::from_millis(60);
+const FIRST_LOOK: Duration = Duration::from_millis(30);
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 impl From<ClientError> for Failure {
@@ -101,6 +103,7 @@ impl Knocker {
     ) -> Result<Result<(SocketAddr, Duration), Closed>, Failure> {
         let start = Instant::now();
         let mut limit = FIRST_LOOK;
+        std::thread::sleep(HEAD_START);
         loop {
             let left = patience.saturating_sub(start.elapsed());
             let looked = self.look(port, limit.min(left.max(FIRST_LOOK)))?;

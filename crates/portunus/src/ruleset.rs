@@ -7,7 +7,7 @@ use portunus_ctl::control::Client;
 use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wish};
 use portunus_fw::ruleset::{Held, Ruleset, Table};
-use portunus_fw::walk::{Interface, Verdict};
+use portunus_fw::walk::{self, Interface, IpVersion, Ours, Probe, Source, Verdict};
 use portunus_fw::{Firewall, FirewallError, Nft};
 use portunus_model::{Place, PortSpec};
 
@@ -67,6 +67,48 @@ fn tell(finding: &Finding, settings: &Settings) -> Look {
     blocked.extend(finding.blocked.iter().map(ToString::to_string));
     let place = finding.refused.is_empty().then(|| finding.place.clone());
     Look { place, lines, blocked }
+}
+
+/// Reads the rules while a server runs: ours are among them, so every door must be closed for strangers and nothing
+/// may keep out who has a grant.
+///
+/// # Errors
+/// They cannot be read: mostly for want of the right to.
+pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
+    let ruleset = read()?;
+    let interfaces = interfaces(settings);
+    let wish = wish(settings, &interfaces);
+    let mut lines = Vec::new();
+    let mut blocked: Vec<String> =
+        place::still_blocked(&ruleset, &wish).iter().map(ToString::to_string).collect();
+    for &port in wish.doors {
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let interface = interfaces.first().cloned();
+            let (proto, source) = (port.proto(), Source::Outside);
+            let probe =
+                Probe { version, proto, port: Some(port.first()), source, destination: None, interface };
+            match walk::walk(&ruleset, &probe, Ours::Counted) {
+                Verdict::Dropped(_) => (),
+                Verdict::Maybe { because, .. } => {
+                    lines.push(format!("whether {port} over {version} is closed for strangers cannot be told: {because}"));
+                }
+                Verdict::Forwarded(site) => blocked.push(format!(
+                    "{port} over {version} is sent on to another host by {site}: no drop of ours guards it: close it there"
+                )),
+                Verdict::Passes if settings.stance.protect => blocked.push(format!(
+                    "{port} over {version} is open to everybody though the server runs: see its log"
+                )),
+                Verdict::Passes => lines.push(format!(
+                    "{port} over {version} is open to everybody: nothing here drops it (`protect` is off)"
+                )),
+            }
+        }
+    }
+    if lines.is_empty() && blocked.is_empty() {
+        let doors: Vec<String> = wish.doors.iter().map(ToString::to_string).collect();
+        lines.push(format!("closed for strangers: {}", doors.join(", ")));
+    }
+    Ok(Look { place: None, lines, blocked })
 }
 
 /// Each door as it is today; both families in one line where they are alike. `passes` is what to
