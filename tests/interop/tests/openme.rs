@@ -86,6 +86,8 @@ fn the_getting_started_of_openme_works_as_written() {
     assert!(knocked.contains("Knocking 10.90.0.1:54154 ...") && knocked.contains("Knock sent."), "{knocked}");
     assert!(open_within(&world.client, DOOR, SOON).is_some());
     well(&openme(&world, true, &["status", name]));
+    // The file is written soon after a change, not within it.
+    std::thread::sleep(Duration::from_millis(1500));
     let sessions =
         well(&openme(&world, false, &["sessions", "--state-file", &path(&world, "sessions.json")]));
     assert!(sessions.contains("ACTIVE SESSIONS") && sessions.contains("alice"), "{sessions}");
