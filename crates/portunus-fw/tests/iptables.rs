@@ -1,260 +1,168 @@
-//! The iptables back end on the real kernel, with both implementations of the tools: what every back end must do.
-//! Needs root, iptables and ip; it touches no rule of the host.
+//! The iptables back end on the real kernel, with both implementations of the tools: the suite of every back end, and
+//! what only iptables must do. Needs root, iptables and ip; it touches no rule of the host.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says where it stopped"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod bench;
+mod conformance;
 
 use std::time::{Duration, Instant};
 
-use bench::{Bench, OTHER, OUTSIDE, load, pipe, run};
+use bench::{Bench, OUTSIDE, load, pipe, run};
+use conformance::{Ground, LONG, SSH, all_done, conformance, door, machine, open, structure};
 use portunus_fw::iptables::{Iptables, Programs, Variant};
-use portunus_fw::{Change, Element, Firewall, FirewallError, Standing, Structure};
-use portunus_model::{Place, PortSpec, Proto, Stance};
+use portunus_fw::{Firewall, FirewallError, Standing, Structure};
+use portunus_model::Place;
 use portunus_sys::clock;
 
-const SSH: u16 = 22;
-const RANGE: u16 = 1500;
-const LONG: Duration = Duration::from_secs(60);
+/// A machine whose admin drops everything with these tools.
+struct Tools(Variant);
 
-fn port(first: u16, last: u16) -> PortSpec {
-    PortSpec::range(Proto::Tcp, first, last).unwrap()
-}
+const NFT: Tools = Tools(Variant::Nft);
+const LEGACY: Tools = Tools(Variant::Legacy);
 
-fn door(address: &str, port: PortSpec) -> Element {
-    Element { address: address.parse().unwrap(), port }
-}
-
-fn open(element: Element) -> Change {
-    Change::Open(element, LONG)
-}
-
-fn structure() -> Structure {
-    let (ssh, wide) = (port(SSH, SSH), port(1500, 1510));
-    let stance = Stance {
-        place: Place::Iptables,
-        knock_port: Some(54154),
-        protected: vec![ssh, wide],
-        interfaces: Vec::new(),
-    };
-    Structure { doors: vec![ssh, wide, port(1500, 1501)], stance, most_open: 2000 }
-}
-
-fn back_end(variant: Variant) -> Iptables<Programs> {
-    Iptables::new(Programs::new(variant), clock::wall)
-}
-
-fn all_done(answers: &[Result<(), FirewallError>]) {
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-}
-
-/// A machine whose admin drops everything with these tools, and our back end for it.
-fn machine(variant: Variant) -> (Bench, Iptables<Programs>) {
-    let mut bench = Bench::new();
-    bench.listen(&[SSH, 80, RANGE]);
-    for tool in tools(variant) {
-        load(&format!(
-            "#!/bin/sh\n{tool} -P INPUT DROP\n{tool} -A INPUT -p tcp --dport 80 -m comment --comment \"the admin's\" -j ACCEPT\n"
-        ));
+impl Tools {
+    const fn names(&self) -> [&'static str; 2] {
+        match self.0 {
+            Variant::Nft | Variant::Default => ["iptables-nft", "ip6tables-nft"],
+            Variant::Legacy => ["iptables-legacy", "ip6tables-legacy"],
+        }
     }
-    let [_, six] = tools(variant);
-    run(six, &["-A", "INPUT", "-p", "ipv6-icmp", "-j", "ACCEPT"]);
-    (bench, back_end(variant))
-}
 
-fn tools(variant: Variant) -> [&'static str; 2] {
-    match variant {
-        Variant::Nft | Variant::Default => ["iptables-nft", "ip6tables-nft"],
-        Variant::Legacy => ["iptables-legacy", "ip6tables-legacy"],
+    fn iptables(&self) -> Iptables<Programs> {
+        Iptables::new(Programs::new(self.0), clock::wall).keeping_live_flows()
     }
 }
 
-/// Both families' rules as the admin's tool saves them, without dates and counters.
-fn saved(variant: Variant) -> String {
-    let all: String = tools(variant).iter().map(|tool| run(&format!("{tool}-save"), &[])).collect();
-    let lines = all.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| format!("{}\n", line.split(" [").next().unwrap())).collect()
+impl Ground for Tools {
+    fn prepare(&self, _: &Bench) {
+        for tool in self.names() {
+            load(&format!(
+                "#!/bin/sh\n{tool} -P INPUT DROP\n{tool} -A INPUT -p tcp -m multiport --dports 80,443 -m comment --comment \"the admin's\" -j ACCEPT\n"
+            ));
+        }
+        let [_, six] = self.names();
+        run(six, &["-A", "INPUT", "-p", "ipv6-icmp", "-j", "ACCEPT"]);
+    }
+
+    fn back_end(&self) -> Box<dyn Firewall> {
+        Box::new(self.iptables())
+    }
+
+    fn place(&self) -> Place {
+        Place::Iptables
+    }
+
+    /// Both families' rules as the tools save them, without dates and counters.
+    fn listing(&self) -> String {
+        let all: String = self.names().iter().map(|tool| run(&format!("{tool}-save"), &[])).collect();
+        let lines = all.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| format!("{}\n", line.split(" [").next().unwrap())).collect()
+    }
+
+    fn foreign(&self) -> String {
+        let listing = self.listing();
+        listing.lines().filter(|line| !line.contains("PORTUNUS")).map(|line| format!("{line}\n")).collect()
+    }
+
+    fn flush(&self) {
+        for tool in self.names() {
+            load(&format!("#!/bin/sh\n{tool} -F\n{tool} -X\n"));
+        }
+    }
+
+    fn load(&self, listing: &str) {
+        // Each tool's part ends with its COMMIT.
+        for (tool, part) in self.names().iter().zip(listing.split_inclusive("COMMIT\n")) {
+            pipe(&format!("{tool}-restore"), &[], part);
+        }
+    }
+
+    /// xt_time counts in seconds: the last one may pass whole.
+    fn late(&self) -> Duration {
+        Duration::from_millis(1100)
+    }
 }
 
-fn opens_renews_overlaps_closes(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    iptables.install(&structure(), &[]).unwrap();
-    assert!(iptables.kernel_closes());
-    assert!(
-        !bench.opens(SSH) && bench.opens(80),
-        "drops what is protected, and leaves the admin's ports alone"
-    );
-    assert_eq!(
-        (bench.hears(&[54154], 0), bench.hears(&[54154], 1)),
-        (vec![true], vec![true]),
-        "knocks get in"
-    );
+conformance! { nft, NFT; a_door_may_expire_within_the_batch, an_interface_counts_by_its_name, sessions_survive_the_first_install }
+conformance! { legacy, LEGACY; a_door_may_expire_within_the_batch, an_interface_counts_by_its_name, sessions_survive_the_first_install }
 
-    let (four, six) = (door(OUTSIDE[0], port(SSH, SSH)), door(OUTSIDE[1], port(SSH, SSH)));
-    // Addresses that are prefixes of each other as text, and ranges that begin with the same port.
-    let prefix = door("198.51.100.90", port(SSH, SSH));
-    let (wide, narrow) = (door(OTHER[0], port(1500, 1510)), door(OTHER[0], port(1500, 1501)));
-    all_done(&iptables.change(&[four, six, prefix, wide, narrow].map(open)));
-    assert!(bench.opens(SSH));
-    assert_eq!(bench.connects(&[SSH], 1, OUTSIDE), [true]);
-    assert_eq!(bench.connects(&[SSH, RANGE], 0, OTHER), [false, true]);
-
-    all_done(&iptables.change(&[prefix, narrow].map(Change::Close)));
-    assert!(bench.opens(SSH), "the longer address went, not this one");
-    assert_eq!(bench.connects(&[RANGE], 0, OTHER), [true], "the narrower range went, not this one");
-    all_done(&iptables.change(&[Change::Open(four, 2 * LONG), Change::Close(wide)]));
-    let mut there = iptables.open_now().unwrap();
-    there.sort();
-    let elements: Vec<Element> = there.iter().map(|(element, _)| *element).collect();
-    assert_eq!(elements, [four, six]);
-    assert!(there[0].1 > LONG + Duration::from_secs(30) && there[1].1 <= LONG, "{there:?}");
-
-    all_done(&iptables.change(&[four, six].map(Change::Close)));
-    all_done(&iptables.change(&[Change::Close(six)]));
-    assert!(!bench.opens(SSH));
-    assert_eq!(iptables.open_now().unwrap(), []);
-}
-
-fn what_is_no_door_or_has_no_room_is_refused(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    iptables.install(&Structure { most_open: 1, ..structure() }, &[]).unwrap();
-    let no_door = door(OUTSIDE[0], port(80, 80));
-    let (first, second) = (door(OUTSIDE[0], port(SSH, SSH)), door(OTHER[0], port(SSH, SSH)));
-    let answers = iptables.change(&[no_door, first, second].map(open));
-    assert_eq!(answers, [Err(FirewallError::NoDoor(no_door.port)), Ok(()), Err(FirewallError::Full)]);
-    assert!(bench.opens(SSH));
-    all_done(&iptables.change(&[Change::Close(first), open(second)]));
-}
-
-/// What lives before the drop comes, and while a door closes, goes on.
-fn live_sessions_survive(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    let mine = door(OUTSIDE[0], port(SSH, SSH));
-    iptables.install(&structure(), &[(mine, LONG)]).unwrap();
-    let session = bench.outside(|| std::net::TcpStream::connect((bench::MACHINE[0], SSH)).unwrap());
-    all_done(&iptables.change(&[Change::Close(mine)]));
-    assert!(!bench.opens(SSH));
-    assert!(bench.echoes(session), "the session went on");
-}
-
-fn the_kernel_closes_when_we_are_dead(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    iptables.install(&structure(), &[]).unwrap();
-    let lasting = Duration::from_millis(2500);
-    let began = Instant::now();
-    all_done(&iptables.change(&[Change::Open(door(OUTSIDE[0], port(SSH, SSH)), lasting)]));
-    drop(iptables);
-    assert!(bench.opens(SSH));
-    // Its last second may pass whole: xt_time counts in seconds.
-    std::thread::sleep((lasting + Duration::from_secs(1)).saturating_sub(began.elapsed()));
-    assert!(!bench.opens(SSH), "{}", saved(variant));
-    assert!(bench.opens(80));
-}
-
-fn others_rules_are_untouched_and_ours_vanish(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    let before = saved(variant);
-    let doors = [(door(OUTSIDE[0], port(SSH, SSH)), LONG), (door(OUTSIDE[1], port(SSH, SSH)), LONG)];
-    iptables.install(&structure(), &doors).unwrap();
-    let during = saved(variant);
-    let foreign: String =
-        during.lines().filter(|line| !line.contains("PORTUNUS")).map(|line| format!("{line}\n")).collect();
-    assert_eq!(before, foreign);
-    iptables.teardown().unwrap();
-    assert_eq!(before, saved(variant));
-    iptables.teardown().unwrap();
-    assert!(!bench.opens(SSH) && bench.opens(80), "the admin's own policy still drops");
-}
-
-fn a_crash_a_flush_and_a_reload_are_mended(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    let mine = (door(OUTSIDE[0], port(SSH, SSH)), LONG);
-    iptables.install(&structure(), &[mine]).unwrap();
-    assert_eq!(iptables.standing(), Ok(Standing::Whole));
-    drop(iptables);
-
-    // Killed, and started again with what the journal holds: nothing adopted, nothing doubled.
-    let mut iptables = back_end(variant);
-    iptables.install(&structure(), &[]).unwrap();
-    assert!(!bench.opens(SSH), "a door that the journal does not know is closed");
-    iptables.install(&structure(), &[mine]).unwrap();
-    assert!(bench.opens(SSH));
-    assert_eq!(saved(variant).matches("-j PORTUNUS_INPUT").count(), 2, "one jump a family");
-
-    let tool = tools(variant)[0];
-    run(tool, &["-F"]);
-    assert_eq!(iptables.standing(), Ok(Standing::Broken), "flushed");
+fn what_comes_before_us_is_seen(tools: &Tools) {
+    let (bench, mut iptables) = machine(tools);
+    let mine = (door(OUTSIDE[0], "22/tcp"), LONG);
+    assert_eq!(tools.listing().matches("-j PORTUNUS_INPUT").count(), 2, "one jump a family");
     for _ in 0..2 {
-        run(tool, &["-I", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]);
+        run(tools.names()[0], &["-I", "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]);
         assert_eq!(iptables.standing(), Ok(Standing::Broken), "something came before us");
-        iptables.install(&structure(), &[mine]).unwrap();
+        iptables.install(&structure(Place::Iptables), &[mine]).unwrap();
         assert_eq!(iptables.standing(), Ok(Standing::Whole));
         assert!(bench.opens(SSH));
     }
+    assert_eq!(tools.listing().matches("-j PORTUNUS_INPUT").count(), 2);
 }
 
-/// The admin's own habit: save, and restore later.
-fn saving_and_restoring_opens_nothing(variant: Variant) {
-    let (bench, mut iptables) = machine(variant);
-    iptables
-        .install(&structure(), &[(door(OUTSIDE[0], port(SSH, SSH)), Duration::from_millis(1500))])
-        .unwrap();
+/// Saved while a door is open, and restored after its end, when nobody of ours is there to see it.
+fn a_door_does_not_outlive_its_end_in_a_file(tools: &Tools) {
+    let (bench, mut iptables) = machine(tools);
+    let brief = [(door(OUTSIDE[0], "22/tcp"), Duration::from_millis(1500))];
+    iptables.install(&structure(Place::Iptables), &brief).unwrap();
+    drop(iptables);
     assert!(bench.opens(SSH));
-    let tool = tools(variant)[0];
-    let text = run(&format!("{tool}-save"), &[]);
+    let text = run(&format!("{}-save", tools.names()[0]), &[]);
     std::thread::sleep(Duration::from_millis(2600));
     assert!(!bench.opens(SSH));
-    pipe(&format!("{tool}-restore"), &[], &text);
+    pipe(&format!("{}-restore", tools.names()[0]), &[], &text);
     assert!(!bench.opens(SSH), "what was open when it was saved is not open when it is restored");
     assert!(bench.opens(80));
 }
 
+fn the_bound_is_exact_and_the_kernel_closes(tools: &Tools) {
+    let mut bench = Bench::new();
+    bench.listen(&[SSH]);
+    tools.prepare(&bench);
+    let mut iptables = tools.iptables();
+    iptables.install(&Structure { most_open: 1, ..structure(Place::Iptables) }, &[]).unwrap();
+    assert!(iptables.kernel_closes());
+    let answers = iptables.change(&[open(door(OUTSIDE[0], "22/tcp")), open(door(OUTSIDE[1], "22/tcp"))]);
+    assert_eq!(answers, [Ok(()), Err(FirewallError::Full)]);
+}
+
 /// Not a bound, a figure: what a batch of so many costs (`cargo test -- --ignored --nocapture`).
-fn cost(variant: Variant) {
-    let (_bench, mut iptables) = machine(variant);
-    iptables.install(&structure(), &[]).unwrap();
+fn cost(tools: &Tools) {
+    let (_bench, mut iptables) = machine(tools);
+    println!(
+        "{:?}: {:.0} us of our own CPU a door in batches of 64",
+        tools.0,
+        conformance::cost(iptables.as_mut(), 64, 4)
+    );
     for standing in [0_u8, 3] {
         for many in [1_u8, 16, 64] {
-            let at = |third: u8, last: u8| open(door(&format!("203.0.{third}.{last}"), port(SSH, SSH)));
+            let at = |third: u8, last: u8| open(door(&format!("203.0.{third}.{last}"), "22/tcp"));
             let old: Vec<_> = (0..standing).flat_map(|t| (0..=255).map(move |l| at(t, l))).collect();
             all_done(&iptables.change(&old));
             let batch: Vec<_> = (0..many).map(|l| at(9, l)).collect();
             let began = Instant::now();
             all_done(&iptables.change(&batch));
-            println!("{variant:?}: {many} doors beside {}: {:?}", old.len(), began.elapsed());
+            println!("{:?}: {many} doors beside {}: {:?}", tools.0, old.len(), began.elapsed());
         }
     }
 }
 
-macro_rules! conformance {
-    ($($name:ident),*) => {
-        mod nft {
-            use super::*;
-            $(#[test] fn $name() { super::$name(Variant::Nft); })*
-            #[test]
-            #[ignore = "a measurement"]
-            fn cost() { super::cost(Variant::Nft); }
+macro_rules! of_both {
+    ($($(#[$attribute:meta])* $name:ident),*) => {
+        mod only_nft {
+            $($(#[$attribute])* #[test] fn $name() { super::$name(&super::NFT); })*
         }
-        mod legacy {
-            use super::*;
-            $(#[test] fn $name() { super::$name(Variant::Legacy); })*
-            #[test]
-            #[ignore = "a measurement"]
-            fn cost() { super::cost(Variant::Legacy); }
+        mod only_legacy {
+            $($(#[$attribute])* #[test] fn $name() { super::$name(&super::LEGACY); })*
         }
     };
 }
 
-conformance! {
-    opens_renews_overlaps_closes,
-    what_is_no_door_or_has_no_room_is_refused,
-    live_sessions_survive,
-    the_kernel_closes_when_we_are_dead,
-    others_rules_are_untouched_and_ours_vanish,
-    a_crash_a_flush_and_a_reload_are_mended,
-    saving_and_restoring_opens_nothing
+of_both! {
+    what_comes_before_us_is_seen,
+    a_door_does_not_outlive_its_end_in_a_file,
+    the_bound_is_exact_and_the_kernel_closes,
+    #[ignore = "a measurement"]
+    cost
 }

@@ -190,6 +190,21 @@ conformance! { final_drop, FINAL_DROP; an_interface_counts_by_its_name }
 conformance! { final_reject, FINAL_REJECT }
 conformance! { two_families, TWO_FAMILIES; a_door_may_expire_within_the_batch }
 
+/// What nft lists of ours, it loads again as it was.
+#[test]
+fn a_listing_is_loaded_as_it_was() {
+    for ground in [&Own as &dyn Ground, &POLICY_DROP] {
+        let (_bench, mut nft) = machine(ground);
+        let mut structure = structure(ground.place());
+        structure.stance.interfaces = vec!["outer0".to_owned(), "a-long-name.123".to_owned()];
+        nft.install(&structure, &[]).unwrap();
+        let listed = listing();
+        assert!(listed.contains("elements = { \"outer0\"") || listed.contains("\"outer0\" }"), "{listed}");
+        load(&format!("flush ruleset\n{listed}"));
+        assert_eq!(listed, listing());
+    }
+}
+
 /// Waits as the grantor does; how long until it was heard and put back, and whether it was ours.
 fn put_back(nft: &mut dyn Firewall, place: &Place, doors: &[(portunus_fw::Element, Duration)]) -> Duration {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use portunus_model::{PortSpec, Unix};
 
+use crate::nft::flows;
 use crate::ruleset::{Ruleset, TableFamily};
 use crate::walk::IpVersion;
 use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
@@ -30,6 +31,8 @@ struct Door {
     until: Unix,
 }
 
+type Seed = fn(&Structure) -> Result<(), FirewallError>;
+
 /// The back end.
 pub struct Iptables<R> {
     runner: R,
@@ -37,6 +40,8 @@ pub struct Iptables<R> {
     structure: Structure,
     open: BTreeMap<Element, Unix>,
     kernel_closes: bool,
+    /// Makes living connections known before our first drop.
+    seed: Option<Seed>,
 }
 
 const BOTH: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
@@ -44,7 +49,15 @@ const BOTH: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 impl<R: Runner> Iptables<R> {
     /// A back end that has written nothing yet; `wall` reads the clock that the kernel compares a door's end with.
     pub fn new(runner: R, wall: fn() -> Unix) -> Self {
-        Self { runner, wall, structure: Structure::default(), open: BTreeMap::new(), kernel_closes: true }
+        Self { runner, wall, structure: Structure::default(), open: BTreeMap::new(), kernel_closes: true, seed: None }
+    }
+
+    /// The same; before the first install every living TCP connection to our ports is made known to conntrack, over
+    /// netlink, so that an idle session outlives it also where nothing used conntrack before.
+    #[must_use]
+    pub const fn keeping_live_flows(mut self) -> Self {
+        self.seed = Some(flows::seed);
+        self
     }
 
     /// Whether the kernel closes each door by itself, known after the first install. `false`: it lacks xt_time, a
@@ -142,7 +155,12 @@ impl<R: Runner> Firewall for Iptables<R> {
         let now = (self.wall)();
         self.structure = structure.clone();
         self.open = open.iter().map(|&(element, lasting)| (element, now.after(lasting))).collect();
-        self.write_all()
+        if let Some(seed) = self.seed {
+            seed(structure)?;
+        }
+        self.write_all()?;
+        // And whoever came in between; later everybody is known.
+        self.seed.take().map_or(Ok(()), |seed| seed(structure))
     }
 
     /// One transaction a family that is touched. All its text is of our making, so it fails as a whole or not at all

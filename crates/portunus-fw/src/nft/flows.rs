@@ -46,7 +46,7 @@ struct Flow {
 ///
 /// # Errors
 /// When the sockets cannot be listed. A connection that conntrack knows already, or will not take, is passed over.
-pub(super) fn seed(structure: &Structure) -> Result<(), FirewallError> {
+pub(crate) fn seed(structure: &Structure) -> Result<(), FirewallError> {
     let ports = || structure.stance.protected.iter().chain(&structure.doors);
     let living = living()?;
     let mut flows = living.iter().filter(|flow| {

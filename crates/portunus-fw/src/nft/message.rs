@@ -53,6 +53,10 @@ const SET_TIMEOUT: u32 = 0x10;
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
 pub(super) const OURS: &str = "portunus";
 
+/// nft's `BYTEORDER_HOST_ENDIAN`, `BYTEORDER_BIG_ENDIAN`.
+const HOST_ORDER: u32 = 1;
+const NETWORK_ORDER: u32 = 2;
+
 /// The kernel puts a number in the place of `%d`.
 const ANONYMOUS: &[u8] = b"__set%d";
 
@@ -236,6 +240,11 @@ impl Batch {
             }
             Keys::Interfaces => (0, 41, 16),
         };
+        let userdata = match set.keys {
+            // nft lists names backwards, and so empty, when it is not told.
+            Keys::Interfaces => [byte_order(HOST_ORDER), comment(7)].concat(),
+            Keys::Single(_) | Keys::Range(..) => comment(7),
+        };
         self.set_ids += 1;
         let id = self.set_ids;
         self.message(NEW_SET, CREATE, |bytes| {
@@ -249,15 +258,15 @@ impl Batch {
                 .nested_desc()
                 .push_size(size)
                 .end_nested()
-                .push_userdata(&comment(7));
+                .push_userdata(&userdata);
         });
     }
 
     /// A set of ports that lives and dies with the one rule that names it, as nft makes for `{ 22, 80-90 }`. The kernel
     /// names it; until then its number stands for it (in network order, which the library does not know).
     fn anonymous_set(&mut self, table: &TableName, spans: &[Span]) -> u32 {
-        // NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL; inet_service; userdata: keys in network order.
-        let (flags, key_type, byte_order) = (0x7, 13, [0, 4, 2, 0, 0, 0]);
+        // NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL; inet_service
+        let (flags, key_type) = (0x7, 13);
         self.set_ids += 1;
         let id = self.set_ids;
         self.message(NEW_SET, CREATE, |bytes| {
@@ -268,7 +277,7 @@ impl Batch {
                 .push_flags(flags)
                 .push_key_type(key_type)
                 .push_key_len(2)
-                .push_userdata(&byte_order);
+                .push_userdata(&byte_order(NETWORK_ORDER));
         });
         self.message(NEW_ELEMENTS, CREATE, |bytes| {
             let mut list = OpNewsetelemDo::encode_request(bytes, &table.header())
@@ -391,6 +400,11 @@ fn batch_header() -> Nfgenmsg {
 fn comment(kind: u8) -> Vec<u8> {
     let length = u8::try_from(OURS.len() + 1).unwrap_or_default();
     [&[kind, length], OURS.as_bytes(), &[0]].concat()
+}
+
+/// How a listing is to read a set's keys (libnftnl's user data, type 0 of sets: nft's `enum byteorder`).
+fn byte_order(order: u32) -> Vec<u8> {
+    [&[0, 4], order.to_ne_bytes().as_slice()].concat()
 }
 
 fn push_elements<'a>(

@@ -94,7 +94,7 @@ pub(super) fn back_end(place: &Place, errand: Option<ErrandRunner>) -> Result<Bo
         Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
         Place::Iptables => {
             let runner = errand.ok_or("nobody is there to run iptables")?;
-            Ok(Box::new(Loud(Iptables::new(runner, clock::wall))))
+            Ok(Box::new(Loud(Iptables::new(runner, clock::wall).keeping_live_flows())))
         }
     }
 }
