@@ -23,6 +23,9 @@ pub(crate) const ALL: &[Case] = &[
     ("strangers_packets_end_nothing", strangers),
     ("the_control_socket_takes_nonsense", nonsense),
     ("what_somebody_flushed_is_back_at_once", flushed),
+    ("iptables_runs_as_an_errand", iptables),
+    ("a_place_in_the_admins_own_chain_is_found", attached),
+    ("a_rule_that_nobody_can_stand_before_is_named_and_nothing_is_changed", blocked),
 ];
 
 fn a_knock_opens() {
@@ -305,4 +308,71 @@ fn flushed() {
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
     assert_eq!(daemon.log().matches("put back").count(), 3, "{}", daemon.log());
+}
+
+fn iptables() {
+    let world = World::new();
+    world.configure(&[1], "  knock_timeout: 2s\n");
+    let path = world.path().join("config.yaml");
+    let text = fs::read_to_string(&path).unwrap().replace("firewall: nft", "firewall: iptables");
+    fs::write(&path, text).unwrap();
+    let mut daemon = world.start();
+    assert_eq!(daemon.parts().len(), 3, "{:?}", daemon.parts());
+    world.knock(1, "192.0.2.7");
+    let listed = || world.inside("iptables-save", &[]);
+    daemon.until("granted", || daemon.client().status().unwrap().verdicts["granted"] == 1);
+    assert!(listed().contains("192.0.2.7"), "{}", listed());
+    daemon.until("over", || !listed().contains("192.0.2.7"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    assert!(listed().contains("DROP"), "{}", listed());
+}
+
+const ADMINS: &str = "table inet admin {
+    chain input {
+        type filter hook input priority 0; policy drop;
+        iif lo accept
+        ct state established,related accept
+        udp dport 54154 accept
+    }
+}
+";
+
+fn attached() {
+    let world = World::new();
+    world.configure(&[1], "  knock_timeout: 30s\n");
+    let rules = world.path().join("rules.nft");
+    fs::write(&rules, ADMINS).unwrap();
+    let rules = rules.to_str().unwrap().to_owned();
+    world.inside("nft", &["-f", &rules]);
+    let daemon = world.start();
+    assert!(daemon.client().status().unwrap().place.contains("inet/admin/input"), "{}", daemon.log());
+    world.knock(1, "192.0.2.7");
+    daemon.until("granted", || daemon.client().status().unwrap().verdicts["granted"] == 1);
+    // The admin loads the rules anew, as every boot script does: ours are back in the new chain.
+    fs::write(&rules, format!("flush ruleset\n{ADMINS}")).unwrap();
+    world.inside("nft", &["-f", &rules]);
+    daemon.until("back", || world.inside("nft", &["list", "ruleset"]).contains("192.0.2.7"));
+    assert!(daemon.log().contains("put back"), "{}", daemon.log());
+}
+
+fn blocked() {
+    let world = World::new();
+    world.configure(&[1], "");
+    let rules = world.path().join("rules.nft");
+    let early = "table inet admin {
+    chain early {
+        type filter hook prerouting priority -300
+        tcp dport 22 drop
+    }
+}
+";
+    fs::write(&rules, early).unwrap();
+    world.inside("nft", &["-f", rules.to_str().unwrap()]);
+    let before = world.inside("nft", &["list", "ruleset"]);
+    let output = world.run_ourselves(&["--serve", world.path().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("table inet admin, chain early") && said.contains("tcp dport 22 drop"), "{said}");
+    assert_eq!(world.inside("nft", &["list", "ruleset"]), before);
 }

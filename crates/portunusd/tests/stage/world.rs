@@ -166,7 +166,11 @@ impl Daemon {
 
     /// Waits until something is so.
     pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        self.until_within(Duration::from_secs(10), what, is_so);
+    }
+
+    pub(crate) fn until_within(&self, patience: Duration, what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + patience;
         while !is_so() {
             assert!(Instant::now() < deadline, "never: {what}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
