@@ -3,16 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-/// The CPU time of all threads of these processes, user and system.
-pub(crate) fn cpu(pids: &[u32]) -> Duration {
-    let threads =
-        pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten());
+/// The CPU time of each of these processes, all its threads, user and system.
+pub(crate) fn cpu(pids: &[u32]) -> Vec<Duration> {
     // The first number of schedstat: nanoseconds on a CPU. /proc/PID/stat counts in hundredths of a second.
-    let of = |path: std::path::PathBuf| {
+    let of_thread = |path: std::path::PathBuf| -> u64 {
         let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
         text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
     };
-    Duration::from_nanos(threads.map(|thread| of(thread.path())).sum())
+    let of = |pid: &u32| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        Duration::from_nanos(threads.map(|thread| of_thread(thread.path())).sum())
+    };
+    pids.iter().map(of).collect()
 }
 
 /// The proportional set size of all of these processes together, as text.

@@ -92,10 +92,15 @@ pub fn settle(daemon: &Daemon, wanted: u64) -> u64 {
 }
 
 /// Calls `send` `count` times, `rate` times a second; how long that took.
-pub fn paced(count: u64, rate: u64, mut send: impl FnMut(u64)) -> Duration {
+pub fn paced(count: u64, rate: u64, send: impl FnMut(u64)) -> Duration {
+    in_bursts(count, rate, 1, send)
+}
+
+/// The same, `burst` calls at once and then a pause.
+pub fn in_bursts(count: u64, rate: u64, burst: u64, mut send: impl FnMut(u64)) -> Duration {
     let start = Instant::now();
     for n in 0..count {
-        let due = Duration::from_nanos(n * 1_000_000_000 / rate);
+        let due = Duration::from_nanos(n / burst * burst * 1_000_000_000 / rate);
         if let Some(early) =
             due.checked_sub(start.elapsed()).filter(|early| *early > Duration::from_micros(200))
         {

@@ -13,7 +13,7 @@ mod namespace;
 mod tool;
 mod world;
 
-pub use crowd::{Member, crowd, honoured, new_key, paced, settle};
+pub use crowd::{Member, crowd, honoured, in_bursts, new_key, paced, settle};
 pub use daemon::{Daemon, Part};
 pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
 pub use knocker::{Knocker, PACKET};
