@@ -61,7 +61,8 @@ fn before_and_after(stage: &Stage, daemon: &Running) -> Result<Instant, String> 
         (_, other) => return Err(format!("the knock was not granted: {other}")),
     };
     // The health port comes with every grant; the story is about the door.
-    let of_the_door = verdict.ports.iter().filter_map(|port| port.split_once('/')).filter(|(n, _)| !packet.is_for(n));
+    let of_the_door =
+        verdict.ports.iter().filter_map(|port| port.split_once('/')).filter(|(n, _)| !packet.is_for(n));
     let ports: Vec<String> = of_the_door.map(|(number, proto)| format!("{proto}/{number}")).collect();
     let said = format!("granted to {who}, {}, {} s", ports.join(" "), verdict.lasting_s.unwrap_or_default());
     row("a knock", &format!("{} bytes from {CLIENT}", packet.length()), &said);

@@ -227,7 +227,10 @@ impl Running {
             next += 1;
         }
         let pids = all.iter().filter_map(|&pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        pids.for_each(|pid| drop(kill_process(pid, Signal::KILL)));
+        for pid in pids {
+            // One that has ended by itself is what was wanted.
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
