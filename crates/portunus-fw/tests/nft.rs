@@ -357,3 +357,46 @@ fn what_a_grant_costs() {
         println!("batches of {batch}: {:.1} us of CPU a grant", cost(nft.as_mut(), batch, 20_000 / batch));
     }
 }
+
+/// Whatever a set of the admin's holds, we come before the drop that asks it.
+#[test]
+fn sets_of_the_admins_count_unread() {
+    let ground = Attached(&[(Family::Inet, "filter", "input", "policy accept; { SERVED }")]);
+    for asks in ["ip saddr @some drop", "ip saddr != @some drop", "tcp dport vmap { 22 : drop }"] {
+        let mut bench = Bench::new();
+        bench.listen(&[SSH]);
+        ground.prepare(&bench);
+        for part in [
+            "add set inet filter some { type ipv4_addr; elements = { 192.0.2.1 }; }",
+            "add rule inet filter input",
+        ] {
+            load(&if part.contains("rule") { format!("{part} {asks}") } else { part.to_owned() });
+        }
+        let mut nft = Nft::open().unwrap();
+        nft.install(&structure(ground.place()), &[(door(OUTSIDE[0], "22/tcp"), LONG)]).unwrap();
+        load("add element inet filter some { 198.51.100.9 }");
+        assert!(bench.opens(SSH), "{asks}: {}", listing());
+        assert_eq!(nft.standing(), Ok(Standing::Whole));
+        load("flush set inet filter some");
+        assert!(bench.opens(SSH), "{asks}: {}", listing());
+    }
+}
+
+/// A large set of somebody else's costs nothing when ours is put back.
+#[test]
+fn a_large_blacklist_delays_nothing() {
+    let (_bench, mut nft) = machine(&Own);
+    let all: Vec<String> =
+        (0..100_000_u32).map(|n| std::net::Ipv4Addr::from(0x0b00_0000 + n * 7).to_string()).collect();
+    load(&format!(
+        "table inet big {{\n set black {{ type ipv4_addr; elements = {{ {} }}\n }}\n}}",
+        all.join(", ")
+    ));
+    assert_eq!(nft.standing(), Ok(Standing::Whole));
+    let took = (0..3).map(|_| {
+        load("delete table inet portunus");
+        put_back(nft.as_mut(), &Place::Own, &[])
+    });
+    let best = took.min().unwrap();
+    assert!(best < Duration::from_millis(50), "{best:?}");
+}

@@ -49,7 +49,14 @@ const BOTH: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 impl<R: Runner> Iptables<R> {
     /// A back end that has written nothing yet; `wall` reads the clock that the kernel compares a door's end with.
     pub fn new(runner: R, wall: fn() -> Unix) -> Self {
-        Self { runner, wall, structure: Structure::default(), open: BTreeMap::new(), kernel_closes: true, seed: None }
+        Self {
+            runner,
+            wall,
+            structure: Structure::default(),
+            open: BTreeMap::new(),
+            kernel_closes: true,
+            seed: None,
+        }
     }
 
     /// The same; before the first install every living TCP connection to our ports is made known to conntrack, over

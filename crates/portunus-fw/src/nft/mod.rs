@@ -66,7 +66,16 @@ impl Nft {
     /// # Errors
     /// [`FirewallError`], when they cannot be read.
     pub fn ruleset(&mut self) -> Result<Ruleset, FirewallError> {
-        Ruleset::read(&mut self.talk).map_err(|error| match error {
+        Self::told(Ruleset::read(&mut self.talk))
+    }
+
+    /// The same without the elements of named sets: all that putting back needs.
+    fn structure_now(&mut self) -> Result<Ruleset, FirewallError> {
+        Self::told(Ruleset::read_structure(&mut self.talk))
+    }
+
+    fn told(read: Result<Ruleset, ReadError>) -> Result<Ruleset, FirewallError> {
+        read.map_err(|error| match error {
             ReadError::Socket(kind) => failed("reading the firewall rules", &kind.into()),
             ReadError::Refused(errno) => talk::kernel("reading the firewall rules", errno),
             ReadError::Restless => {
@@ -82,7 +91,7 @@ impl Nft {
         open: &[(Element, Duration)],
     ) -> Result<(), FirewallError> {
         let generation = self.talk.generation()?;
-        let before = self.ruleset()?;
+        let before = self.structure_now()?;
         let stands = Stand::all(structure);
         let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
         ours::strike(&before, &mut batch);
@@ -126,7 +135,7 @@ impl Firewall for Nft {
         }
         self.seed(structure)?;
         self.seeded = true;
-        let after = self.ruleset()?;
+        let after = self.structure_now()?;
         self.traces = Traces::of(&after);
         if self.traces.are_complete(&self.structure.stance.place) {
             Ok(())
@@ -161,7 +170,7 @@ impl Firewall for Nft {
         if !heard.structure {
             return Ok(Standing::Whole);
         }
-        let now = Traces::of(&self.ruleset()?);
+        let now = Traces::of(&self.structure_now()?);
         Ok(if now == self.traces { Standing::Whole } else { Standing::Broken })
     }
 
@@ -172,7 +181,7 @@ impl Firewall for Nft {
     fn teardown(&mut self) -> Result<(), FirewallError> {
         for _ in 0..MOST_TRIES {
             let generation = self.talk.generation()?;
-            let before = self.ruleset()?;
+            let before = self.structure_now()?;
             let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
             if !ours::strike(&before, &mut batch) {
                 return Ok(());

@@ -128,6 +128,7 @@ fn set(a: &Attrs<'_>) -> Option<Set> {
         // Nested user data: a set's comment is of another type than a rule's.
         comment: a.get(13).and_then(|data| user_text(data, 7)),
         elements: Vec::new(),
+        unread: false,
     })
 }
 

@@ -82,7 +82,20 @@ impl Ruleset {
     /// # Errors
     /// [`ReadError`], when the kernel does not answer, refuses, or the rules do not stand still.
     pub fn read(wire: &mut impl Wire) -> Result<Self, ReadError> {
-        let mut dump = Dump { wire, sequence: FIRST_SEQUENCE, buffer: vec![0; BUFFER] };
+        Self::read_sets(wire, Depth::Elements)
+    }
+
+    /// The same, but of named sets their names only: they may have a hundred thousand elements, which take a tenth of
+    /// a second. Maps of verdicts are read whole.
+    ///
+    /// # Errors
+    /// As [`Ruleset::read`].
+    pub fn read_structure(wire: &mut impl Wire) -> Result<Self, ReadError> {
+        Self::read_sets(wire, Depth::Structure)
+    }
+
+    fn read_sets(wire: &mut impl Wire, depth: Depth) -> Result<Self, ReadError> {
+        let mut dump = Dump { wire, depth, sequence: FIRST_SEQUENCE, buffer: vec![0; BUFFER] };
         for _ in 0..MOST_TRIES {
             if let Some(ruleset) = dump.all()? {
                 return Ok(ruleset);
@@ -92,8 +105,16 @@ impl Ruleset {
     }
 }
 
+/// How much of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Elements,
+    Structure,
+}
+
 struct Dump<'w, W> {
     wire: &'w mut W,
+    depth: Depth,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -110,6 +131,10 @@ impl<W: Wire> Dump<'_, W> {
             if self.one(kind, 0, &[], &mut ruleset, &mut generation)?.is_none() {
                 return Ok(None);
             }
+        }
+        if self.depth == Depth::Structure {
+            let sets = ruleset.tables.iter_mut().flat_map(|table| &mut table.sets);
+            sets.for_each(|set| set.unread = !set.anonymous && !set.verdicts);
         }
         for (family, table, set) in filled_sets(&ruleset) {
             let names = [attribute(1, &table), attribute(2, &set)].concat();
@@ -169,7 +194,7 @@ fn filled_sets(ruleset: &Ruleset) -> Vec<(u8, String, String)> {
     let wanted = |table: &Table, set: &Set| {
         let ours =
             crate::walk::is_our_table(table) || set.comment.as_deref().is_some_and(crate::walk::is_ours);
-        set.anonymous || !ours
+        set.anonymous || (!ours && !set.unread)
     };
     let sets = ruleset.tables.iter().flat_map(|t| t.sets.iter().map(move |s| (t, s)));
     sets.filter(|(table, set)| wanted(table, set))

@@ -239,6 +239,8 @@ pub struct Set {
     pub comment: Option<String>,
     /// What is in it now.
     pub elements: Vec<SetElement>,
+    /// Its elements were not asked for: whatever is looked up in it may be there, or not.
+    pub unread: bool,
 }
 
 /// An element of a set or a map.

@@ -13,6 +13,9 @@ pub(super) struct Found<'s> {
 
 /// Looks for `key` in `set`.
 pub(super) fn find<'s>(set: &'s Set, key: &[Byte]) -> Found<'s> {
+    if set.unread {
+        return Found { elements: Vec::new(), is: Tri::Maybe };
+    }
     let joined = set.elements.iter().any(|e| e.key_end.is_some());
     let found = if set.interval && !joined { by_bounds(set, key) } else { one_by_one(set, key) };
     with_catch_all(set, found)
