@@ -89,7 +89,9 @@ fn knocks(clients: u32, senders: u32) {
     let (before, known) = (cost::cpu(&daemon.processes()), honoured(&daemon));
     let mut next = sealed.iter();
     in_bursts(KNOCKS, RATE, BURST, |_| {
-        next.next().into_iter().for_each(|(member, packet)| member.send(packet))
+        if let Some((member, packet)) = next.next() {
+            member.send(packet);
+        }
     });
     let done = settle(&daemon, known + KNOCKS) - known;
     let after = cost::cpu(&daemon.processes());

@@ -126,7 +126,8 @@ impl Ledger {
     /// Drops every row whose port is not among `doors` any more, or that `keep` does not want. Returns them; the
     /// firewall is told by [`Ledger::wanted`] and an install.
     pub fn retain(&mut self, doors: &[PortSpec], keep: impl Fn(&Row) -> bool) -> Vec<Row> {
-        let gone: Vec<Row> = self.rows().filter(|row| !doors.contains(&row.element.port) || !keep(row)).collect();
+        let gone: Vec<Row> =
+            self.rows().filter(|row| !doors.contains(&row.element.port) || !keep(row)).collect();
         for row in &gone {
             self.strike(&row.client, row.element);
         }
@@ -136,7 +137,11 @@ impl Ledger {
     /// Every row, by element and client.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         self.doors.iter().flat_map(|(element, rows)| {
-            rows.iter().map(|(client, until)| Row { client: client.clone(), element: *element, until: *until })
+            rows.iter().map(|(client, until)| Row {
+                client: client.clone(),
+                element: *element,
+                until: *until,
+            })
         })
     }
 

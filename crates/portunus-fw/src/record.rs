@@ -26,7 +26,9 @@ impl Record {
     pub fn pass(&mut self, span: Duration) {
         self.open = std::mem::take(&mut self.open)
             .into_iter()
-            .filter_map(|(element, left)| Some((element, left.checked_sub(span).filter(|left| !left.is_zero())?)))
+            .filter_map(|(element, left)| {
+                Some((element, left.checked_sub(span).filter(|left| !left.is_zero())?))
+            })
             .collect();
     }
 

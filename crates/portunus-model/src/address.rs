@@ -36,7 +36,9 @@ pub fn openable(target: IpAddr, source: IpAddr) -> Result<IpAddr, NotOpenable> {
         IpAddr::V4(a) if a.octets()[0] == 0 => return Err(NotOpenable::Unspecified),
         IpAddr::V4(a) if a.octets()[0] >= 240 => return Err(NotOpenable::Broadcast),
         IpAddr::V6(a) if a.is_unspecified() => return Err(NotOpenable::Unspecified),
-        IpAddr::V6(a) if !a.is_loopback() && a.octets()[..12] == [0; 12] => return Err(NotOpenable::V4Compatible),
+        IpAddr::V6(a) if !a.is_loopback() && a.octets()[..12] == [0; 12] => {
+            return Err(NotOpenable::V4Compatible);
+        }
         IpAddr::V4(a) => a.is_link_local(),
         IpAddr::V6(a) => a.is_unicast_link_local(),
     };

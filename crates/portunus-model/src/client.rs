@@ -22,7 +22,9 @@ pub enum NameError {
     #[error("a client's name has {0} bytes: use at most 64")]
     TooLong(usize),
     /// It has a character that a file name or a log line cannot take.
-    #[error("a client's name has the character {0:?}: use letters, digits, '-', '_', '.', '@', '+' and inner blanks")]
+    #[error(
+        "a client's name has the character {0:?}: use letters, digits, '-', '_', '.', '@', '+' and inner blanks"
+    )]
     Character(char),
     /// It begins with a dot, or begins or ends with a blank.
     #[error("a client's name begins with '.' or begins or ends with a blank")]
