@@ -43,7 +43,7 @@ fn gate(clients: u32) -> Gate {
     };
     let rules =
         Rules { generation: 1, window: Duration::from_secs(60), clients: (0..clients).map(client).collect() };
-    let tuning = Tuning { knocks_a_minute: u32::MAX, ..Tuning::default() };
+    let tuning = Tuning { knocks_at_once: u32::MAX, knocks_a_minute: u32::MAX, ..Tuning::default() };
     Gate::new(rules, Keyring { openme: Some(server()) }, tuning)
 }
 

@@ -8,6 +8,8 @@ use portunus_dialect::Knock;
 use portunus_dialect::openme::{Unsealed, VerifyingKey};
 use portunus_model::{Client, ClientKey, ClientName, Mono, Now, Rules, Unix};
 
+use crate::Tuning;
+
 /// The number of no client: what a client's number becomes when a reload took it away.
 pub(crate) const NOBODY: u32 = u32::MAX;
 
@@ -15,6 +17,7 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 pub(crate) struct Clients {
     rules: Rules,
     seen: Vec<Seen>,
+    allowance: Allowance,
     clock: u64,
 }
 
@@ -24,15 +27,28 @@ struct Seen {
     /// Larger: later.
     order: u64,
     at: Unix,
-    /// Since when `knocks` counts.
-    since: Mono,
-    knocks: u32,
+    /// When its allowance will be whole again; each knock moves it on by one knock's share.
+    whole: Mono,
+}
+
+/// How many knocks of one client are accepted: so many at once, and one more each `every`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    every: Duration,
+    all: Duration,
+}
+
+impl Allowance {
+    pub(crate) fn of(tuning: &Tuning) -> Self {
+        let every = Duration::from_secs(60) / tuning.knocks_a_minute.max(1);
+        Self { every, all: every.saturating_mul(tuning.knocks_at_once) }
+    }
 }
 
 impl Clients {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules, allowance: Allowance) -> Self {
         let seen = vec![Seen::default(); rules.clients.len()];
-        Self { rules, seen, clock: 0 }
+        Self { rules, seen, allowance, clock: 0 }
     }
 
     pub(crate) const fn window(&self) -> Duration {
@@ -68,16 +84,13 @@ impl Clients {
         self.clock += 1;
         seen.order = self.clock;
         seen.at = now.wall;
-        if now.mono.since(seen.since) >= MINUTE {
-            (seen.since, seen.knocks) = (now.mono, 0);
-        }
-        seen.knocks = seen.knocks.saturating_add(1);
+        seen.whole = seen.whole.max(now.mono).after(self.allowance.every);
     }
 
-    /// Whether it had `most` knocks accepted within this minute already.
-    pub(crate) fn is_over(&self, number: u32, most: u32, now: Mono) -> bool {
-        let over = |seen: &Seen| seen.knocks >= most && now.since(seen.since) < MINUTE;
-        self.seen.get(number as usize).is_some_and(over)
+    /// Whether it has used up its allowance.
+    pub(crate) fn is_over(&self, number: u32, now: Mono) -> bool {
+        let left = |seen: &Seen| self.allowance.all.saturating_sub(seen.whole.since(now));
+        self.seen.get(number as usize).is_some_and(|seen| left(seen) < self.allowance.every)
     }
 
     pub(crate) fn last_seen(&self) -> impl Iterator<Item = (&ClientName, Unix)> {
@@ -117,5 +130,3 @@ impl Clients {
         self.rules.clients.iter().map(|client| (client.name.clone(), client.key)).collect()
     }
 }
-
-const MINUTE: Duration = Duration::from_secs(60);

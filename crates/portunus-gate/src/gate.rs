@@ -15,8 +15,9 @@ use portunus_model::{
 };
 
 use crate::chain::Outcome;
-use crate::clients::{Clients, NOBODY};
+use crate::clients::{Allowance, Clients, NOBODY};
 use crate::counters::{Counters, Effort};
+use crate::crowd::Crowd;
 use crate::grants::Grants;
 use crate::lane::{Job, Lane, Waste};
 use crate::pending::{Asked, Claiming, Overdue, Pending, Waiting, is_meant};
@@ -45,7 +46,10 @@ pub struct Tuning {
     pub patience: Duration,
     /// How many units of work a second may be wasted at once on packets that only pretend to come from a known source.
     pub waste_a_second: u32,
-    /// How many knocks of one client are accepted a minute: so one client cannot fill the replay store alone.
+    /// How many knocks of one client are accepted at once, and how many more a minute: the replay store remembers each
+    /// for two hours, and what one client can make it remember in that time must be less than what it has room for.
+    pub knocks_at_once: u32,
+    /// See `knocks_at_once`.
     pub knocks_a_minute: u32,
     /// What nobody outside should know: who makes room in a full lane. Draw it at random.
     pub seed: u64,
@@ -59,7 +63,8 @@ impl Default for Tuning {
             pending: 16_384,
             patience: Duration::from_secs(2),
             waste_a_second: 2000,
-            knocks_a_minute: 300_000,
+            knocks_at_once: 200_000,
+            knocks_a_minute: 600,
             seed: 0,
         }
     }
@@ -73,7 +78,7 @@ pub struct Gate {
     tuning: Tuning,
     sources: Sources,
     /// Known sources' packets, when too many of them turned out not to be from them.
-    crowded: Lane,
+    crowded: Crowd,
     waste: Waste,
     unknown: Lane,
     /// The unknown packet that is being tried with one client after the other.
@@ -100,10 +105,10 @@ impl Gate {
         Self {
             prefilter: Prefilter::of(&keys),
             keys,
-            clients: Clients::new(rules),
+            clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
             sources: Sources::new(tuning.known_sources),
-            crowded: Lane::new(tuning.queue, tuning.seed),
+            crowded: Crowd::new(tuning.queue.max(1), tuning.seed),
             waste: Waste::new(tuning.waste_a_second),
             unknown: Lane::new(tuning.queue, !tuning.seed),
             walk: None,
@@ -121,7 +126,7 @@ impl Gate {
         let bytes = &job.datagram.bytes;
         if !self.prefilter.admits(bytes.len()) || recognise(bytes).is_none() {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
-        } else if self.sources.clients(job.datagram.source.ip().to_canonical()).is_empty() {
+        } else if self.sources.clients(job.address()).is_empty() {
             self.enqueue_unknown(now, job);
         } else if self.waste.is_used_up(now.mono) {
             let thrown = self.crowded.push(job);
@@ -192,7 +197,8 @@ impl Gate {
     }
 
     /// New rules and keys take the place of the old ones; nothing that waits is lost. Grants of a client that is gone,
-    /// has another key, is expired, or has lost one of the ports that are open, are closed; nobody else's is touched.
+    /// has another key, is expired or will be before they end, or has lost one of the ports that are open, are closed;
+    /// nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
         self.prefilter = Prefilter::of(&keys);
         self.keys = keys;
@@ -202,7 +208,6 @@ impl Gate {
         self.sources.renumber(number);
         self.pending.renumber(|old| number(old).unwrap_or(NOBODY));
         self.unknown.seal_again();
-        self.crowded.seal_again();
         if let Some(Walk { mut job, .. }) = self.walk.take() {
             job.unsealed = None;
             self.unknown.put_back(job);
@@ -215,7 +220,12 @@ impl Gate {
         // Also when nothing is known to be open: what is on its way to the grantor, or what only it knows, is meant too.
         self.actions.push_back(Action::Close(closing.clone()));
         self.pending.revoke(closing);
-        let ended = self.grants.end(|client, address| is_meant(closing, client, address));
+        let ended = match (&closing.client, closing.address) {
+            (Some(client), Some(address)) => {
+                self.grants.end_one(client, address.to_canonical()).into_iter().collect()
+            }
+            _ => self.grants.end(|client, address| is_meant(closing, client, address)),
+        };
         let count = u32::try_from(ended.len()).unwrap_or(u32::MAX);
         ended.into_iter().for_each(|ended| self.say_closed(now, ended));
         count

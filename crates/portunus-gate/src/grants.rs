@@ -44,10 +44,10 @@ pub(crate) struct Grants {
 }
 
 #[derive(Debug)]
-struct Grant {
-    ports: Box<[PortSpec]>,
+pub(crate) struct Grant {
+    pub(crate) ports: Box<[PortSpec]>,
     opened: Unix,
-    until: Mono,
+    pub(crate) until: Mono,
 }
 
 /// A grant that has ended.
@@ -112,13 +112,20 @@ impl Grants {
         Some(Ended { client: key.0, address, ports: grant.ports })
     }
 
-    /// Whose grants, and where, `which` says of (client, ports); in an order that depends on no hash.
+    /// Whose grants, and where, `which` says of (client, grant); in an order that depends on no hash.
     pub(crate) fn pairs(
         &self,
-        which: impl Fn(&ClientName, &[PortSpec]) -> bool,
+        which: impl Fn(&ClientName, &Grant) -> bool,
     ) -> BTreeSet<(ClientName, IpAddr)> {
-        let meant = self.open.iter().filter(|((client, _), grant)| which(client, &grant.ports));
+        let meant = self.open.iter().filter(|((client, _), grant)| which(client, grant));
         meant.map(|(pair, _)| pair.clone()).collect()
+    }
+
+    /// Ends the one of `client` at `address`, if there is one: a reload may end ten thousand, each by itself.
+    pub(crate) fn end_one(&mut self, client: &ClientName, address: IpAddr) -> Option<Ended> {
+        let (key, grant) = self.open.remove_entry(&(client.clone(), address))?;
+        self.deadlines.remove(&(grant.until, key.0.clone(), address));
+        Some(Ended { client: key.0, address, ports: grant.ports })
     }
 
     /// Ends those that `ends` says of (client, address).

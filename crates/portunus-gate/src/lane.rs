@@ -2,6 +2,7 @@
 //! the others by being early or late, and a flood of n strangers leaves an honest packet its share.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portunus_dialect::openme::Unsealed;
@@ -20,6 +21,10 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) const fn origin(&self) -> Origin {
         Origin { source: self.datagram.source, via: self.datagram.via }
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        self.datagram.source.ip().to_canonical()
     }
 }
 
@@ -48,6 +53,12 @@ impl Lane {
             Some(waiting) => Some(std::mem::replace(waiting, job)),
             None => Some(job),
         }
+    }
+
+    /// One of those that wait, whichever: it makes room elsewhere.
+    pub(crate) fn throw_one_out(&mut self) -> Option<Job> {
+        let chosen = self.roll() as usize % self.jobs.len().max(1);
+        self.jobs.remove(chosen)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Job> {

@@ -16,6 +16,7 @@ mod action;
 mod chain;
 mod clients;
 mod counters;
+mod crowd;
 mod gate;
 mod grants;
 mod lane;

@@ -180,6 +180,12 @@ impl Pending {
         };
         slot.waiting = Some(waiting);
         self.abandoned.push_back(ticket);
+        // Those that were answered late are still in the list: a grantor that is always late must not make it grow.
+        if self.abandoned.len() > 2 * self.slots.len() {
+            let mut abandoned = std::mem::take(&mut self.abandoned);
+            abandoned.retain(|&ticket| self.peek(ticket).is_some());
+            self.abandoned = abandoned;
+        }
         overdue
     }
 
@@ -197,6 +203,12 @@ impl Pending {
             Waiting::Open(asked) => Some(asked).filter(|asked| asked.is_of(client, address)),
             Waiting::Claim(_) | Waiting::Abandoned(_) => None,
         })
+    }
+
+    /// How many places its lists take up.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.due.len() + self.abandoned.len() + self.slots.len()
     }
 
     /// A `Close` goes out after them.

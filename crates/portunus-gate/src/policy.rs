@@ -1,6 +1,7 @@
 //! Whether a claimed knock may open anything, and what. Pure, and the only place where a [`Warrant`] is made.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use portunus_model::{Client, Detail, Now, Opening, Reason, openable};
 
@@ -39,9 +40,11 @@ pub(crate) enum Decision {
     Refuse(Reason, Option<Detail>),
 }
 
-/// Decides by the client's rules as they are now (they may have changed since the knock came in).
+/// Decides by the client's rules as they are now (they may have changed since the knock came in). A grant ends with its
+/// client at the latest.
 pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
-    if client.expires.is_some_and(|expires| expires <= now.wall) {
+    let left = client.expires.map_or(Duration::MAX, |expires| expires.since(now.wall));
+    if left.is_zero() {
         return Decision::Refuse(Reason::Expired, None);
     }
     let source = knock.source().ip().to_canonical();
@@ -59,7 +62,7 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
             client: client.name.clone(),
             address,
             ports: client.ports.clone(),
-            lasting: client.lasting,
+            lasting: client.lasting.min(left),
         },
     })
 }
@@ -70,8 +73,6 @@ fn refuse(why: &'static str) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use portunus_model::{ClientKey, ClientName, PortSpec, Unix};
 
     use super::*;
@@ -120,6 +121,18 @@ mod tests {
         assert_eq!(address(decision(&alice, "192.0.2.7:1", None)), Err(Reason::Expired));
         alice.expires = Some(Unix::from_secs(1001));
         assert!(address(decision(&alice, "192.0.2.7:1", None)).is_ok());
+    }
+
+    #[test]
+    fn a_grant_does_not_outlast_its_client() {
+        let lasting = |expires: i64| {
+            let alice = Client { expires: Some(Unix::from_secs(expires)), ..client() };
+            match decision(&alice, "192.0.2.7:1", None) {
+                Decision::Grant(warrant) => warrant.lasting.as_secs(),
+                Decision::Refuse(reason, _) => panic!("{reason:?}"),
+            }
+        };
+        assert_eq!((lasting(1001), lasting(1029), lasting(1030), lasting(i64::MAX)), (1, 29, 30, 30));
     }
 
     #[test]

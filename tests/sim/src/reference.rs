@@ -140,7 +140,8 @@ impl Reference {
             "an opening that policy does not allow: {opening:?}"
         );
         assert_eq!((&opening.client, &opening.ports), (&client.name, &client.ports));
-        assert_eq!(opening.lasting, client.lasting);
+        let left = client.expires.map(|expires| expires.since(now.wall));
+        assert_eq!(opening.lasting, left.map_or(client.lasting, |left| left.min(client.lasting)));
         self.openings += 1;
         id
     }

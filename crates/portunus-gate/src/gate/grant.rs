@@ -1,6 +1,7 @@
 //! From policy's yes to the end of a grant.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use portunus_model::{Client, ClientKey, ClientName, Closing, Detail, Now, Opened, PortSpec, Reason};
 
@@ -66,19 +67,27 @@ impl Gate {
     }
 
     /// Closes what the rules do not allow any more. `before`: the keys that the clients had, where they may be others.
+    /// A grant that would outlast its client, whose end was moved, is closed too: it can be asked for again, shorter.
     pub(super) fn review_grants(&mut self, now: Now, before: &HashMap<ClientName, ClientKey>) {
         let clients = self.clients.by_name();
-        let stays = |name: &ClientName, ports: &[PortSpec]| {
+        // Counted from the grantor's answer, the end of a grant may lie this much behind what was decided.
+        let late = self.tuning.patience;
+        let stays = |name: &ClientName, ports: &[PortSpec], left: Duration| {
             let same_key = |client: &Client| before.get(name).is_none_or(|key| *key == client.key);
-            let in_time = |client: &Client| client.expires.is_none_or(|expires| expires > now.wall);
+            let in_time = |client: &Client| {
+                client
+                    .expires
+                    .is_none_or(|expires| expires > now.wall && now.wall.after(left) <= expires.after(late))
+            };
             let all_ports = |client: &Client| ports.iter().all(|port| client.ports.contains(port));
             clients
                 .get(name)
                 .is_some_and(|(_, client)| same_key(client) && in_time(client) && all_ports(client))
         };
-        let mut closings = self.grants.pairs(|client, ports| !stays(client, ports));
+        let mut closings =
+            self.grants.pairs(|client, grant| !stays(client, &grant.ports, grant.until.since(now.mono)));
         for asked in self.pending.asked().filter(|asked| !asked.revoked) {
-            if !stays(&asked.opening.client, &asked.opening.ports) {
+            if !stays(&asked.opening.client, &asked.opening.ports, asked.opening.lasting) {
                 closings.insert((asked.opening.client.clone(), asked.opening.address));
             }
         }

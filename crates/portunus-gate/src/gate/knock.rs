@@ -133,7 +133,8 @@ impl Gate {
                 return self.conclude(now, origin, Some(dialect), self.clients.name(client), outcome);
             }
         };
-        if self.clients.is_over(client, self.tuning.knocks_a_minute, now.mono) {
+        if self.clients.is_over(client, now.mono) {
+            self.charge(origin);
             let name = self.clients.name(client);
             return self.verdict(now, origin, Some(dialect), name, Reason::RateLimited);
         }
