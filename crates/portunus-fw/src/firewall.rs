@@ -63,8 +63,8 @@ pub trait Firewall {
     /// [`FirewallError`]; what stood before still stands.
     fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError>;
 
-    /// Carries out `changes` in one transaction and reads each back; one that the kernel refuses does not spoil the
-    /// others. The answers are in the order of the changes. Each element stands in `changes` once at most.
+    /// Carries out `changes` in one transaction and reads back what it opened; one that the kernel refuses does not spoil
+    /// the others. The answers are in the order of the changes. Each element stands in `changes` once at most.
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>>;
 
     /// What is open now, and for how long (rounded to what the back end can tell).

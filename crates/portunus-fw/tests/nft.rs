@@ -331,6 +331,21 @@ fn attached_drops_come_after_the_accepts() {
     assert!(bench.opens(SSH));
 }
 
+/// A reload carries every grant over, in one transaction, however many there are.
+#[test]
+fn a_reload_carries_sixty_thousand_over() {
+    let (bench, mut nft) = machine(&Own);
+    let at = |n: u32| door(&std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string(), "22/tcp");
+    let mut doors: Vec<_> = (0..60_000).map(|n| (at(n), LONG)).collect();
+    doors.push((door(OUTSIDE[1], "1500-1510/tcp"), LONG));
+    let large = portunus_fw::Structure { most_open: 65_536, ..structure(Place::Own) };
+    for _ in 0..2 {
+        nft.install(&large, &doors).unwrap();
+        assert_eq!(nft.open_now().unwrap().len(), 60_001);
+    }
+    assert_eq!(bench.connects(&[1500, SSH], 1, OUTSIDE), [true, false]);
+}
+
 /// A set that is really full refuses just what has no room.
 #[test]
 fn the_kernels_own_refusal_hits_only_the_one() {

@@ -4,6 +4,7 @@
 //! form is used everywhere: add, delete, add in one transaction (a plain re-add refreshes nothing, and the delete of
 //! an element that has just expired would spoil the whole). Every opened element is read back.
 
+mod expressions;
 pub(crate) mod flows;
 #[cfg(all(test, target_endian = "little"))]
 mod golden;
