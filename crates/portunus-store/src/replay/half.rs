@@ -36,6 +36,8 @@ pub(super) struct Found {
     pub(super) damaged: bool,
     /// The widest window that any claim was made with, in nanoseconds.
     pub(super) widest: i64,
+    /// The latest stamp of any claim.
+    pub(super) latest: i64,
 }
 
 impl<S: Segment> Half<S> {
@@ -52,7 +54,7 @@ impl<S: Segment> Half<S> {
             first_claimed: None,
             given_up: false,
         };
-        let mut found = Found { horizon: None, damaged: false, widest: 0 };
+        let mut found = Found { horizon: None, damaged: false, widest: 0, latest: i64::MIN };
         let Opening::InUse(header) = opening else { return Ok((half, found)) };
         half.generation = header.generation;
         found.horizon = header.horizon;
@@ -72,6 +74,7 @@ impl<S: Segment> Half<S> {
             match record.content {
                 Content::Claim { key, stamp, keep_until, claimed, boot: tag } => {
                     found.widest = found.widest.max(keep_until.saturating_sub(stamp));
+                    found.latest = found.latest.max(stamp);
                     claims.push((key, keep_until, in_this_boot(claimed, tag, boot)));
                 }
                 Content::Horizon(horizon) => found.horizon = found.horizon.max(Some(horizon)),

@@ -92,8 +92,8 @@ impl<S: Segment> FileStore<S> {
     }
 
     /// Whether a claim that had been on disk could not be read any more when it was opened. The horizon then stands
-    /// one window ahead of that moment, so nothing that was lost can be used again (and so at each opening, until the
-    /// damaged segment's turn is over).
+    /// one window ahead of that moment, or two of the latest packet that is still known, so nothing that was lost can be
+    /// used again (and so at each opening, until the damaged segment's turn is over).
     #[must_use]
     pub fn was_damaged(&self) -> bool {
         self.damaged
@@ -105,11 +105,13 @@ impl<S: Segment> FileStore<S> {
         self.fault
     }
 
-    /// A lost claim's packet was stamped one window ahead of its claim at most.
+    /// A lost claim's packet was stamped one window ahead of its claim at most. The clock may be behind where it was then
+    /// (a machine that starts without one), but one that is left was made later, and stamped one window behind at most.
     fn cover_the_damage(&mut self, now: Now, found: &[Found]) {
         let widest = found.iter().map(|found| found.widest).max().unwrap_or(0);
         let now = record::nanos(now.wall).unwrap_or(i64::MAX);
-        self.horizon = self.horizon.max(Some(now.saturating_add(widest)));
+        let latest = found.iter().map(|found| found.latest.saturating_add(widest)).fold(now, i64::max);
+        self.horizon = self.horizon.max(Some(latest.saturating_add(widest)));
     }
 
     /// The answer to each, provided that what is pushed to `batch` becomes durable.

@@ -255,7 +255,23 @@ fn a_claim_lost_to_rot_is_covered_by_the_horizon() {
     let mut store = open(&[Disk::holding(rotten), Disk::default()], 100);
     assert!(store.was_damaged());
     assert_eq!(take(&mut store, at(0), claim(1, 0)), Claimed::BelowHorizon);
-    assert_eq!(take(&mut store, at(61), claim(50, 61)), Claimed::Fresh);
+    assert_eq!(take(&mut store, at(121), claim(50, 121)), Claimed::Fresh);
+}
+
+#[test]
+fn rot_is_covered_also_where_the_clock_is_behind_at_the_start() {
+    let disks = disks();
+    let mut store = open(&disks, 100);
+    // The lost one was made at 0 by a client 60 s ahead, the one that is left by one 60 s behind.
+    let _ = take(&mut store, at(0), claim(1, 60));
+    let _ = take(&mut store, at(0), claim(2, -60));
+    let mut rotten = disks[0].bytes();
+    rotten[SLOT + 5] ^= 1;
+    let year_before = Now { wall: at(0).wall.before(Duration::from_secs(31_536_000)), ..at(0) };
+    let disks = [Disk::holding(rotten), Disk::default()];
+    let mut store = FileStore::open(disks, 100, BOOT, year_before).unwrap();
+    assert!(store.was_damaged());
+    assert_eq!(take(&mut store, at(5), claim(1, 60)), Claimed::BelowHorizon, "once the clock is right");
 }
 
 #[test]
