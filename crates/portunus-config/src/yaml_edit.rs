@@ -331,8 +331,8 @@ fn block_cut(text: &str, section: &Pair<'_>, map: &Map<'_>, index: usize) -> Zer
     if map.entries.len() > 1 {
         return cut;
     }
-    let colon = after_colon(text, section);
-    spliced(&cut, colon, colon, " {}")
+    let at = after_properties(text, after_colon(text, section));
+    spliced(&cut, at, at, " {}")
 }
 
 /// One entry in braces, with the comma that it no longer needs.
@@ -347,6 +347,9 @@ fn flow_cut(text: &str, map: &Map<'_>, index: usize) -> Zeroizing<String> {
         (Some(next), _) if !comment(to, next.at.first()) => spliced(text, from, next.at.first(), ""),
         (Some(_), _) => spliced(text, from, comma, ""),
         (None, Some(previous)) if !comment(previous, from) => spliced(text, previous, to, ""),
+        (None, _) if text.get(to..comma).is_some_and(|between| between.trim() == ",") => {
+            spliced(text, from, comma, "")
+        }
         (None, _) => spliced(text, from, to, ""),
     }
 }
@@ -371,6 +374,17 @@ fn after_colon(text: &str, pair: &Pair<'_>) -> usize {
     text.get(end..).and_then(|rest| rest.find(':')).map_or(end, |at| end + at + 1)
 }
 
+/// Behind the anchor and the tag that stand at `at`, where there are any.
+fn after_properties(text: &str, at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or("");
+    let next = rest.trim_start_matches([' ', '\t']);
+    if !next.starts_with(['&', '!']) {
+        return at;
+    }
+    let property = next.find(char::is_whitespace).unwrap_or(next.len());
+    after_properties(text, at + rest.len() - next.len() + property)
+}
+
 fn line_start(text: &str, at: usize) -> usize {
     text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
 }
@@ -380,8 +394,10 @@ fn line_end(text: &str, at: usize) -> usize {
     text.get(at..).and_then(|rest| rest.find('\n')).map_or(text.len(), |found| at + found + 1)
 }
 
+/// By how many blanks the line of `at` is indented: an anchor, or the mark at the file's start, may stand before a key.
 fn column(text: &str, at: usize) -> usize {
-    at - line_start(text, at)
+    let line = text.get(line_start(text, at)..at).unwrap_or("");
+    line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
 /// The column of a mapping's first key.

@@ -143,6 +143,8 @@ pub fn remove_client(text: &str, path: &Path, name: &ClientName) -> Result<Zeroi
 }
 
 #[cfg(test)]
+mod edit_any;
+#[cfg(test)]
 mod edit_tests;
 #[cfg(test)]
 mod tests;
