@@ -58,7 +58,7 @@ impl Proven {
     pub(crate) fn fresh(self, now: Now, window: Duration) -> Result<Fresh, Outcome> {
         let stamp = self.knock.stamp();
         if now.wall.distance(stamp) > window {
-            let ahead = (stamp.as_nanos() - now.wall.as_nanos()) / 1_000_000;
+            let ahead = stamp.as_nanos().saturating_sub(now.wall.as_nanos()) / 1_000_000;
             let offset = i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
             return Err(Outcome { reason: Reason::Stale, detail: Some(Detail::ClockOffset(offset)) });
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use portunus_gate::{Action, Gate, Keyring, Ticket, Tuning};
+use portunus_gate::{Action, Gate, Keyring, Session, Ticket, Tuning};
 use portunus_model::{
     Claim, ClientName, Closing, Datagram, Detail, Event, Mono, Now, Opening, Reason, Rules, Unix, Via,
 };
@@ -213,11 +213,15 @@ impl World {
         self.gone.extend(self.claims.iter().map(|&(ticket, _)| ticket).filter(without_client));
         self.gate.handle_rules(self.now, self.rules.clone(), keyring());
         self.carry_out(Cause::Order);
-        let allowed = |client: &ClientName, ports: &[portunus_model::PortSpec]| {
-            let mut named = self.rules.clients.iter().filter(|known| known.name == *client);
-            named.any(|known| ports.iter().all(|port| known.ports.contains(port)))
+        let latest = |left| self.now.wall.after(left).before(PATIENCE);
+        let allowed = |session: &Session<'_>| {
+            let mut named = self.rules.clients.iter().filter(|known| known.name == *session.client);
+            named.any(|known| {
+                known.expires.is_none_or(|expires| latest(session.left) <= expires)
+                    && session.ports.iter().all(|port| known.ports.contains(port))
+            })
         };
-        assert!(self.gate.sessions(self.now).all(|session| allowed(session.client, session.ports)));
+        assert!(self.gate.sessions(self.now).all(|session| allowed(&session)));
     }
 
     pub(crate) fn close(&mut self, closing: &Closing) {

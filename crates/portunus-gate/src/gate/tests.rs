@@ -9,6 +9,8 @@ use portunus_model::{Claim, Client, ClientKey, Event, Opening, PortSpec, Via};
 
 use super::*;
 
+mod hostile;
+
 /// Randomness that repeats itself.
 struct Dice(u64);
 
@@ -276,6 +278,18 @@ fn age_comes_first_and_the_client_is_told_how_far_it_is_off() {
 }
 
 #[test]
+fn the_ends_of_time_are_stale_and_break_nothing() {
+    for (stamp, clock) in [(i64::MIN, i128::MAX), (i64::MAX, i128::MIN), (i64::MAX, 0), (i64::MIN, 0)] {
+        let mut gate = gate(1);
+        let sent = Now { wall: Unix::from_nanos(stamp.into()), ..at(0) };
+        let now = Now { wall: Unix::from_nanos(clock), ..at(0) };
+        gate.handle_datagram(now, packet(0, sent, 1, 1));
+        gate.work(now, 10);
+        assert_eq!(reason(&mut gate), Reason::Stale, "{stamp} at {clock}");
+    }
+}
+
+#[test]
 fn what_is_no_packet_is_noise_and_what_is_not_sealed_for_us_is_unauthentic() {
     let mut gate = gate(2);
     let mut datagram = packet(1, at(0), 1, 1);
@@ -497,110 +511,4 @@ fn two_clients_behind_one_address_and_one_for_another() {
     addresses.sort();
     assert_eq!(addresses, ["192.0.2.1", "198.51.100.9"]);
     assert_eq!(gate.sources.clients([192, 0, 2, 1].into()), [2, 1], "known is the source, not the target");
-}
-
-#[test]
-fn a_grant_does_not_outlast_a_client_whose_end_was_moved() {
-    let until = |n: u32, seconds: i64| Client { expires: Some(Unix::from_secs(WALL + seconds)), ..client(n) };
-    let mut gate = Gate::new(
-        rules(vec![until(0, 10), until(1, 100), client(2), client(3)]),
-        keyring(),
-        Tuning::default(),
-    );
-    for n in 0..3 {
-        assert_eq!(knock(&mut gate, at(0), packet(n, at(0), 1, 1)), Reason::Granted);
-    }
-    let asked = knock_until_asked(&mut gate, at(0), packet(3, at(0), 1, 1));
-    let left = |gate: &Gate| {
-        let mut left: Vec<_> =
-            gate.sessions(at(0)).map(|s| (s.client.to_string(), s.left.as_secs())).collect();
-        left.sort();
-        left
-    };
-    let pairs = |all: &[(&str, u64)]| all.iter().map(|&(name, n)| (name.to_owned(), n)).collect::<Vec<_>>();
-    assert_eq!(left(&gate), pairs(&[("client-0", 10), ("client-1", 30), ("client-2", 30)]));
-    // The answer came a second after the decision: that alone is no reason to close it at a reload.
-    let again = knock_until_asked(&mut gate, at(1000), packet(0, at(1000), 1, 2));
-    gate.handle_opened(at(2000), again, Opened::Open);
-    assert_eq!(reason(&mut gate), Reason::Extended);
-    let moved = vec![until(0, 10), until(1, 20), client(2), until(3, 5)];
-    gate.handle_rules(at(2000), rules(moved), keyring());
-    assert!(
-        matches!(gate.poll_action(), Some(Action::Close(closing)) if closing.client == gate.clients.name(1))
-    );
-    assert_eq!(reason(&mut gate), Reason::Closed);
-    assert!(
-        matches!(gate.poll_action(), Some(Action::Close(closing)) if closing.client == gate.clients.name(3))
-    );
-    gate.handle_opened(at(2001), asked, Opened::Open);
-    assert_eq!((reason(&mut gate), gate.poll_action()), (Reason::Closed, None));
-    assert_eq!(left(&gate), pairs(&[("client-0", 11), ("client-2", 30)]));
-}
-
-#[test]
-fn a_flood_under_one_known_address_delays_no_other_known_source() {
-    let mut gate = gate(4);
-    for n in 0..4 {
-        let _ = knock(&mut gate, at(0), packet(n, at(0), n as u8, 1));
-    }
-    let spoofed = packet(77_777, at(1), 1, 9);
-    (0..20_000).for_each(|_| gate.handle_datagram(at(1), spoofed.clone()));
-    while gate.poll_action().is_some() {}
-    // The lane is full. Of the others none is thrown out, and none waits behind the flood.
-    for n in [0, 2, 3] {
-        gate.handle_datagram(at(1), packet(n, at(1), n as u8, 2));
-    }
-    while let Some(action) = gate.poll_action() {
-        assert!(matches!(action, Action::Tell(event) if event.source == Some(spoofed.source)));
-    }
-    gate.work(at(1), 16);
-    let claims =
-        std::iter::from_fn(|| gate.poll_action()).filter(|action| matches!(action, Action::Claim(..)));
-    assert_eq!(claims.count(), 3);
-}
-
-#[test]
-fn a_client_that_knocks_too_often_pays_for_it_like_everybody() {
-    let tuning = Tuning { knocks_at_once: 1, knocks_a_minute: 1, waste_a_second: 10, ..Tuning::default() };
-    let mut gate = Gate::new(rules((0..3).map(client).collect()), keyring(), tuning);
-    let _ = knock(&mut gate, at(0), packet(1, at(0), 1, 1));
-    let before = gate.effort().verified;
-    for n in 0..100 {
-        gate.handle_datagram(at(1), packet(1, at(1), 1, 100 + n));
-    }
-    assert_eq!(gate.effort().verified - before, 5, "then it waits in the lane for work");
-}
-
-#[test]
-fn what_one_client_can_make_the_store_remember_is_less_than_its_room() {
-    let tuning = Tuning::default();
-    let two_hours = tuning.knocks_at_once + 120 * tuning.knocks_a_minute;
-    // portunusd gives the store room for 400,000; the horizon rises when more than half of it is younger than 2 h.
-    assert!(two_hours < 400_000 && 120 * tuning.knocks_a_minute < 200_000);
-    let mut clients = Clients::new(rules(vec![client(0)]), Allowance::of(&tuning));
-    let mut accepted = 0;
-    for second in 0..7200 {
-        let now = at(second * 1000);
-        while !clients.is_over(0, now.mono) {
-            clients.saw(0, now);
-            accepted += 1;
-        }
-    }
-    assert!((two_hours - 20..=two_hours).contains(&accepted), "{accepted}");
-}
-
-#[test]
-fn a_grantor_that_is_always_late_makes_no_list_grow() {
-    let mut gate = gate(2);
-    let never = knock_until_asked(&mut gate, at(0), packet(1, at(0), 1, 0));
-    for n in 0..100 {
-        let sent = at(n * 3000);
-        let ticket = knock_until_asked(&mut gate, sent, packet(1, sent, 1, n + 1));
-        gate.handle_timeout(at(n * 3000 + 2000));
-        gate.handle_opened(at(n * 3000 + 2500), ticket, Opened::Open);
-        while gate.poll_action().is_some() {}
-    }
-    assert!(gate.pending.remembered() <= 10, "{}", gate.pending.remembered());
-    gate.handle_opened(at(400_000), never, Opened::Open);
-    assert!(matches!(gate.poll_action(), Some(Action::Close(_))), "that one is still known");
 }
