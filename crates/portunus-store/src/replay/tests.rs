@@ -295,3 +295,15 @@ fn stamps_that_no_disk_can_hold_are_refused() {
     let claim = Claim { key: ClaimKey([9; 16]), stamp: far, keep_until: far };
     assert_eq!(take(&mut open(&disks(), 10), at(0), claim), Claimed::Unavailable);
 }
+
+#[test]
+fn what_was_claimed_while_the_clock_ran_a_day_ahead_is_kept_for_that_day() {
+    const DAY: i64 = 86_400;
+    let mut store = open(&disks(), 4);
+    let ahead = Now { wall: at(DAY as u64).wall, ..at(0) };
+    let _ = store.claim(ahead, &[claim(1, DAY), claim(2, DAY)]);
+    // Set right again. Three hours of BOOTTIME later there are turns to be had, but not this one.
+    let _ = store.claim(at(10), &[claim(3, 10)]);
+    let _ = store.claim(at(10_800), &[claim(4, 10_800)]);
+    assert_eq!(take(&mut store, at(10_800), claim(1, DAY)), Claimed::Replayed);
+}

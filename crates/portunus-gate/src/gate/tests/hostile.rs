@@ -172,3 +172,15 @@ fn a_late_opening_keeps_the_books_as_long_as_the_kernel() {
     assert_eq!(gate.poll_action(), None, "the grant before it would be closed with it");
     assert_eq!(gate.sessions(at(13_000)).next().map(|session| session.left), Some(Duration::from_secs(30)));
 }
+
+#[test]
+fn a_crowd_under_a_known_address_does_not_keep_strangers_out() {
+    let mut gate = gate(4);
+    let _ = knock(&mut gate, at(0), packet(0, at(0), 1, 1));
+    gate.handle_datagram(at(1), packet(3, at(1), 9, 1));
+    let spoofed = packet(77_777, at(1), 1, 9);
+    (0..5000).for_each(|_| gate.handle_datagram(at(1), spoofed.clone()));
+    while gate.poll_action().is_some() {}
+    gate.work(at(1), 16);
+    assert!(matches!(gate.poll_action(), Some(Action::Claim(..))), "half of the work is theirs");
+}
