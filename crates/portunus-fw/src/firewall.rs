@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use portunus_model::{PortSpec, Stance};
 
+use crate::Ended;
+
 /// What must stand in the ruleset, whoever has a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Structure {
@@ -24,6 +26,18 @@ pub struct Element {
     pub address: IpAddr,
     /// What; one of [`Structure::doors`].
     pub port: PortSpec,
+}
+
+impl Element {
+    /// Whether both may be about one packet: the same address and protocol, and a port that both have.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (a, b) = (self.port, other.port);
+        self.address == other.address
+            && a.proto() == b.proto()
+            && a.first() <= b.last()
+            && b.first() <= a.last()
+    }
 }
 
 /// One change of an element.
@@ -66,6 +80,14 @@ pub trait Firewall {
     /// Carries out `changes` in one transaction and reads back what it opened; one that the kernel refuses does not spoil
     /// the others. The answers are in the order of the changes. Each element stands in `changes` once at most.
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>>;
+
+    /// Ends what is established between these addresses and their ports: cuts each off for so long, before live
+    /// connections are accepted, and ends the sockets and flows that there are. [`Firewall::change`] opening a door
+    /// lifts every cut of its address and ports.
+    ///
+    /// # Errors
+    /// [`FirewallError`]; what could be ended is ended all the same.
+    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError>;
 
     /// What is open now, and for how long (rounded to what the back end can tell).
     ///

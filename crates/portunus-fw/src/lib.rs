@@ -5,6 +5,7 @@
 //! any process or loop. Called by the grantor, and by `init`, `check`, `doctor` and `teardown`.
 
 mod firewall;
+mod kill;
 mod ledger;
 mod nft;
 mod record;
@@ -15,6 +16,7 @@ pub mod ruleset;
 pub mod walk;
 
 pub use firewall::{Change, Element, Firewall, FirewallError, Standing, Structure};
+pub use kill::Ended;
 pub use ledger::{Ledger, Row};
 pub use nft::Nft;
 pub use record::Record;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
+use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure};
 
 /// Remembers what stands; fails on demand.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Record {
     pub open: BTreeMap<Element, Duration>,
     /// Every change so far, in order.
     pub changes: Vec<Change>,
+    /// Whose flows were ended, in order.
+    pub ended: Vec<Element>,
     /// With this error every call fails.
     pub failing: Option<FirewallError>,
     /// Somebody else has flushed us.
@@ -71,6 +73,14 @@ impl Firewall for Record {
 
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
         changes.iter().map(|change| self.one(change)).collect()
+    }
+
+    fn end_flows(&mut self, elements: &[Element], _: Duration) -> Result<Ended, FirewallError> {
+        if let Some(error) = &self.failing {
+            return Err(error.clone());
+        }
+        self.ended.extend(elements);
+        Ok(Ended { sockets: u32::try_from(elements.len()).unwrap_or(u32::MAX), ..Ended::default() })
     }
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {

@@ -157,8 +157,15 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     match how {
         Confinement::Front => (),
         Confinement::Grantor => {
-            let netlink = [u64::from(libc::AF_NETLINK.unsigned_abs())];
-            rules.insert(libc::SYS_socket, equal_to(0, &netlink)?);
+            // nf_tables and conntrack; and the list of sockets, to end those of a client that is thrown out.
+            let netlink = |protocol: i32| {
+                SeccompRule::new(vec![
+                    condition(0, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
+                    condition(2, SeccompCmpOp::Eq, u64::from(protocol.unsigned_abs()))?,
+                ])
+            };
+            let protocols = [netlink(libc::NETLINK_NETFILTER)?, netlink(libc::NETLINK_SOCK_DIAG)?];
+            rules.insert(libc::SYS_socket, protocols.into());
         }
     }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());

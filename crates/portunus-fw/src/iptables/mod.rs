@@ -1,7 +1,7 @@
 //! iptables and ip6tables: for rulesets that those tools manage, in which nothing else can stand.
 //!
-//! Two chains of our own in `filter`, reached by one jump at the head of INPUT. The chain of open doors is written
-//! anew as a whole in each transaction (`iptables-restore --noflush`): there is no rule to be deleted that somebody
+//! Three chains of our own in `filter`, reached by one jump at the head of INPUT. Those of open doors and of who is cut
+//! off are written anew as a whole in each transaction (`iptables-restore --noflush`): there is no rule to be deleted that somebody
 //! may have deleted already, so a batch cannot fail half-way. Each door carries its end for the *kernel* (xt_time),
 //! so that it closes when nobody is left to close it. Not here: which doors are due, and running programs with
 //! rights ([`Runner`] is given).
@@ -19,7 +19,7 @@ use portunus_model::{PortSpec, Unix};
 use crate::nft::flows;
 use crate::ruleset::{Ruleset, TableFamily};
 use crate::walk::IpVersion;
-use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
+use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
 pub use runner::{Programs, RunError, Runner, Tool, Variant};
 
@@ -33,12 +33,24 @@ struct Door {
 
 type Seed = fn(&Structure) -> Result<(), FirewallError>;
 
+/// All that stand in one family.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Doors {
+    open: Vec<Door>,
+    /// Closed for live connections too.
+    cut: Vec<Door>,
+}
+
 /// The back end.
 pub struct Iptables<R> {
     runner: R,
     wall: fn() -> Unix,
     structure: Structure,
     open: BTreeMap<Element, Unix>,
+    /// Who is cut off, and until when.
+    cuts: BTreeMap<Element, Unix>,
+    /// Something of an earlier life was taken over, or there was none.
+    begun: bool,
     kernel_closes: bool,
     /// Makes living connections known before our first drop.
     seed: Option<Seed>,
@@ -54,6 +66,8 @@ impl<R: Runner> Iptables<R> {
             wall,
             structure: Structure::default(),
             open: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            begun: false,
             kernel_closes: true,
             seed: None,
         }
@@ -78,12 +92,24 @@ impl<R: Runner> Iptables<R> {
         self.kernel_closes = self.has_time()?;
         for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
+            self.take_over_cuts(&saved);
             let doors = self.doors_of(version);
             let text = text::install(&self.structure.stance, &saved, &doors, self.kernel_closes);
             self.runner.run(Tool::Restore(version), &text)?;
             self.read_back(version)?;
         }
+        self.begun = true;
         Ok(())
+    }
+
+    /// Who was cut off in an earlier life stays so.
+    fn take_over_cuts(&mut self, saved: &str) {
+        let now = (self.wall)();
+        if !self.begun {
+            let cuts = text::doors(saved).cut.into_iter();
+            self.cuts.extend(cuts.map(|d| (Element { address: d.address, port: d.port }, d.until)));
+        }
+        self.cuts.retain(|_, until| *until > now);
     }
 
     fn write_doors(&mut self, version: IpVersion) -> Result<(), FirewallError> {
@@ -115,6 +141,7 @@ impl<R: Runner> Iptables<R> {
                 Some(FirewallError::Full)
             }
             Change::Open(element, lasting) => {
+                self.cuts.retain(|cut, _| !cut.overlaps(&element));
                 let was = self.open.insert(element, now.after(lasting));
                 room -= usize::from(was.is_none());
                 None
@@ -126,6 +153,7 @@ impl<R: Runner> Iptables<R> {
     fn forget_ended(&mut self) {
         let now = (self.wall)();
         self.open.retain(|_, until| *until > now);
+        self.cuts.retain(|_, until| *until > now);
     }
 
     /// A family whose transaction failed is as it was.
@@ -135,9 +163,12 @@ impl<R: Runner> Iptables<R> {
         self.open.extend(of_it.map(|(&element, &until)| (element, until)));
     }
 
-    fn doors_of(&self, version: IpVersion) -> Vec<Door> {
-        let of_it = self.open.iter().filter(|(element, _)| version_of(element.address) == version);
-        of_it.map(|(&Element { address, port }, &until)| Door { address, port, until }).collect()
+    fn doors_of(&self, version: IpVersion) -> Doors {
+        let of = |all: &BTreeMap<Element, Unix>| {
+            let of_it = all.iter().filter(|(element, _)| version_of(element.address) == version);
+            of_it.map(|(&Element { address, port }, &until)| Door { address, port, until }).collect()
+        };
+        Doors { open: of(&self.open), cut: of(&self.cuts) }
     }
 
     /// Whether this kernel has xt_time: tried on a chain that the same transaction removes again.
@@ -196,12 +227,26 @@ impl<R: Runner> Firewall for Iptables<R> {
             .collect()
     }
 
+    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError> {
+        self.forget_ended();
+        let until = (self.wall)().after(lasting);
+        self.cuts.extend(elements.iter().map(|element| (*element, until)));
+        let mut cut = Ok(());
+        for version in BOTH {
+            if elements.iter().any(|element| version_of(element.address) == version) {
+                cut = cut.and(self.write_doors(version));
+            }
+        }
+        let ended = kill::end(elements)?;
+        cut.map(|()| ended)
+    }
+
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
         let mut open = Vec::new();
         for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
             let now = (self.wall)();
-            let due = text::doors(&saved).into_iter().filter(|door| door.until > now);
+            let due = text::doors(&saved).open.into_iter().filter(|door| door.until > now);
             open.extend(due.map(|d| (Element { address: d.address, port: d.port }, d.until.since(now))));
         }
         Ok(open)
@@ -287,7 +332,7 @@ mod tests {
             let doors = &mut self.doors[usize::from(version == IpVersion::V6)];
             if let Tool::Save(_) = tool {
                 return Ok(format!(
-                    ":PORTUNUS_INPUT - [0:0]\n:PORTUNUS_OPEN - [0:0]\n-A INPUT -m comment --comment portunus -j PORTUNUS_INPUT\n-A PORTUNUS_INPUT -i lo -j ACCEPT\n{doors}"
+                    ":PORTUNUS_INPUT - [0:0]\n:PORTUNUS_CUT - [0:0]\n:PORTUNUS_OPEN - [0:0]\n-A INPUT -m comment --comment portunus -j PORTUNUS_INPUT\n-A PORTUNUS_INPUT -i lo -j ACCEPT\n{doors}"
                 ));
             }
             if self.locked {

@@ -6,16 +6,20 @@ use std::net::IpAddr;
 
 use portunus_model::{PortSpec, Proto, Stance, Unix};
 
-use super::Door;
+use super::{Door, Doors};
 
 /// Our chain at the head of INPUT.
 const INPUT: &str = "PORTUNUS_INPUT";
 /// The open doors.
 const OPEN: &str = "PORTUNUS_OPEN";
+/// Who is cut off, also where a connection lives.
+const CUT: &str = "PORTUNUS_CUT";
 /// A chain that exists only within one transaction.
 const TRIAL: &str = "PORTUNUS_TRIAL";
 /// The jump, as iptables-save prints it: one text for adding, finding and deleting it.
 const JUMP: &str = "INPUT -m comment --comment portunus -j PORTUNUS_INPUT";
+/// All of them; the first reaches the others.
+const CHAINS: [&str; 3] = [INPUT, CUT, OPEN];
 /// What every rule of ours carries.
 const MARK: &str = "-m comment --comment portunus";
 
@@ -44,12 +48,10 @@ impl fmt::Display for Broken {
 }
 
 /// Everything of ours, whatever was there before; `saved` is what stands there now.
-pub(super) fn install(stance: &Stance, saved: &str, doors: &[Door], timed: bool) -> String {
-    let mut text = format!("*filter\n:{INPUT} - [0:0]\n:{OPEN} - [0:0]\n");
+pub(super) fn install(stance: &Stance, saved: &str, doors: &Doors, timed: bool) -> String {
+    let mut text = format!("*filter\n:{INPUT} - [0:0]\n:{CUT} - [0:0]\n:{OPEN} - [0:0]\n");
     structure(stance, &mut text);
-    for door in doors {
-        text += &rule(door, timed);
-    }
+    text += &rules(doors, timed);
     // Moved to the head, should somebody's rules have come before it.
     if !stands_first(saved) {
         let jumps = saved.lines().filter(|line| line.strip_prefix("-A ") == Some(JUMP)).count();
@@ -59,15 +61,15 @@ pub(super) fn install(stance: &Stance, saved: &str, doors: &[Door], timed: bool)
     text + "COMMIT\n"
 }
 
-/// The chain of open doors, written anew as a whole.
-pub(super) fn doors_only(doors: &[Door], timed: bool) -> String {
-    let rules: String = doors.iter().map(|door| rule(door, timed)).collect();
-    format!("*filter\n:{OPEN} - [0:0]\n{rules}COMMIT\n")
+/// The chains of open doors and of who is cut off, written anew as a whole.
+pub(super) fn doors_only(doors: &Doors, timed: bool) -> String {
+    let rules = rules(doors, timed);
+    format!("*filter\n:{CUT} - [0:0]\n:{OPEN} - [0:0]\n{rules}COMMIT\n")
 }
 
 /// Takes everything of ours away; `None` when there is nothing.
 pub(super) fn teardown(saved: &str) -> Option<String> {
-    let chains: Vec<&str> = [INPUT, OPEN].into_iter().filter(|name| has_chain(saved, name)).collect();
+    let chains: Vec<&str> = CHAINS.into_iter().filter(|name| has_chain(saved, name)).collect();
     if chains.is_empty() {
         return None;
     }
@@ -95,8 +97,8 @@ pub(super) fn plain_trial() -> String {
 }
 
 /// Whether all of ours stands: the jump first, the chains, exactly these doors.
-pub(super) fn check(saved: &str, wanted: &[Door]) -> Result<(), Broken> {
-    for chain in [INPUT, OPEN] {
+pub(super) fn check(saved: &str, wanted: &Doors) -> Result<(), Broken> {
+    for chain in CHAINS {
         if !has_chain(saved, chain) {
             return Err(Broken::Chain(chain));
         }
@@ -109,27 +111,34 @@ pub(super) fn check(saved: &str, wanted: &[Door]) -> Result<(), Broken> {
         return Err(Broken::Jump);
     }
     let key = |door: &Door| (door.address, door.port, door.until.as_secs());
-    let there: BTreeSet<_> = doors(saved).iter().map(key).collect();
-    let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
-    if let Some(&(address, port, _)) = wanted.difference(&there).next() {
-        return Err(Broken::Door(address, port));
+    let stand = doors(saved);
+    for (there, wanted) in [(&stand.open, &wanted.open), (&stand.cut, &wanted.cut)] {
+        let there: BTreeSet<_> = there.iter().map(key).collect();
+        let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
+        if let Some(&(address, port, _)) = wanted.difference(&there).next() {
+            return Err(Broken::Door(address, port));
+        }
+        if let Some(&(address, port, _)) = there.difference(&wanted).next() {
+            return Err(Broken::Stray(address, port));
+        }
     }
-    match there.difference(&wanted).next() {
-        Some(&(address, port, _)) => Err(Broken::Stray(address, port)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The doors in what iptables-save printed.
-pub(super) fn doors(saved: &str) -> Vec<Door> {
-    let ours = format!("-A {OPEN} ");
-    saved.lines().filter_map(|line| door(line.strip_prefix(&ours)?)).collect()
+pub(super) fn doors(saved: &str) -> Doors {
+    let of = |chain: &str| {
+        let ours = format!("-A {chain} ");
+        saved.lines().filter_map(|line| door(line.strip_prefix(&ours)?)).collect()
+    };
+    Doors { open: of(OPEN), cut: of(CUT) }
 }
 
 /// Accepts that let live sessions and knocks in, then the doors, then the drops.
 fn structure(stance: &Stance, text: &mut String) {
     let mut add = |rule: String| *text += &format!("-A {INPUT} {rule}\n");
     add(format!("-i lo {MARK} -j ACCEPT"));
+    add(format!("{MARK} -j {CUT}"));
     add(format!("-m conntrack --ctstate RELATED,ESTABLISHED {MARK} -j ACCEPT"));
     // No interface named: any.
     let any = [String::new()];
@@ -145,13 +154,18 @@ fn structure(stance: &Stance, text: &mut String) {
     }
 }
 
-/// One open door.
-fn rule(door: &Door, timed: bool) -> String {
+fn rules(doors: &Doors, timed: bool) -> String {
+    let cut = doors.cut.iter().map(|door| rule(CUT, door, "DROP", timed));
+    cut.chain(doors.open.iter().map(|door| rule(OPEN, door, "ACCEPT", timed))).collect()
+}
+
+/// One open door, or one that is cut off.
+fn rule(chain: &str, door: &Door, verdict: &str, timed: bool) -> String {
     let Door { address, port, until } = door;
     let time =
         if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
     format!(
-        "-A {OPEN} -s {address} {} -m comment --comment \"portunus exp_{}\"{time} -j ACCEPT\n",
+        "-A {chain} -s {address} {} -m comment --comment \"portunus exp_{}\"{time} -j {verdict}\n",
         port_match(*port),
         until.as_secs()
     )
@@ -236,6 +250,10 @@ mod tests {
         Door { address: "198.51.100.9".parse().unwrap(), port, until }
     }
 
+    fn open(door: Door) -> Doors {
+        Doors { open: vec![door], ..Doors::default() }
+    }
+
     #[test]
     fn dates_are_those_of_the_calendar() {
         assert_eq!(date(0), "1970-01-01T00:00:00");
@@ -253,19 +271,21 @@ mod tests {
     #[test]
     fn reads_what_it_wrote() {
         let door = ssh(Unix::from_secs(1_795_225_556));
-        let text = doors_only(&[door], true);
-        assert_eq!(doors(&text), [door]);
+        let text = doors_only(&open(door), true);
+        assert_eq!(doors(&text), open(door));
+        let cut = Doors { cut: vec![door], ..Doors::default() };
+        assert_eq!(doors(&doors_only(&cut, true)), cut);
         assert!(text.contains("--datestop 2026-11-21T01:45:55"), "{text}");
-        assert!(!doors_only(&[door], false).contains("-m time"));
+        assert!(!doors_only(&open(door), false).contains("-m time"));
     }
 
     #[test]
     fn a_jump_that_is_not_first_is_moved() {
         let stance = Stance::default();
         let first = format!(":INPUT DROP [0:0]\n-A {JUMP}\n-A INPUT -i lo -j ACCEPT\n");
-        assert!(!install(&stance, &first, &[], true).contains("-I INPUT"));
+        assert!(!install(&stance, &first, &Doors::default(), true).contains("-I INPUT"));
         let second = format!(":INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A {JUMP}\n");
-        let text = install(&stance, &second, &[], true);
+        let text = install(&stance, &second, &Doors::default(), true);
         assert!(text.contains(&format!("-D {JUMP}\n-I {JUMP}\n")), "{text}");
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn push_condition<P: Pusher>(
                 _ => lookup(list, ANONYMOUS, anonymous, false),
             }
         }
-        If::Granted(keys, set) => lookup(load_key(list, *keys), set.as_bytes(), None, false),
+        If::InSet(keys, set) => lookup(load_key(list, *keys), set.as_bytes(), None, false),
     }
 }
 

@@ -103,7 +103,7 @@ fn add_and_delete_element() {
 #[test]
 fn accept_a_grant() {
     // add rule inet portunus input ip saddr . meta l4proto . th dport @open4 accept comment "portunus"
-    let ifs = vec![If::Is(Version::V4), If::Granted(Keys::Single(Version::V4), "open4".into())];
+    let ifs = vec![If::Is(Version::V4), If::InSet(Keys::Single(Version::V4), "open4".into())];
     golden(
         |batch| batch.new_rule(&own(), "input", &RulePlan { ifs, then: Then::Accept }, None),
         &["77010000 060a050c 02000000 00000000 01000000 \

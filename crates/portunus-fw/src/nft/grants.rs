@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::message::{Batch, MOST_ELEMENTS, TableName};
+use super::plan::Meaning;
 use super::stand::{Keyed, Stand};
 use super::talk::kernel;
 use super::{Nft, ROOM, plan};
@@ -93,7 +94,7 @@ impl Nft {
         }
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
         for stand in &self.stands {
-            write(&mut batch, stand, changes);
+            write(&mut batch, stand, Meaning::Open, changes);
         }
         self.talk.commit(STEP, &batch.end())
     }
@@ -104,7 +105,7 @@ impl Nft {
         for (place, change) in changes.iter().enumerate() {
             places.insert(batch.next(), place);
             for stand in &self.stands {
-                write(&mut batch, stand, std::slice::from_ref(change));
+                write(&mut batch, stand, Meaning::Open, std::slice::from_ref(change));
             }
         }
         let mut errors: BTreeMap<usize, i32> = BTreeMap::new();
@@ -128,7 +129,7 @@ impl Nft {
         let opened = opened(&carried);
         let mut missing = BTreeSet::new();
         for stand in &self.stands {
-            for (set, elements) in stand.by_set(&opened) {
+            for (set, elements) in stand.by_set(Meaning::Open, &opened) {
                 for part in elements.chunks(MOST_ELEMENTS) {
                     missing.extend(
                         self.talk
@@ -145,7 +146,7 @@ impl Nft {
         let stands = &self.stands;
         let is_missing = |element: Element| {
             let key = plan::key_of(&element);
-            stands.iter().any(|stand| missing.contains(&(stand.set_of(&element), key.clone())))
+            stands.iter().any(|stand| missing.contains(&(stand.set_of(&element, Meaning::Open), key.clone())))
         };
         for (change, answer) in changes.iter().zip(answers) {
             if answer.is_ok() && matches!(change, Change::Open(element, _) if is_missing(*element)) {
@@ -162,19 +163,19 @@ struct Blamed {
 }
 
 /// Add, delete, add: the one form that leaves an element with the end that it is to have, whatever was there before.
-fn write(batch: &mut Batch, stand: &Stand, changes: &[Change]) {
+pub(super) fn write(batch: &mut Batch, stand: &Stand, meaning: Meaning, changes: &[Change]) {
     let all = changes.iter().map(|change| match change {
         Change::Open(element, lasting) => (*element, *lasting),
         // Any timeout does: it is deleted in the same transaction.
         Change::Close(element) => (*element, Duration::from_secs(1)),
     });
-    for (set, elements) in stand.by_set(&all.collect::<Vec<_>>()) {
+    for (set, elements) in stand.by_set(meaning, &all.collect::<Vec<_>>()) {
         add(batch, &stand.table, &set, &elements);
         for part in elements.chunks(MOST_ELEMENTS) {
             batch.delete_elements(&stand.table, &set, part.iter().map(|(key, _)| key.as_slice()));
         }
     }
-    for (set, elements) in stand.by_set(&opened(changes)) {
+    for (set, elements) in stand.by_set(meaning, &opened(changes)) {
         add(batch, &stand.table, &set, &elements);
     }
 }

@@ -29,9 +29,9 @@ const DEL_ELEMENTS: u16 = SUBSYSTEM | 14;
 const GET_GENERATION: u16 = SUBSYSTEM | 16;
 
 /// `NLM_F_*` (linux/netlink.h).
-pub(super) const REQUEST: u16 = 0x1;
-pub(super) const ACK: u16 = 0x4;
-pub(super) const DUMP: u16 = 0x300;
+pub(crate) const REQUEST: u16 = 0x1;
+pub(crate) const ACK: u16 = 0x4;
+pub(crate) const DUMP: u16 = 0x300;
 pub(super) const EXCLUSIVE: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
@@ -47,6 +47,9 @@ const SET_TIMEOUT: u32 = 0x10;
 
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
 pub(super) const OURS: &str = "portunus";
+
+/// Our base chain in a table of the admin's: who is cut off is dropped before their chain accepts live connections.
+pub(super) const CUT_CHAIN: &str = "portunus_cut";
 
 /// nft's `BYTEORDER_HOST_ENDIAN`, `BYTEORDER_BIG_ENDIAN`.
 const HOST_ORDER: u32 = 1;
@@ -189,7 +192,7 @@ impl Batch {
             | If::OfLiveFlow
             | If::Is(_)
             | If::Proto(_)
-            | If::Granted(..) => None,
+            | If::InSet(..) => None,
         });
         let anonymous = spans.map(|spans| self.anonymous_set(table, spans));
         let order = if before.is_some() { 0 } else { APPEND };
@@ -363,7 +366,7 @@ pub(super) fn get_generation(sequence: u32) -> Vec<u8> {
 }
 
 /// `struct nlmsghdr` (linux/netlink.h): length, type, flags, sequence number, port (0: the kernel fills it in).
-pub(super) fn frame(
+pub(crate) fn frame(
     bytes: &mut Vec<u8>,
     kind: u16,
     flags: u16,

@@ -4,6 +4,7 @@
 //! form is used everywhere: add, delete, add in one transaction (a plain re-add refreshes nothing, and the delete of
 //! an element that has just expired would spoil the whole). Every opened element is read back.
 
+mod cuts;
 mod expressions;
 pub(crate) mod flows;
 #[cfg(all(test, target_endian = "little"))]
@@ -17,19 +18,22 @@ mod talk;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portunus_model::{Place, Seat};
 use portunus_sys::netlink::NetlinkSocket;
 
+pub(crate) use self::message::{ACK, DUMP, REQUEST, frame};
 use self::message::{Batch, OURS, TableName};
 use self::ours::Traces;
-use self::plan::{Keys, RulePlan, Then};
+pub(crate) use self::plan::is_cut_set;
+use self::plan::{Keys, Meaning, RulePlan, Then};
 use self::stand::Stand;
-use self::talk::{CHANGED_MEANWHILE, Talk, element_of, failed};
+pub(crate) use self::talk::{Answer, failed, kernel, messages};
+use self::talk::{CHANGED_MEANWHILE, Talk, element_of};
 use crate::place;
 use crate::ruleset::{ReadError, Ruleset};
-use crate::{Change, Element, Firewall, FirewallError, Standing, Structure};
+use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
 /// How often an install begins anew when somebody changes the rules meanwhile.
 const MOST_TRIES: u32 = 10;
@@ -47,6 +51,8 @@ pub struct Nft {
     stands: Vec<Stand>,
     traces: Traces,
     seeded: bool,
+    /// Who is cut off, and until when.
+    cuts: BTreeMap<Element, Instant>,
 }
 
 impl Nft {
@@ -59,7 +65,15 @@ impl Nft {
         let announcements = NetlinkSocket::announcements(talk.port())
             .map_err(|error| failed("listening to changes of the firewall", &error))?;
         let (structure, traces) = (Structure::default(), Traces::default());
-        Ok(Self { talk, announcements, structure, stands: Vec::new(), traces, seeded: false })
+        Ok(Self {
+            talk,
+            announcements,
+            structure,
+            stands: Vec::new(),
+            traces,
+            seeded: false,
+            cuts: BTreeMap::new(),
+        })
     }
 
     /// All of netfilter's rules as they stand.
@@ -78,7 +92,7 @@ impl Nft {
     fn told(read: Result<Ruleset, ReadError>) -> Result<Ruleset, FirewallError> {
         read.map_err(|error| match error {
             ReadError::Socket(kind) => failed("reading the firewall rules", &kind.into()),
-            ReadError::Refused(errno) => talk::kernel("reading the firewall rules", errno),
+            ReadError::Refused(errno) => kernel("reading the firewall rules", errno),
             ReadError::Restless => {
                 FirewallError::Refused { step: "reading the firewall rules", errno: CHANGED_MEANWHILE }
             }
@@ -94,12 +108,15 @@ impl Nft {
         let generation = self.talk.generation()?;
         let before = self.structure_now()?;
         let stands = Stand::all(structure);
+        let cuts = self.cuts_under(structure, &stands);
         let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
         ours::strike(&before, &mut batch);
         for stand in &stands {
             stand.write(&mut batch, structure);
-            for (set, elements) in stand.by_set(open) {
-                grants::add(&mut batch, &stand.table, &set, &elements);
+            for (meaning, elements) in [(Meaning::Open, open), (Meaning::Cut, &cuts)] {
+                for (set, elements) in stand.by_set(meaning, elements) {
+                    grants::add(&mut batch, &stand.table, &set, &elements);
+                }
             }
         }
         if let Place::Attach(seats) = &structure.stance.place {
@@ -146,7 +163,16 @@ impl Firewall for Nft {
     }
 
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
-        self.carry_out(changes)
+        let mut answers = self.carry_out(changes);
+        self.lift_cuts(changes, &mut answers);
+        answers
+    }
+
+    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError> {
+        // First nothing comes in any more, so that what ends cannot begin anew.
+        let cut = self.cut(elements, lasting);
+        let ended = kill::end(elements)?;
+        cut.map(|()| ended)
     }
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {

@@ -3,7 +3,7 @@
 use portunus_model::Place;
 use portunus_sys::netlink::NetlinkSocket;
 
-use super::message::{Batch, OURS, TableName};
+use super::message::{Batch, CUT_CHAIN, OURS, TableName};
 use super::plan::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
@@ -33,10 +33,12 @@ pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
             batch.delete_rules(&name, chain, Some(handle));
             found = true;
         }
-        if table.chain(OURS).is_some() {
-            batch.delete_rules(&name, OURS, None);
-            batch.delete_chain(&name, OURS);
-            found = true;
+        for chain in [OURS, CUT_CHAIN] {
+            if table.chain(chain).is_some() {
+                batch.delete_rules(&name, chain, None);
+                batch.delete_chain(&name, chain);
+                found = true;
+            }
         }
         for set in table.sets.iter().filter(|set| set.name.starts_with(PREFIX)) {
             batch.delete_set(&name, &set.name);
@@ -85,7 +87,9 @@ impl Traces {
             if own || table.chain(OURS).is_some() {
                 traces.push(Trace::Table { name: name.clone(), dormant: table.dormant });
             }
-            for chain in table.chains.iter().filter(|chain| own || chain.name == OURS) {
+            for chain in
+                table.chains.iter().filter(|chain| own || [OURS, CUT_CHAIN].contains(&chain.name.as_str()))
+            {
                 let rules = chain.rules.iter().map(|rule| rule.handle).collect();
                 let (base, handle, chain) = (chain.base.clone(), chain.handle, chain.name.clone());
                 traces.push(Trace::Chain { name: name.clone(), chain, handle, base, rules });

@@ -13,6 +13,14 @@ use crate::{Element, Structure};
 /// Ours in a table of the admin's begin with this.
 pub(super) const PREFIX: &str = "portunus_";
 
+/// Sets of who is cut off begin with this, after the prefix.
+const CUT: &str = "cut";
+
+/// Whether a set of ours holds who is cut off, by its name.
+pub(crate) fn is_cut_set(name: &str) -> bool {
+    name.strip_prefix(PREFIX).unwrap_or(name).starts_with(CUT)
+}
+
 /// IPv4 or IPv6, where a table may hold either or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Version {
@@ -74,6 +82,24 @@ pub(super) enum Keys {
     Interfaces,
 }
 
+impl Keys {
+    const fn version(self) -> Option<Version> {
+        match self {
+            Self::Single(version) | Self::Range(version, _) => Some(version),
+            Self::Interfaces => None,
+        }
+    }
+}
+
+/// What an element of a set means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// This source may come in.
+    Open,
+    /// Nothing of this source comes in any more, not even of a live connection.
+    Cut,
+}
+
 /// One set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetPlan {
@@ -96,8 +122,8 @@ pub(super) enum If {
     Proto(Proto),
     /// Its destination port lies in one of these; sorted, and none touches the next.
     ToPorts(Vec<Span>),
-    /// Its source has a grant in this set.
-    Granted(Keys, String),
+    /// Its source, protocol and port are in this set.
+    InSet(Keys, String),
 }
 
 /// What a rule does.
@@ -119,8 +145,15 @@ pub(super) struct RulePlan {
 /// All that is to stand in one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TablePlan {
+    /// All but the cut sets.
     pub(super) sets: Vec<SetPlan>,
+    /// The sets of who is cut off.
+    pub(super) cut_sets: Vec<SetPlan>,
+    /// The rules of our base chain, or of the chain that the admin's jumps to.
     pub(super) rules: Vec<RulePlan>,
+    /// The rules of a base chain of our own in the admin's table: theirs accepts live connections before it jumps to
+    /// us. Empty in our own table, where [`Self::rules`] has them.
+    pub(super) first: Vec<RulePlan>,
 }
 
 /// Whose the table is that we stand in.
@@ -154,39 +187,71 @@ pub(super) fn table(structure: &Structure, family: Family, host: Host) -> TableP
         rules.push(rule([If::ComesByNoneOf(name.clone())], Then::Return));
         sets.push(SetPlan { name, keys: Keys::Interfaces });
     }
+    let (cut_sets, cuts) = cuts(structure, family, host);
+    let mut first = Vec::new();
+    match host {
+        Host::Us => {
+            rules.push(rule([If::FromLoopback], Then::Accept));
+            rules.extend(cuts);
+        }
+        Host::Admin => {
+            first.clone_from(&rules);
+            first.push(rule([If::FromLoopback], Then::Return));
+            first.extend(cuts);
+            rules.push(rule([If::FromLoopback], Then::Return));
+        }
+    }
     rules.extend(live(structure, host));
     if let Some(port) = stance.knock_port {
         rules.push(rule([If::Proto(Proto::Udp), If::ToPorts(vec![(port, port)])], Then::Accept));
     }
     for &version in versions {
-        let set = SetPlan { name: single(prefix, version), keys: Keys::Single(version) };
-        rules.push(granted(family, version, None, &set));
+        let set = SetPlan { name: single(Meaning::Open, prefix, version), keys: Keys::Single(version) };
+        rules.push(looked_up(family, version, &set, Then::Accept));
         sets.push(set);
     }
     for span in ranges(&structure.doors) {
         for &version in versions {
-            let set = SetPlan { name: range(prefix, version, span), keys: Keys::Range(version, span) };
-            rules.push(granted(family, version, Some(span), &set));
+            let name = range(Meaning::Open, prefix, version, span);
+            let set = SetPlan { name, keys: Keys::Range(version, span) };
+            rules.push(looked_up(family, version, &set, Then::Accept));
             sets.push(set);
         }
     }
     rules.extend(each_proto(&stance.protected, |ifs| rule(ifs, Then::Drop)));
-    TablePlan { sets, rules }
+    TablePlan { sets, cut_sets, rules, first }
 }
 
-/// The host itself, and whoever is connected, before any drop of ours: the end of a grant never cuts a connection.
+/// Who was cut off by name, before whoever is connected is let in.
+fn cuts(structure: &Structure, family: Family, host: Host) -> (Vec<SetPlan>, Vec<RulePlan>) {
+    let prefix = host.prefix();
+    let mut sets = Vec::new();
+    for &version in versions(family) {
+        let name = single(Meaning::Cut, prefix, version);
+        sets.push(SetPlan { name, keys: Keys::Single(version) });
+    }
+    for span in ranges(&structure.doors) {
+        for &version in versions(family) {
+            let name = range(Meaning::Cut, prefix, version, span);
+            sets.push(SetPlan { name, keys: Keys::Range(version, span) });
+        }
+    }
+    let rules = sets.iter().filter_map(|set| Some(looked_up(family, set.keys.version()?, set, Then::Drop)));
+    let rules = rules.collect();
+    (sets, rules)
+}
+
+/// Whoever is connected, before any drop of a port: the end of a grant never cuts a connection.
 fn live(structure: &Structure, host: Host) -> Vec<RulePlan> {
     match host {
         Host::Us => {
-            vec![rule([If::FromLoopback], Then::Accept), rule([If::OfLiveFlow], Then::Accept)]
+            vec![rule([If::OfLiveFlow], Then::Accept)]
         }
         Host::Admin => {
             let guarded: Vec<_> =
                 structure.doors.iter().chain(&structure.stance.protected).copied().collect();
             let lives = |ifs: Vec<If>| rule(ifs.into_iter().chain([If::OfLiveFlow]), Then::Accept);
-            let mut rules = vec![rule([If::FromLoopback], Then::Return)];
-            rules.extend(each_proto(&guarded, lives));
-            rules
+            each_proto(&guarded, lives)
         }
     }
 }
@@ -216,12 +281,12 @@ fn spans(ports: &[PortSpec], proto: Proto) -> Vec<Span> {
 }
 
 /// The set that an element lives in.
-pub(super) fn set_of(element: &Element, prefix: &str) -> String {
+pub(super) fn set_of(element: &Element, meaning: Meaning, prefix: &str) -> String {
     let version = Version::of(element.address);
     if element.port.is_single() {
-        single(prefix, version)
+        single(meaning, prefix, version)
     } else {
-        range(prefix, version, (element.port.first(), element.port.last()))
+        range(meaning, prefix, version, (element.port.first(), element.port.last()))
     }
 }
 
@@ -244,11 +309,14 @@ fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
     RulePlan { ifs: ifs.into_iter().collect(), then }
 }
 
-fn granted(family: Family, version: Version, ports: Option<Span>, set: &SetPlan) -> RulePlan {
+fn looked_up(family: Family, version: Version, set: &SetPlan, then: Then) -> RulePlan {
     let both = versions(family).len() > 1;
-    let ports = ports.map(|span| If::ToPorts(vec![span]));
+    let ports = match set.keys {
+        Keys::Range(_, span) => Some(If::ToPorts(vec![span])),
+        Keys::Single(_) | Keys::Interfaces => None,
+    };
     let is = both.then_some(If::Is(version));
-    rule(is.into_iter().chain(ports).chain([If::Granted(set.keys, set.name.clone())]), Then::Accept)
+    rule(is.into_iter().chain(ports).chain([If::InSet(set.keys, set.name.clone())]), then)
 }
 
 /// Each range once, whatever its protocols: the protocol is part of the key.
@@ -260,12 +328,20 @@ fn ranges(doors: &[PortSpec]) -> Vec<Span> {
     ranges
 }
 
-fn single(prefix: &str, version: Version) -> String {
-    format!("{prefix}open{}", version.digit())
+fn single(meaning: Meaning, prefix: &str, version: Version) -> String {
+    let word = match meaning {
+        Meaning::Open => "open",
+        Meaning::Cut => CUT,
+    };
+    format!("{prefix}{word}{}", version.digit())
 }
 
-fn range(prefix: &str, version: Version, (first, last): Span) -> String {
-    format!("{prefix}range{}_{first}_{last}", version.digit())
+fn range(meaning: Meaning, prefix: &str, version: Version, (first, last): Span) -> String {
+    let word = match meaning {
+        Meaning::Open => "range",
+        Meaning::Cut => CUT,
+    };
+    format!("{prefix}{word}{}_{first}_{last}", version.digit())
 }
 
 impl fmt::Display for If {
@@ -289,13 +365,13 @@ impl fmt::Display for If {
                     all => write!(f, "th dport {{ {} }}", all.join(", ")),
                 }
             }
-            Self::Granted(Keys::Single(version), set) => {
+            Self::InSet(Keys::Single(version), set) => {
                 write!(f, "{} saddr . meta l4proto . th dport @{set}", version.word())
             }
-            Self::Granted(Keys::Range(version, _), set) => {
+            Self::InSet(Keys::Range(version, _), set) => {
                 write!(f, "{} saddr . meta l4proto @{set}", version.word())
             }
-            Self::Granted(Keys::Interfaces, set) => write!(f, "iifname @{set}"),
+            Self::InSet(Keys::Interfaces, set) => write!(f, "iifname @{set}"),
         }
     }
 }
@@ -346,6 +422,12 @@ mod tests {
             [
                 "iifname != @interfaces return",
                 "iif \"lo\" accept",
+                "meta nfproto ipv4 ip saddr . meta l4proto . th dport @cut4 drop",
+                "meta nfproto ipv6 ip6 saddr . meta l4proto . th dport @cut6 drop",
+                "meta nfproto ipv4 th dport 8000-8010 ip saddr . meta l4proto @cut4_8000_8010 drop",
+                "meta nfproto ipv6 th dport 8000-8010 ip6 saddr . meta l4proto @cut6_8000_8010 drop",
+                "meta nfproto ipv4 th dport 8000-8020 ip saddr . meta l4proto @cut4_8000_8020 drop",
+                "meta nfproto ipv6 th dport 8000-8020 ip6 saddr . meta l4proto @cut6_8000_8020 drop",
                 "ct state established,related accept",
                 "meta l4proto udp th dport 54154 accept",
                 "meta nfproto ipv4 ip saddr . meta l4proto . th dport @open4 accept",
@@ -366,8 +448,17 @@ mod tests {
             stance: Stance { knock_port: Some(54154), ..Stance::default() },
             most_open: 100,
         };
-        let lines: Vec<_> =
-            table(&structure, Family::Ip, Host::Admin).rules.iter().map(ToString::to_string).collect();
+        let plan = table(&structure, Family::Ip, Host::Admin);
+        let lines: Vec<_> = plan.rules.iter().map(ToString::to_string).collect();
+        let first: Vec<_> = plan.first.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            first,
+            [
+                "iif \"lo\" return",
+                "ip saddr . meta l4proto . th dport @portunus_cut4 drop",
+                "th dport 8000-8010 ip saddr . meta l4proto @portunus_cut4_8000_8010 drop",
+            ]
+        );
         assert_eq!(
             lines,
             [
@@ -411,6 +502,8 @@ mod tests {
         assert_eq!(key_of(&element("192.0.2.1", "22/tcp")), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
         assert_eq!(key_of(&element("192.0.2.1", "1-2/udp")), [192, 0, 2, 1, 17, 0, 0, 0]);
         assert_eq!(key_of(&element("2001:db8::1", "22/tcp")).len(), 24);
-        assert_eq!(set_of(&element("::1", "1-2/udp"), "x_"), "x_range6_1_2");
+        assert_eq!(set_of(&element("::1", "1-2/udp"), Meaning::Open, "x_"), "x_range6_1_2");
+        assert_eq!(set_of(&element("::1", "1-2/udp"), Meaning::Cut, PREFIX), "portunus_cut6_1_2");
+        assert!(is_cut_set("cut4") && is_cut_set("portunus_cut6_1_2") && !is_cut_set("portunus_open4"));
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use portunus_model::{Family, Place};
 
-use super::message::{Batch, OURS, TableName};
-use super::plan::{self, Host, Keys, TablePlan, Version};
+use super::message::{Batch, CUT_CHAIN, OURS, TableName};
+use super::plan::{self, Host, Keys, Meaning, TablePlan, Version};
 use crate::{Element, Structure};
 
 /// Our base chain in our own table.
@@ -53,6 +53,7 @@ impl Stand {
                 INPUT
             }
             Host::Admin => {
+                batch.new_base_chain(&self.table, CUT_CHAIN);
                 batch.new_chain(&self.table, OURS);
                 OURS
             }
@@ -60,12 +61,15 @@ impl Stand {
         // What has expired takes room until the kernel sweeps it out, once a second: a full set must be able to expire
         // and be filled again within that time. Who counts grants is the grantor.
         let size = structure.most_open.saturating_mul(2).saturating_add(64);
-        for set in &self.plan.sets {
+        for set in self.plan.sets.iter().chain(&self.plan.cut_sets) {
             batch.new_set(&self.table, set, size);
             if set.keys == Keys::Interfaces {
                 let names: Vec<_> = structure.stance.interfaces.iter().map(|name| padded(name)).collect();
                 batch.new_elements(&self.table, &set.name, names.iter().map(|name| (name.as_slice(), None)));
             }
+        }
+        for rule in &self.plan.first {
+            batch.new_rule(&self.table, CUT_CHAIN, rule, None);
         }
         for rule in &self.plan.rules {
             batch.new_rule(&self.table, chain, rule, None);
@@ -78,17 +82,21 @@ impl Stand {
     }
 
     /// The set of an element.
-    pub(super) fn set_of(&self, element: &Element) -> String {
-        plan::set_of(element, self.host.prefix())
+    pub(super) fn set_of(&self, element: &Element, meaning: Meaning) -> String {
+        plan::set_of(element, meaning, self.host.prefix())
     }
 
     /// The elements that this table sees, by their set.
-    pub(super) fn by_set(&self, elements: &[(Element, Duration)]) -> BTreeMap<String, Keyed> {
+    pub(super) fn by_set(
+        &self,
+        meaning: Meaning,
+        elements: &[(Element, Duration)],
+    ) -> BTreeMap<String, Keyed> {
         let mut sets: BTreeMap<String, Keyed> = BTreeMap::new();
         for (element, lasting) in elements.iter().filter(|(element, _)| self.sees(element)) {
             // A timeout of 0 would be no timeout at all.
             let milliseconds = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1);
-            let set = sets.entry(self.set_of(element)).or_default();
+            let set = sets.entry(self.set_of(element, meaning)).or_default();
             set.push((plan::key_of(element), Some(milliseconds)));
         }
         sets

@@ -41,10 +41,10 @@ pub(super) struct Talk {
 
 /// One message of an answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer<'a> {
-    pub(super) kind: u16,
-    pub(super) sequence: u32,
-    pub(super) body: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) kind: u16,
+    pub(crate) sequence: u32,
+    pub(crate) body: &'a [u8],
 }
 
 impl Talk {
@@ -208,7 +208,7 @@ impl Wire for Talk {
 }
 
 /// The messages of one datagram (struct nlmsghdr: length, type, flags, sequence, port).
-pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Answer<'_>> {
+pub(crate) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Answer<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32::from_ne_bytes(*rest.first_chunk()?)).ok()?;
         let message = rest.get(..length).filter(|_| length >= HEADER)?;
@@ -270,12 +270,12 @@ pub(super) fn element_of(keys: Keys, key: &[u8]) -> Option<Element> {
 }
 
 /// What a failed system call means.
-pub(super) fn failed(step: &'static str, error: &io::Error) -> FirewallError {
+pub(crate) fn failed(step: &'static str, error: &io::Error) -> FirewallError {
     kernel(step, error.raw_os_error().unwrap_or(0))
 }
 
 /// What the kernel's error number means.
-pub(super) fn kernel(step: &'static str, errno: i32) -> FirewallError {
+pub(crate) fn kernel(step: &'static str, errno: i32) -> FirewallError {
     const EPERM: i32 = 1;
     const EACCES: i32 = 13;
     const ENFILE: i32 = 23;

@@ -264,7 +264,9 @@ impl Walker<'_> {
 
 /// Sets of ours hold whoever has a grant.
 fn is_ours(table: &Table, set: &Set) -> bool {
-    !set.anonymous && (super::is_our_table(table) || set.comment.as_deref().is_some_and(super::is_ours))
+    !set.anonymous
+        && !crate::nft::is_cut_set(&set.name)
+        && (super::is_our_table(table) || set.comment.as_deref().is_some_and(super::is_ours))
 }
 
 /// A mark that may have been set.

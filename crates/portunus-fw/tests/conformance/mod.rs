@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says where it stopped"
 )]
 
+mod kill;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,6 +18,8 @@ use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Standing, St
 use portunus_model::{ClientName, Mono, Place, PortSpec, Stance};
 
 use crate::bench::{Bench, MACHINE, OTHER, OUTSIDE};
+
+pub(crate) use kill::{a_cut_lasts_as_long_as_was_asked, a_kill_ends_what_is_established_and_nothing_else};
 
 /// A kind of machine.
 pub(crate) trait Ground {
@@ -419,7 +423,8 @@ macro_rules! conformance {
                 two_clients_behind_one_address, doors_that_look_alike_are_different,
                 one_bad_change_does_not_spoil_the_batch, a_full_set_refuses_and_goes_on,
                 others_rules_are_untouched_and_ours_vanish, a_crash_leaves_nothing_open, a_flush_is_seen_and_mended,
-                saving_and_loading_opens_nothing, the_end_of_a_grant_cuts_no_session
+                saving_and_loading_opens_nothing, the_end_of_a_grant_cuts_no_session,
+                a_kill_ends_what_is_established_and_nothing_else, a_cut_lasts_as_long_as_was_asked
                 $($(, $also)*)?
             }
         }
