@@ -41,6 +41,12 @@ pub enum Request {
         #[serde(default)]
         address: Option<IpAddr>,
     },
+    /// Close every grant of this client, and end what it has established, where nobody else has or had a grant for
+    /// the same address and port. (uid 0 and admins only)
+    Kill {
+        /// Whose.
+        client: ClientName,
+    },
     /// Read the configuration again now; answered when it is in force or refused. (uid 0 and admins only)
     Reload,
 }
@@ -67,6 +73,8 @@ pub enum Reply {
         /// How many grants ended.
         grants: u32,
     },
+    /// To [`Request::Kill`].
+    Killed(Killed),
     /// To [`Request::Reload`]: it is in force.
     Reloaded {
         /// The generation of the rules.
@@ -79,6 +87,34 @@ pub enum Reply {
         /// Why, in words, with the mend; one mistake a line for a reload.
         why: String,
     },
+}
+
+/// What was ended and what was not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Killed {
+    /// How many grants were closed by this; those of a client that is revoked are closed already.
+    pub grants: u32,
+    /// How many sockets of this host were ended.
+    pub sockets: u32,
+    /// How many other flows.
+    pub flows: u32,
+    /// What was kept, because somebody else has or had a grant for it: the kernel cannot tell them apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// This kernel cannot end sockets: they are cut off, and end by their own timeouts.
+    #[serde(default)]
+    pub sockets_stay: bool,
+}
+
+/// An address whose established flows were kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Because of this client's grant.
+    pub client: String,
+    /// The address.
+    pub address: IpAddr,
+    /// The ports, as in files: `22/tcp`.
+    pub ports: Vec<String>,
 }
 
 /// How the daemon is.
@@ -295,6 +331,18 @@ impl Client {
         Err(unexpected(reply))
     }
 
+    /// Closes a client's grants and ends what it has established.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn kill(&mut self, client: ClientName) -> Result<Killed, ControlError> {
+        let reply = self.ask(&Request::Kill { client })?;
+        if let Reply::Killed(killed) = reply {
+            return Ok(killed);
+        }
+        Err(unexpected(reply))
+    }
+
     /// Has the configuration read again, and waits until it is in force: the generation, and what was noticed.
     ///
     /// # Errors
@@ -383,6 +431,7 @@ fn unexpected(reply: Reply) -> ControlError {
         | Reply::Event(_)
         | Reply::Missed { .. }
         | Reply::Closed { .. }
+        | Reply::Killed(_)
         | Reply::Reloaded { .. } => ControlError::Strange,
     }
 }
@@ -416,7 +465,9 @@ impl Iterator for Events {
             Ok(other @ (Reply::Status(_) | Reply::Sessions(_) | Reply::Following | Reply::Closed { .. })) => {
                 Err(unexpected(other))
             }
-            Ok(other @ (Reply::Reloaded { .. } | Reply::Refused { .. })) => Err(unexpected(other)),
+            Ok(other @ (Reply::Killed(_) | Reply::Reloaded { .. } | Reply::Refused { .. })) => {
+                Err(unexpected(other))
+            }
             Err(e) => Err(e),
         };
         self.over = item.is_err();
@@ -462,6 +513,11 @@ mod tests {
             parse(br#"{"ask":"close","client":"alice"}"#),
             Ok(Request::Close { client: Some(ClientName::new("alice").unwrap()), address: None })
         );
+        assert_eq!(
+            parse(br#"{"ask":"kill","client":"alice"}"#),
+            Ok(Request::Kill { client: ClientName::new("alice").unwrap() })
+        );
+        assert!(parse(br#"{"ask":"kill"}"#).is_err());
         assert!(parse(br#"{"ask":"close","clientt":"alice"}"#).is_err());
         assert!(parse(br#"{"ask":"close","client":"../etc"}"#).is_err());
         assert!(parse(&[b' '; LONGEST_REQUEST + 1]).is_err());
@@ -473,6 +529,7 @@ mod tests {
         for reply in [
             Reply::Following,
             Reply::Closed { grants: 3 },
+            Reply::Killed(Killed { sockets: 2, ..Killed::default() }),
             Reply::Refused { why: "no".into() },
             Reply::Status(Status { pid: 7, ..Status::default() }),
             Reply::Reloaded { generation: 2, warnings: vec!["x".into()] },

@@ -48,8 +48,24 @@ pub enum Said {
     Open(u64, Opening),
     /// To the grantor: please close.
     Close(Closing),
+    /// To the grantor: end what this client has established where nobody else has a grant, and answer with the ticket.
+    /// Its grants are to be closed before.
+    Kill(u64, ClientName),
     /// To the front: what became of the opening.
     Opened(u64, Opened),
+    /// To the front, before [`Said::Killed`]: this was kept, because this other client has or had a grant for it too.
+    Kept {
+        /// Of which killing.
+        ticket: u64,
+        /// Whose grant it is.
+        client: ClientName,
+        /// For which address.
+        address: IpAddr,
+        /// Which ports.
+        ports: Box<[PortSpec]>,
+    },
+    /// To the front: what became of the killing.
+    Killed(u64, Killed),
     /// To the front, after a start: this is still open, until then.
     Restored {
         /// Whose.
@@ -63,6 +79,22 @@ pub enum Said {
     },
     /// To the front, after the last [`Said::Restored`].
     RestoredAll,
+}
+
+/// What became of a [`Said::Kill`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// It is done.
+    Done {
+        /// How many sockets of this host were ended.
+        sockets: u32,
+        /// How many other flows.
+        flows: u32,
+    },
+    /// The peers are cut off, but this kernel cannot end sockets: they end by their own timeouts.
+    SocketsStay,
+    /// It was done in part at most; the grantor's log says why.
+    Failed,
 }
 
 /// What is wrong with a message.
@@ -96,6 +128,9 @@ const CLOSE: u8 = 2;
 const OPENED: u8 = 3;
 const RESTORED: u8 = 4;
 const RESTORED_ALL: u8 = 5;
+const KILL: u8 = 6;
+const KEPT: u8 = 7;
+const KILLED: u8 = 8;
 
 /// Gathers what is said into messages.
 #[derive(Debug, Default)]
@@ -126,6 +161,19 @@ impl Writer {
             Said::Restored { client, address, ports, until } => {
                 let head = Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0 };
                 self.row(&head, Some(client), Some(*address), ports);
+            }
+            Said::Kill(ticket, client) => {
+                let head = Head { kind: KILL, ticket: *ticket, nanos: 0, result: 0 };
+                self.row(&head, Some(client), None, &[]);
+            }
+            Said::Kept { ticket, client, address, ports } => {
+                let head = Head { kind: KEPT, ticket: *ticket, nanos: 0, result: 0 };
+                self.row(&head, Some(client), Some(*address), ports);
+            }
+            Said::Killed(ticket, killed) => {
+                let (result, counts) = killed_numbers(*killed);
+                let head = Head { kind: KILLED, ticket: *ticket, nanos: counts, result };
+                self.row(&head, None, None, &[]);
             }
             Said::RestoredAll => {
                 let head = Head { kind: RESTORED_ALL, ticket: 0, nanos: 0, result: 0 };
@@ -214,6 +262,15 @@ fn result(opened: Opened) -> u8 {
         Opened::Refused => 2,
         Opened::Full => 3,
         Opened::Failed => 4,
+    }
+}
+
+/// The result, and the counts in the place of the nanoseconds: sockets in the lower half, flows in the upper.
+fn killed_numbers(killed: Killed) -> (u8, u64) {
+    match killed {
+        Killed::Done { sockets, flows } => (1, u64::from(flows) << 32 | u64::from(sockets)),
+        Killed::SocketsStay => (2, 0),
+        Killed::Failed => (3, 0),
     }
 }
 
@@ -342,7 +399,8 @@ impl View<'_> {
         let nanos = u64::from_le_bytes(self.bytes(field::NANOS.start));
         let who = [field::NAME_LENGTH..field::PORT_COUNT, field::ADDRESS, field::NAME];
         let [short, address, name] = who.clone();
-        let whole = [short, address, name, field::PORT_COUNT..field::PORT_COUNT + 1, field::PORTS];
+        let whole =
+            [short.clone(), address, name.clone(), field::PORT_COUNT..field::PORT_COUNT + 1, field::PORTS];
         match self.byte(field::KIND) {
             OPEN => {
                 self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS]].concat())?;
@@ -365,6 +423,23 @@ impl View<'_> {
                 let (client, address, ports) = self.grant(ports)?;
                 Ok(Said::Restored { client, address, ports, until: Mono::from_nanos(nanos) })
             }
+            KILL => {
+                self.nothing_but(&[short, name, field::TICKET])?;
+                match (self.client()?, self.address()?) {
+                    (Some(client), None) => Ok(Said::Kill(ticket, client)),
+                    (None, _) => Err(FrameError::Name),
+                    (Some(_), Some(_)) => Err(FrameError::Address),
+                }
+            }
+            KEPT => {
+                self.nothing_but(&[&whole[..], &[field::TICKET]].concat())?;
+                let (client, address, ports) = self.grant(ports)?;
+                Ok(Said::Kept { ticket, client, address, ports })
+            }
+            KILLED => {
+                self.nothing_but(&[field::TICKET, field::NANOS, field::RESULT..field::RESULT + 1])?;
+                Ok(Said::Killed(ticket, self.killed(nanos)?))
+            }
             RESTORED_ALL => {
                 self.nothing_but(&[])?;
                 Ok(Said::RestoredAll)
@@ -380,6 +455,17 @@ impl View<'_> {
             return Err(FrameError::Ports);
         }
         Ok((client, address, ports.into()))
+    }
+
+    fn killed(&self, counts: u64) -> Result<Killed, FrameError> {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        match (self.byte(field::RESULT), counts) {
+            (1, counts) => Ok(Killed::Done { sockets: half(counts), flows: half(counts >> 32) }),
+            (2, 0) => Ok(Killed::SocketsStay),
+            (3, 0) => Ok(Killed::Failed),
+            (2 | 3, _) => Err(FrameError::Filling),
+            (unknown, _) => Err(FrameError::Result(unknown)),
+        }
     }
 
     fn opened(&self) -> Result<Opened, FrameError> {
@@ -438,9 +524,19 @@ mod tests {
                 until: Mono::from_nanos(9),
             },
             Said::RestoredAll,
+            Said::Kill(3, name("alice")),
+            Said::Kept {
+                ticket: 3,
+                client: name("bob"),
+                address: "2001:db8::7".parse().unwrap(),
+                ports: PortSpec::parse("22").unwrap().into(),
+            },
+            Said::Killed(3, Killed::Done { sockets: 1, flows: u32::MAX }),
+            Said::Killed(4, Killed::SocketsStay),
+            Said::Killed(5, Killed::Failed),
         ];
         let bytes = message(&said);
-        assert_eq!(bytes.len(), SIZE * 9);
+        assert_eq!(bytes.len(), SIZE * 14);
         assert_eq!(read(&bytes), Ok(said));
     }
 

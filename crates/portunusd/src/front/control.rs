@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use portunus_ctl::control::{self, EventLine, LONGEST_REQUEST, Reply, Request, Status};
+use portunus_ctl::frame;
 use portunus_gate::Gate;
-use portunus_model::{Closing, Event, Now};
+use portunus_model::{ClientName, Closing, Event, Now, PortSpec};
 use portunus_rx::Udp;
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users;
 
 use super::CONNECTION;
+use super::kills::{Killing, Kills};
 use super::tell::Scribe;
 use crate::message::About;
 
@@ -37,6 +40,7 @@ pub(super) struct Desk {
     next: u64,
     /// Who waits for a reload, in the order of asking.
     reloads: VecDeque<u64>,
+    kills: Kills,
     scribe: Scribe,
     /// Whether somebody came or went since the keeper was told.
     pub(super) changed: bool,
@@ -63,6 +67,7 @@ impl Desk {
             connections: BTreeMap::new(),
             next: 0,
             reloads: VecDeque::new(),
+            kills: Kills::default(),
             scribe: Scribe::default(),
             changed: true,
         }
@@ -111,13 +116,20 @@ impl Desk {
                     connection.follows = true;
                     Some(Reply::Following)
                 }
-                Ok(Request::Close { .. } | Request::Reload) if !may_change(connection.uid, house.about) => {
+                Ok(Request::Close { .. } | Request::Kill { .. } | Request::Reload)
+                    if !may_change(connection.uid, house.about) =>
+                {
                     Some(Reply::Refused { why: NOT_ALLOWED.to_owned() })
                 }
                 Ok(Request::Close { client, address }) => {
                     let address = address.map(|address| address.to_canonical());
                     let grants = gate.handle_closing(now, &Closing { client, address });
                     Some(Reply::Closed { grants })
+                }
+                Ok(Request::Kill { client }) => {
+                    let closing = Closing { client: Some(client.clone()), address: None };
+                    let grants = gate.handle_closing(now, &closing);
+                    self.kills.ask(id, client, grants)
                 }
                 Ok(Request::Reload) => {
                     self.reloads.push_back(id);
@@ -159,6 +171,33 @@ impl Desk {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.say(answer);
             }
+        }
+    }
+
+    /// The kills that were asked for since the last time: each with its ticket.
+    pub(super) fn asked_kills(&mut self) -> Vec<(u64, ClientName)> {
+        std::mem::take(&mut self.kills.asked)
+    }
+
+    /// Something was kept in a kill.
+    pub(super) fn kept(&mut self, ticket: u64, client: &ClientName, address: IpAddr, ports: &[PortSpec]) {
+        self.kills.kept(ticket, client, address, ports);
+    }
+
+    /// A kill is done.
+    pub(super) fn killed(&mut self, ticket: u64, killed: frame::Killed) {
+        self.answer_kill(ticket, |killing| killing.answer(killed));
+    }
+
+    /// The same, refused.
+    pub(super) fn kill_refused(&mut self, ticket: u64, why: &str) {
+        self.answer_kill(ticket, |_| Reply::Refused { why: why.to_owned() });
+    }
+
+    fn answer_kill(&mut self, ticket: u64, answer: impl FnOnce(Killing) -> Reply) {
+        let Some(killing) = self.kills.take(ticket) else { return };
+        if let Some(connection) = self.connections.get_mut(&killing.connection) {
+            connection.say(&answer(killing));
         }
     }
 

@@ -2,6 +2,7 @@
 //! it feeds the gate and carries out its actions.
 
 mod control;
+mod kills;
 mod outward;
 mod tell;
 
@@ -153,7 +154,7 @@ impl Front {
                     GRANTOR => self.on_grantor(now)?,
                     CONTROL => self.desk.accept(&self.poll)?,
                     token if token >= CONNECTION => {
-                        self.on_connection(now, token - CONNECTION, one.readable);
+                        self.on_connection(now, token - CONNECTION, one.readable)?;
                     }
                     token if token >= UDP => sockets.push(token - UDP),
                     token => self.on_health(token - HEALTH)?,
@@ -310,8 +311,15 @@ impl Front {
             Said::RestoredAll => {
                 self.gate.handle_restored(now, std::mem::take(&mut self.restored));
             }
+            Said::Kept { ticket, client, address, ports } => {
+                self.desk.kept(ticket, &client, address, &ports);
+            }
+            Said::Killed(ticket, killed) => {
+                self.desk.killed(ticket, killed);
+                self.desk.push(&self.poll);
+            }
             // Only the front says these.
-            Said::Open(..) | Said::Close(_) => (),
+            Said::Open(..) | Said::Close(_) | Said::Kill(..) => (),
         }
     }
 
@@ -332,7 +340,7 @@ impl Front {
         Ok(())
     }
 
-    fn on_connection(&mut self, now: Now, id: u64, readable: bool) {
+    fn on_connection(&mut self, now: Now, id: u64, readable: bool) -> io::Result<()> {
         let mut asks = 0;
         if readable {
             let house = control::House { about: &self.about, udp: &self.udp };
@@ -343,7 +351,16 @@ impl Front {
                 self.desk.reload_refused(1, "the daemon is busy: ask again");
             }
         }
+        for (ticket, client) in self.desk.asked_kills() {
+            // What the gate has on its way for this client goes first.
+            self.carry_out(now)?;
+            if !self.outward.kill(ticket, client)? {
+                self.desk.kill_refused(ticket, "the daemon is busy: ask again");
+            }
+            self.outward.watch_room(&self.poll, GRANTOR)?;
+        }
         self.desk.push(&self.poll);
+        Ok(())
     }
 
     fn tells(&self) -> bool {

@@ -5,7 +5,7 @@ use std::io;
 
 use portunus_ctl::frame::{Said, Writer};
 use portunus_gate::{Action, Gate, Ticket};
-use portunus_model::{Claim, Event, Now, Opened};
+use portunus_model::{Claim, ClientName, Event, Now, Opened};
 use portunus_store::{FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
@@ -75,6 +75,13 @@ impl Outward {
             self.claim(gate, now);
         }
         self.send()
+    }
+
+    /// Asks for the end of what a client has established, after all that was said before; false when too much waits.
+    pub(super) fn kill(&mut self, ticket: u64, client: ClientName) -> io::Result<bool> {
+        let said = self.say(&Said::Kill(ticket, client))?;
+        self.send()?;
+        Ok(said)
     }
 
     fn claim(&mut self, gate: &mut Gate, now: Now) {

@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use portunus_ctl::frame::Said;
+use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Structure};
 use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec};
 use portunus_store::{Entry, Journal, Key, Row as JournalRow};
 
+use super::kill::MOST_KILLS;
 use super::limits;
+use super::past::Past;
 
 /// The book.
 pub(super) struct Book {
     limits: Limits,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    pub(super) past: Past,
     journal: Journal,
     pub(super) firewall: Box<dyn Firewall>,
 }
@@ -35,6 +38,8 @@ struct Batch {
     changes: BTreeMap<Element, Change>,
     asked: Vec<Asked>,
     answers: Vec<Said>,
+    /// Whose established flows end when all else is done.
+    kills: Vec<(u64, ClientName)>,
 }
 
 impl Batch {
@@ -61,7 +66,7 @@ impl Book {
                 ledger.restore(&Row { client: row.client, element, until: row.until });
             }
         }
-        Self { limits, ledger, journal, firewall }
+        Self { limits, ledger, past: Past::default(), journal, firewall }
     }
 
     /// What is open, for the front after a start: one a client and address.
@@ -101,6 +106,7 @@ impl Book {
         let entries: Vec<Entry> =
             gone.iter().map(|row| Entry::Close(key(&row.client, row.element))).collect();
         self.write_down(&entries);
+        self.past.note(&gone);
         self.limits = limits;
         Ok(())
     }
@@ -112,8 +118,19 @@ impl Book {
             match one {
                 Said::Open(ticket, opening) => self.open(now, &mut batch, ticket, &opening),
                 Said::Close(closing) => self.close(now, &mut batch, &closing),
+                Said::Kill(ticket, _) if batch.kills.len() >= MOST_KILLS => {
+                    batch.answers.push(Said::Killed(ticket, Killed::Failed));
+                }
+                Said::Kill(ticket, client) => {
+                    self.close(now, &mut batch, &Closing { client: Some(client.clone()), address: None });
+                    batch.kills.push((ticket, client));
+                }
                 // Only we say these: from the front they mean nothing.
-                Said::Opened(..) | Said::Restored { .. } | Said::RestoredAll => {
+                Said::Opened(..)
+                | Said::Restored { .. }
+                | Said::RestoredAll
+                | Said::Kept { .. }
+                | Said::Killed(..) => {
                     tracing::warn!("the front said something that only the grantor says");
                 }
             }
@@ -159,6 +176,7 @@ impl Book {
     fn close(&mut self, now: Mono, batch: &mut Batch, closing: &Closing) {
         let (ended, changes) = self.ledger.close(now, closing.client.as_ref(), closing.address);
         batch.note(changes);
+        self.past.note(&ended);
         batch.entries.extend(ended.iter().map(|row| Entry::Close(key(&row.client, row.element))));
     }
 
@@ -191,6 +209,10 @@ impl Book {
             let _ = self.undo(now, &mut back, failed);
             self.write_down(&back.entries);
             self.tell_kernel(&back.changes);
+        }
+        for (ticket, client) in std::mem::take(&mut batch.kills) {
+            let answers = self.kill(ticket, &client);
+            batch.answers.extend(answers);
         }
         self.compact_if_crowded();
         batch.answers
@@ -243,7 +265,8 @@ impl Book {
 
     /// Ends what is due. The kernel's own timer did so already, unless its clock stood still or it has none.
     pub(super) fn expire(&mut self, now: Mono) {
-        let (_, changes) = self.ledger.expire(now);
+        let (ended, changes) = self.ledger.expire(now);
+        self.past.note(&ended);
         let mut batch = Batch::default();
         batch.note(changes);
         self.tell_kernel(&batch.changes);

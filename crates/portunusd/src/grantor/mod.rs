@@ -2,7 +2,9 @@
 //! the front says, keeps the book of what is open, and puts our rules back when somebody flushes them.
 
 mod book;
+mod kill;
 mod limits;
+mod past;
 mod runner;
 mod stand;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wanted};
 use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
-use portunus_fw::{Change, Element, Firewall, FirewallError, Nft, Standing, Structure};
+use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Nft, Standing, Structure};
 use portunus_model::{Limits, Place};
 use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
@@ -116,6 +116,10 @@ impl Firewall for Loud {
 
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
         self.0.change(changes)
+    }
+
+    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError> {
+        self.0.end_flows(elements, lasting)
     }
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portunus_fw::{Change, Element, Firewall, FirewallError, Record, Standing, Structure};
+use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
 use portunus_model::{ClientName, Closing, Limits, Opened, Opening, PortSpec};
+
+use portunus_ctl::frame::Killed;
 
 use super::*;
 use crate::message::{Backend, Wish};
@@ -23,6 +25,10 @@ impl Firewall for Shared {
 
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
         self.0.lock().unwrap().change(changes)
+    }
+
+    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError> {
+        self.0.lock().unwrap().end_flows(elements, lasting)
     }
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
@@ -242,6 +248,41 @@ fn what_was_open_is_told_after_a_restart_and_closed_at_the_end() {
     assert_eq!(again.open_now().len(), 2);
     let (firewall, _) = again.end(true);
     assert!(firewall.0.lock().unwrap().open.is_empty());
+}
+
+#[test]
+fn a_kill_ends_what_its_client_alone_has_had() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    let alice = ClientName::new("alice").unwrap();
+    stage.say(&[
+        opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30),
+        opening(2, "bob", "192.0.2.7", &["22/tcp"], 60),
+    ]);
+    assert_eq!(stage.hear().len(), 2);
+    // Closed some time before, as a reload does; a stranger has nothing that could end.
+    stage.say(&[Said::Close(Closing { client: Some(alice.clone()), address: None })]);
+    stage.say(&[Said::Kill(3, ClientName::new("mallory").unwrap()), Said::Kill(4, alice.clone())]);
+    let mut said = stage.hear();
+    if said.len() == 1 {
+        said.extend(stage.hear());
+    }
+    let ssh: Box<[PortSpec]> = PortSpec::parse("22/tcp").unwrap().into();
+    let bob = ClientName::new("bob").unwrap();
+    assert_eq!(
+        said,
+        [
+            Said::Killed(3, Killed::Done { sockets: 0, flows: 0 }),
+            Said::Kept { ticket: 4, client: bob, address: "192.0.2.7".parse().unwrap(), ports: ssh },
+            Said::Killed(4, Killed::Done { sockets: 1, flows: 0 }),
+        ]
+    );
+    assert_eq!(stage.firewall.0.lock().unwrap().ended, [element("192.0.2.7", "8000-8010/udp")]);
+    assert_eq!(stage.open_now(), [element("192.0.2.7", "22/tcp")]);
+    // Once is enough: what it had is forgotten.
+    stage.say(&[Said::Kill(5, alice)]);
+    assert_eq!(stage.hear(), [Said::Killed(5, Killed::Done { sockets: 0, flows: 0 })]);
+    stage.end(false);
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! Ending what a client has established: which of its doors nobody else has had, and what is said of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portunus_ctl::frame::{Killed, Said};
+use portunus_fw::{Element, Ledger};
+use portunus_model::{ClientName, PortSpec};
+
+use super::book::Book;
+use super::past::Past;
+
+/// How long a killed address stays cut off from its doors, live flows too: longer than a server goes on sending to one
+/// that is silent. A new grant for the address ends it at once.
+const CUT: Duration = Duration::from_hours(24);
+
+/// Kills of one batch; a front that asks for more is not ours.
+pub(super) const MOST_KILLS: usize = 64;
+
+/// Others' grants that are told by name.
+const MOST_KEPT: usize = 64;
+
+/// What may be ended, and what not, by whose grant.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sorted {
+    meant: Vec<Element>,
+    kept: BTreeMap<(ClientName, IpAddr), Vec<PortSpec>>,
+}
+
+impl Book {
+    /// Ends what `client` has established; its rows are struck off already. The answers.
+    pub(super) fn kill(&mut self, ticket: u64, client: &ClientName) -> Vec<Said> {
+        let held = self.past.take(client);
+        let Sorted { meant, kept } = sort(&held, client, &self.ledger, &self.past);
+        let killed = self.end_flows(client, &meant);
+        let told = kept.into_iter().take(MOST_KEPT).map(|((other, address), ports)| {
+            tracing::info!(
+                client = client.as_str(),
+                %address,
+                other = other.as_str(),
+                "what is established was kept: another client has had a grant for it too"
+            );
+            Said::Kept { ticket, client: other, address, ports: ports.into() }
+        });
+        told.chain([Said::Killed(ticket, killed)]).collect()
+    }
+
+    fn end_flows(&mut self, client: &ClientName, meant: &[Element]) -> Killed {
+        if meant.is_empty() {
+            return Killed::Done { sockets: 0, flows: 0 };
+        }
+        match self.firewall.end_flows(meant, CUT) {
+            Ok(ended) => {
+                let (sockets, flows) = (ended.sockets, ended.flows);
+                tracing::info!(client = client.as_str(), sockets, flows, "ended what was established");
+                if ended.sockets_stay { Killed::SocketsStay } else { Killed::Done { sockets, flows } }
+            }
+            Err(error) => {
+                tracing::error!(client = client.as_str(), %error, "not everything that was established was ended");
+                Killed::Failed
+            }
+        }
+    }
+}
+
+/// The kernel cannot tell two clients behind one address apart, so a door that another one holds, or held when its
+/// session began, is not touched.
+fn sort(held: &[Element], client: &ClientName, ledger: &Ledger, past: &Past) -> Sorted {
+    let addresses: BTreeSet<IpAddr> = held.iter().map(|element| element.address).collect();
+    let mut sorted = Sorted::default();
+    if addresses.is_empty() {
+        return sorted;
+    }
+    let rows = ledger.rows().map(|row| (row.client, row.element));
+    let over = past.all().map(|(name, element)| (name.clone(), element));
+    let near: BTreeSet<(ClientName, Element)> =
+        rows.chain(over).filter(|(_, element)| addresses.contains(&element.address)).collect();
+    for element in held {
+        let mut free = true;
+        for (name, _) in near.iter().filter(|(_, other)| other.overlaps(element)) {
+            free = false;
+            // Its own: it has knocked again since.
+            if name != client {
+                let ports = sorted.kept.entry((name.clone(), element.address)).or_default();
+                if !ports.contains(&element.port) {
+                    ports.push(element.port);
+                }
+            }
+        }
+        if free {
+            sorted.meant.push(*element);
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_fw::Row;
+    use portunus_model::Mono;
+
+    use super::*;
+
+    fn element(address: &str, port: &str) -> Element {
+        Element { address: address.parse().unwrap(), port: PortSpec::parse(port).unwrap()[0] }
+    }
+
+    fn name(text: &str) -> ClientName {
+        ClientName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_door_that_another_has_or_had_is_kept_with_the_others_name() {
+        let (mut ledger, mut past) = (Ledger::new(), Past::default());
+        let (now, later) = (Mono::default(), Mono::from_nanos(u64::MAX / 2));
+        ledger.open(now, &name("bob"), element("192.0.2.1", "8005/tcp"), later);
+        let over = |client: &str, element| Row { client: name(client), element, until: now };
+        past.note(&[over("carol", element("192.0.2.2", "22/tcp"))]);
+        let held = [
+            element("192.0.2.1", "22/tcp"),
+            element("192.0.2.1", "8000-8010/tcp"),
+            element("192.0.2.2", "22/tcp"),
+            element("192.0.2.11", "22/tcp"),
+        ];
+        let sorted = sort(&held, &name("alice"), &ledger, &past);
+        assert_eq!(sorted.meant, [held[0], held[3]]);
+        let kept: Vec<_> = sorted.kept.iter().map(|((n, a), p)| (n.as_str(), *a, p.clone())).collect();
+        assert_eq!(
+            kept,
+            [("bob", held[1].address, vec![held[1].port]), ("carol", held[2].address, vec![held[2].port])]
+        );
+    }
+
+    #[test]
+    fn a_door_that_it_has_opened_again_since_is_not_cut() {
+        let mut ledger = Ledger::new();
+        let mine = element("192.0.2.1", "22/tcp");
+        ledger.open(Mono::default(), &name("alice"), mine, Mono::from_nanos(u64::MAX / 2));
+        assert_eq!(sort(&[mine], &name("alice"), &ledger, &Past::default()), Sorted::default());
+    }
+}
