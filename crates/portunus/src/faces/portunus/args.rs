@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Show one client
     Show(Show),
     /// Remove a client; its open grants are closed at once
-    Revoke(Named),
+    Revoke(Revoke),
     /// Remove everything of ours from the firewall, and say which ports are open then
     Teardown(Teardown),
     /// Show open grants with their countdown, and who was seen last
@@ -221,11 +221,14 @@ pub(crate) struct Show {
 
 /// `portunus revoke`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sudo portunus revoke alice")]
-pub(crate) struct Named {
+#[command(after_help = "Example:\n  sudo portunus revoke alice\n  sudo portunus revoke alice --kill")]
+pub(crate) struct Revoke {
     /// The client's name
     #[arg(value_name = "NAME", value_parser = values::client)]
     pub(crate) name: ClientName,
+    /// End its established connections too, where no other client has or had a grant for the same address and port
+    #[arg(long)]
+    pub(crate) kill: bool,
 }
 
 /// `portunus teardown`

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use portunus_config::profile::{Profile, Show as Reveal, native as profile_file};
 use portunus_config::{
-    Entry, FileChange, Files, NewClient, Overlay, Settings, fingerprint, native, render_date, render_duration,
+    EditError, Entry, FileChange, Files, NewClient, Overlay, Settings, fingerprint, native, render_date,
+    render_duration,
 };
-use portunus_ctl::control::{Client, Session};
+use portunus_ctl::control::{Client, ControlError, Killed, Session};
 use portunus_model::{ClientKey, ClientName, PortSpec};
 use serde_json::json;
 
@@ -190,14 +191,22 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
 }
 
 /// `portunus revoke`. It works also where other files have mistakes: nobody must stay in because of a typo.
-pub(super) fn revoke(places: &Places, name: &ClientName) -> Done {
+pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     let held = addresses_of(places, name);
     let lock = edit::lock_folder(&places.config_dir)?;
-    let change = native::remove_client(&RealFiles, &places.config_dir, name)?;
+    let change = match native::remove_client(&RealFiles, &places.config_dir, name) {
+        // Revoked before, without a thought of what is established.
+        Err(EditError::Unknown(_)) if kill => return kill_revoked(places, name),
+        change => change?,
+    };
     edit::apply(&change)?;
     drop(lock);
     running::take_up(NAME, &places.run_dir);
     line(format_args!("{name} is revoked"));
+    if kill {
+        let killed = Client::connect(&places.run_dir).and_then(|mut daemon| daemon.kill(name.clone()));
+        say_killed(name, &killed.map_err(|error| not_ended(&error))?);
+    }
     for session in sessions(places) {
         if held.contains(&session.address) && session.client != name.as_str() {
             let (client, address, ports) = (&session.client, session.address, session.ports.join(", "));
@@ -205,6 +214,45 @@ pub(super) fn revoke(places: &Places, name: &ClientName) -> Done {
         }
     }
     Ok(())
+}
+
+/// Ends what a client has established that is in no file any more.
+fn kill_revoked(places: &Places, name: &ClientName) -> Done {
+    let killed = Client::connect(&places.run_dir)?.kill(name.clone()).map_err(|error| not_ended(&error))?;
+    if killed == Killed::default() {
+        return Err(unknown(name));
+    }
+    say_killed(name, &killed);
+    Ok(())
+}
+
+fn not_ended(error: &ControlError) -> Failure {
+    Failure::new(format_args!("what it has established was not ended: {error}"), "", "")
+}
+
+fn say_killed(name: &ClientName, killed: &Killed) {
+    let ended = u64::from(killed.sockets) + u64::from(killed.flows);
+    match ended {
+        _ if killed.sockets_stay => remark(
+            NAME,
+            "this kernel cannot end connections (CONFIG_INET_DIAG_DESTROY): they are cut off, and end when the server gives up",
+        ),
+        0 if killed.kept.is_empty() => line(format_args!(
+            "no established connection of {name} is known (the daemon knows those that came in since its start)"
+        )),
+        0 => (),
+        1 => line("1 established connection was ended"),
+        _ => line(format_args!("{ended} established connections were ended")),
+    }
+    for kept in &killed.kept {
+        let (client, address, ports) = (&kept.client, kept.address, kept.ports.join(", "));
+        remark(
+            NAME,
+            format_args!(
+                "kept what is established from {address} to {ports}: {client} has or had a grant for it too, and the kernel cannot tell whose it is"
+            ),
+        );
+    }
 }
 
 fn addresses_of(places: &Places, name: &ClientName) -> BTreeSet<IpAddr> {

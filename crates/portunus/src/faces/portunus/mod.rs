@@ -60,7 +60,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Add(add) => clients::add(places, add),
         Command::List(list) => clients::list(places, list.json),
         Command::Show(show) => clients::show_one(places, &show),
-        Command::Revoke(named) => clients::revoke(places, &named.name),
+        Command::Revoke(revoke) => clients::revoke(places, &revoke.name, revoke.kill),
         Command::Teardown(teardown) => ruleset::teardown(places, teardown.force),
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
         Command::Close(close) => sessions::close(places, &close),
