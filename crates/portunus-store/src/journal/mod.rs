@@ -73,6 +73,8 @@ pub struct Journal<S = File> {
     tail: u32,
     /// How many entries a compacted turn began with.
     began_with: u32,
+    /// Its turn was given up; only a new one counts.
+    void: bool,
     buffer: Vec<u8>,
 }
 
@@ -93,6 +95,7 @@ impl<S: Segment> Journal<S> {
             boot,
             tail: 1,
             began_with: 0,
+            void: false,
             buffer: Vec::with_capacity(SLOT),
         };
         let rows = if generation == 0 { Vec::new() } else { journal.load(now)? };
@@ -115,10 +118,22 @@ impl<S: Segment> Journal<S> {
         Ok(())
     }
 
-    /// Whether it has grown so much that it is time for [`Journal::compact`].
+    /// Gives the whole turn up: for an end that could not be appended (a full disk), since a row that is not known to
+    /// have ended would be opened again after a restart. Until [`Journal::compact`] has room for a new turn a grantor
+    /// that is started again finds nothing open. Cutting files off needs no room.
+    ///
+    /// # Errors
+    /// What the system says. A journal that cannot even be cut off cannot be opened again either.
+    pub fn give_up(&mut self) -> Result<(), StoreError> {
+        self.void = true;
+        self.active.empty().map_err(writing())?;
+        self.other.empty().map_err(writing())
+    }
+
+    /// Whether it is time for [`Journal::compact`]: it has grown so much, or its turn was given up.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.tail >= self.began_with.saturating_mul(2).saturating_add(SMALL)
+        self.void || self.tail >= self.began_with.saturating_mul(2).saturating_add(SMALL)
     }
 
     /// Begins a new turn with `rows` alone: those of the ledger that have time left. Killed in the middle of it, the
@@ -144,6 +159,7 @@ impl<S: Segment> Journal<S> {
         self.generation = generation;
         self.tail = slot;
         self.began_with = slot;
+        self.void = false;
         Ok(())
     }
 
@@ -244,6 +260,23 @@ mod tests {
         journal.append(&[Entry::Close(bob.key())]).unwrap();
         assert_eq!(reopen(&disks, 31), [longer]);
         assert_eq!(disks[0].syncs() + disks[1].syncs(), 0);
+    }
+
+    #[test]
+    fn a_turn_that_was_given_up_opens_nothing_again() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        let (alice, bob) = (row("alice", "192.0.2.1", 22, 50), row("bob", "192.0.2.2", 22, 50));
+        journal.append(&[Entry::Open(alice.clone()), Entry::Open(bob.clone())]).unwrap();
+        journal.give_up().unwrap();
+        assert!(journal.is_crowded());
+        journal.append(&[Entry::Open(alice)]).unwrap();
+        assert_eq!(reopen(&disks, 1), []);
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        journal.give_up().unwrap();
+        journal.compact(std::slice::from_ref(&bob)).unwrap();
+        assert!(!journal.is_crowded());
+        assert_eq!(reopen(&disks, 1), [bob]);
     }
 
     #[test]
