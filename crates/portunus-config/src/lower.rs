@@ -151,8 +151,10 @@ impl<'p> Crowd<'p> {
             findings.error(source, written.key_at, format!("the key of {name:?} is the server's own"), mend);
             return false;
         }
-        if let Some(other) = self.keys.insert(written.key, self.clients.len()) {
-            let other = self.clients.get(other).map(|client| client.name.to_string()).unwrap_or_default();
+        // Only the first keeps the key: a third one with it names the first, and not whoever comes next.
+        let first = *self.keys.entry(written.key).or_insert(self.clients.len());
+        if first < self.clients.len() {
+            let other = self.clients.get(first).map(|client| client.name.to_string()).unwrap_or_default();
             let what = format!("the key of {name:?} is also that of {other:?}");
             findings.error(source, written.key_at, what, "give each client a key of its own, with `add`");
             return false;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use portunus_config::{EditError, FileChange};
 use portunus_sys::files::{self, FileError, Lock};
 
+use crate::places;
 use crate::say::{CONFIG, Failure};
 
 /// The mode of a file that holds a secret, and of any client's file (who may come in is nobody's business).
@@ -12,7 +13,18 @@ pub(crate) const PRIVATE: u32 = 0o600;
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::new(error, "", "")
+        // What the system says has its mend in it only where there is one mend.
+        let mend = match error {
+            FileError::Missing(_) => "make it, or name another",
+            FileError::NotAFile(_) => "name a file",
+            FileError::TooLong(_) => "name another",
+            FileError::NotText { .. } => "save it as UTF-8",
+            FileError::Locked(_) => "wait until it is done",
+            FileError::Exists(_) => "name another",
+            FileError::Other { .. } => "nothing was changed: mend that, and do it again",
+            FileError::Denied(_) | FileError::TooOpen { .. } | FileError::Foreign { .. } => "",
+        };
+        Self::new(error, "", mend)
     }
 }
 
@@ -30,7 +42,9 @@ impl From<EditError> for Failure {
 /// # Errors
 /// The folder is missing, or not ours to write.
 pub(crate) fn lock_folder(dir: &Path) -> Result<Lock, Failure> {
-    Ok(Lock::wait(&dir.join(".lock"))?)
+    Lock::wait(&dir.join(".lock")).map_err(|error| {
+        if matches!(error, FileError::Missing(_)) { places::no_server(dir) } else { error.into() }
+    })
 }
 
 /// Takes the lock of one file.

@@ -1,10 +1,10 @@
 //! Where things lie: the server's folders and the person's own, each movable by a flag or a variable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::say::Failure;
+use crate::say::{CONFIG, Failure};
 
 /// The folders of a server; each flag has a variable of the same meaning.
 #[derive(Args, Debug, Clone)]
@@ -38,6 +38,13 @@ pub(crate) fn daemon() -> Places {
         state_dir: place("PORTUNUS_STATE_DIR", "/var/lib/portunus"),
         run_dir: place("PORTUNUS_RUN_DIR", "/run/portunus"),
     }
+}
+
+/// There is no server's configuration in `dir`, in the words of `check` and `serve`.
+pub(crate) fn no_server(dir: &Path) -> Failure {
+    let place = dir.join("portunus.toml");
+    Failure::new(place.display(), "there is no such file", "make it with `portunus init --host HOST`")
+        .code(CONFIG)
 }
 
 /// The person's home folder.

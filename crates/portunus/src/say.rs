@@ -149,8 +149,17 @@ pub(crate) fn usage(face: &str, error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return without_a_word(&error.render());
+    }
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let _ = write!(std::io::stderr().lock(), "{face}: {text}");
+    ExitCode::from(USAGE)
+}
+
+/// Help for whoever typed no command at all.
+pub(crate) fn without_a_word(help: &clap::builder::StyledStr) -> ExitCode {
+    let _ = write!(std::io::stderr().lock(), "{help}");
     ExitCode::from(USAGE)
 }
 

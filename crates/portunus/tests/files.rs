@@ -220,3 +220,64 @@ fn a_reader_that_has_gone_ends_it_quietly() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words}");
     }
 }
+
+#[test]
+fn knocks_that_never_left_make_the_whole_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    profile_for(home, "192.0.2.1", 4);
+    // A host with the other family only: no knock has an address to go to.
+    let output = run(home, &["knock", "-6", "--count", "2", "--interval", "1ms"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("2 of 2 knocks were not sent: see the reasons above\n"), "{said}");
+}
+
+#[test]
+fn one_broken_profile_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    profile_for(home, "192.0.2.1", 4);
+    let broken = home.join(".config/portunus/profiles/broken.toml");
+    fs::write(&broken, "host = 1\n").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = run(home, &["profiles"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("192.0.2.1"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("broken.toml:1:"));
+}
+
+#[test]
+fn init_over_an_existing_file_keeps_what_was_written_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "h", "--place", "own"]));
+    let file = home.join("etc/portunus.toml");
+    let text = fs::read_to_string(&file).unwrap() + "# mine\n";
+    fs::write(&file, &text).unwrap();
+    good(&run(home, &["init", "--host", "i", "--place", "own", "--force"]));
+    assert_eq!(fs::read_to_string(home.join("etc/portunus.toml.old")).unwrap(), text);
+}
+
+#[test]
+fn no_command_at_all_is_answered_with_help() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&[][..], &["openme"]] {
+        let output = run(dir.path(), words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said.contains("\nCommands:\n") && !said.contains("  man"), "{said}");
+    }
+}
+
+#[test]
+fn an_empty_profile_is_said_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(dir.path()).arg("join").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        said,
+        "portunus: it is empty: standard input: give it what the server's `portunus add` printed\n"
+    );
+}

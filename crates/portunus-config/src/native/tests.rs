@@ -428,6 +428,13 @@ fn each_mistake_about_whole_files_has_its_sentence() {
              key of its own, with `add`"
         ]
     );
+    let three = folder()
+        .with("/etc/portunus/clients/carol.toml", client_text(&new("carol", 1)))
+        .with("/etc/portunus/clients/dave.toml", client_text(&new("dave", 1)));
+    assert!(
+        said(three)[1].contains("the key of \"dave\" is also that of \"alice\": "),
+        "a third one with the key names the first"
+    );
     assert_eq!(
         said(folder().with("/etc/portunus/clients.toml", format!("[alice]\n{}", client_text(&new("a", 7))))),
         ["/etc/portunus/clients.toml:1:2: there are two clients named \"alice\": rename one of them"]

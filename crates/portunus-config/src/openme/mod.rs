@@ -12,14 +12,16 @@ use crate::quote::quoted;
 use crate::reader::Fields;
 use crate::source::{Findings, Source};
 use crate::yaml_edit::Field;
-use crate::{Diagnostic, EditError, Entry, Files, NewClient, Secrecy, Settings, render_date, yaml_edit};
+use crate::{
+    Diagnostic, EditError, Entry, FileError, Files, NewClient, Secrecy, Settings, render_date, yaml_edit,
+};
 
 /// Reads and checks an openme server file.
 ///
 /// # Errors
 /// Every mistake that was found, in the order of lines.
 pub fn load(files: &dyn Files, path: &Path) -> Result<Settings, Vec<Diagnostic>> {
-    read::settings(&text_of(files, path)?, path)
+    read::settings(&server_text(files, path)?, path)
 }
 
 /// The clients as written.
@@ -43,8 +45,22 @@ pub fn groups(files: &dyn Files, path: &Path) -> Result<Vec<(String, Vec<PortSpe
         .map(Option::unwrap_or_default)
 }
 
-fn text_of(files: &dyn Files, path: &Path) -> Result<Zeroizing<String>, Vec<Diagnostic>> {
-    files.read(path, Secrecy::Secret).map(Zeroizing::new).map_err(|error| vec![error.at(path)])
+/// The file as it stands.
+///
+/// # Errors
+/// It is not there, or cannot be read, or others can read it.
+pub fn server_text(files: &dyn Files, path: &Path) -> Result<Zeroizing<String>, Vec<Diagnostic>> {
+    files.read(path, Secrecy::Secret).map(Zeroizing::new).map_err(|error| {
+        if error == FileError::Missing {
+            vec![Diagnostic::of_file(
+                path,
+                error.to_string(),
+                "make it with `openme init --server HOST`, or name another",
+            )]
+        } else {
+            vec![error.at(path)]
+        }
+    })
 }
 
 /// Shows the file's top to `see`; nothing when the file is empty.
@@ -53,7 +69,7 @@ fn with_fields<T>(
     path: &Path,
     see: impl FnOnce(Fields<'_, '_>, &mut Findings) -> T,
 ) -> Result<Option<T>, Vec<Diagnostic>> {
-    let text = text_of(files, path)?;
+    let text = server_text(files, path)?;
     let source = Source::new(path, &text);
     let mut findings = Findings::default();
     let root = read::root(&source, &mut findings);

@@ -297,7 +297,7 @@ fn files_that_are_no_configuration_are_named() {
     );
     assert_eq!(
         load(&Memory::default(), Path::new("/none.yaml")).unwrap_err()[0].to_string(),
-        "/none.yaml: there is no such file: make it, or name another folder or file"
+        "/none.yaml: there is no such file: make it with `openme init --server HOST`, or name another"
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portunus_client::{Families, Whom};
 use portunus_config::profile::{Profile, Show, openme as profile_file};
-use portunus_config::{Files, Secrecy};
+use portunus_config::{FileError, Files, Secrecy};
 use zeroize::Zeroizing;
 
 use super::NAME;
@@ -139,6 +139,13 @@ fn pick<'a>(profiles: &'a [Profile], name: &str, path: &Path) -> Result<&'a Prof
 
 fn read(path: &Path) -> Result<Vec<Profile>, Failure> {
     let text = RealFiles.read(path, Secrecy::Secret).map(Zeroizing::new);
-    let text = text.map_err(|error| Failure::lines([error.at(path)], CONFIG))?;
+    let text = text.map_err(|error| {
+        if error == FileError::Missing {
+            let mend = "put the profile that `openme add` printed into it, and chmod 600 it";
+            Failure::new(path.display(), error, mend).code(CONFIG)
+        } else {
+            Failure::lines([error.at(path)], CONFIG)
+        }
+    })?;
     profile_file::parse(&text, path).map_err(|found| Failure::lines(found, CONFIG))
 }

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use portunus_config::profile::{Profile, Show, openme as profile_file};
-use portunus_config::{
-    Entry, Files, NewClient, Overlay, Secrecy, Settings, fingerprint, openme, render_date,
-};
+use portunus_config::{Entry, Files, NewClient, Overlay, Settings, fingerprint, openme, render_date};
 use portunus_model::{ClientKey, ClientName, PortSpec};
-use portunus_sys::files;
+use portunus_sys::files::{self, Lock};
 use zeroize::Zeroizing;
 
 use super::NAME;
@@ -58,7 +56,7 @@ pub(super) fn init(config: &Path, wish: &Init) -> Done {
 
 /// `openme add`.
 pub(super) fn add(config: &Path, add: Add) -> Done {
-    let lock = edit::lock_file(config)?;
+    let lock = lock(config)?;
     let text = read(config)?;
     let before = load(&RealFiles, config)?;
     known_groups(config, &add.ports)?;
@@ -100,9 +98,15 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     Ok(())
 }
 
+/// The lock of a file that is there.
+fn lock(config: &Path) -> Result<Lock, Failure> {
+    // Without the file there is nothing to lock, and often no folder to hold the lock.
+    read(config)?;
+    edit::lock_file(config)
+}
+
 fn read(config: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = RealFiles.read(config, Secrecy::Secret);
-    text.map(Zeroizing::new).map_err(|error| Failure::lines([error.at(config)], CONFIG))
+    openme::server_text(&RealFiles, config).map_err(|found| Failure::lines(found, CONFIG))
 }
 
 fn load(files: &dyn Files, config: &Path) -> Result<Settings, Failure> {
@@ -181,7 +185,7 @@ pub(super) fn revoke(config: &Path, name: &str) -> Done {
         )
     };
     let name = ClientName::new(name).map_err(|_| unknown())?;
-    let lock = edit::lock_file(config)?;
+    let lock = lock(config)?;
     let edited = openme::remove_client(&read(config)?, config, &name);
     let edited = edited.map_err(|error| match error {
         portunus_config::EditError::Unknown(_) => unknown(),

@@ -267,7 +267,13 @@ fn sessions(places: &Places) -> Vec<Session> {
 }
 
 fn entries(places: &Places) -> Result<Vec<Entry>, Failure> {
-    native::clients(&RealFiles, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))
+    let dir = &places.config_dir;
+    let entries = native::clients(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
+    // No client in the wrong folder is not the same as no client.
+    if entries.is_empty() && !native::Paths::new(dir).server().exists() {
+        return Err(crate::places::no_server(dir));
+    }
+    Ok(entries)
 }
 
 fn unknown(name: &ClientName) -> Failure {

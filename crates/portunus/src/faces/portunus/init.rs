@@ -27,6 +27,7 @@ pub(super) fn run(places: &Places, wish: &Init) -> Done {
     if paths.server().exists() && !wish.force {
         return Err(Failure::file("it exists already", &paths.server(), "use --force to write it anew"));
     }
+    let aside = edit::keep_aside(&paths.server())?;
     write(&paths, wish, asked.clone())?;
     let settings = native::load(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
     let look = ruleset::look(&settings);
@@ -36,6 +37,9 @@ pub(super) fn run(places: &Places, wish: &Init) -> Done {
         files::replace(&paths.server(), text.as_bytes(), 0o644)?;
     }
     drop(lock);
+    if let Some(aside) = aside {
+        remark(NAME, format_args!("the old file is in {}", aside.display()));
+    }
     tell(dir, &settings, place.as_ref(), look)
 }
 

@@ -33,13 +33,17 @@ pub(super) fn knock(wish: &Knock) -> Result<ExitCode, Failure> {
     let say = wish.verbose || std::io::stdout().is_terminal();
     let rounds = if wish.continuous { None } else { Some(wish.count.unwrap_or(1)) };
     let mut done: u32 = 0;
+    let mut failed: u32 = 0;
     loop {
         match knocker.knock(wish.ip) {
             Ok(sent) if say => sent.iter().for_each(tell),
             Ok(_) => (),
             // A laptop without a network knocks again when it has one; a single knock that fails is a failure.
             Err(failure) if rounds == Some(1) => return Err(failure),
-            Err(failure) => remark(NAME, failure),
+            Err(failure) => {
+                failed = failed.saturating_add(1);
+                remark(NAME, failure);
+            }
         }
         done = done.saturating_add(1);
         if rounds.is_some_and(|rounds| done >= rounds) {
@@ -47,7 +51,15 @@ pub(super) fn knock(wish: &Knock) -> Result<ExitCode, Failure> {
         }
         std::thread::sleep(wish.interval);
     }
+    if failed > 0 {
+        return Err(not_sent(failed, done));
+    }
     if wish.check { check(&knocker, knocker.health_port(), say) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// A script that asked for several knocks hears that some of them never left this machine.
+fn not_sent(failed: u32, of: u32) -> Failure {
+    Failure::new(format_args!("{failed} of {of} knocks were not sent"), "", "see the reasons above")
 }
 
 fn tell(sent: &Sent) {

@@ -40,6 +40,10 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
     let parsed = table().try_get_matches_from(words).and_then(|words| Cli::from_arg_matches(&words));
     let cli = match parsed {
         Ok(cli) => cli,
+        // clap takes a place from the environment for a word of the command line, and then names hidden commands.
+        Err(error) if error.kind() == clap::error::ErrorKind::MissingSubcommand => {
+            return say::without_a_word(&table().render_help());
+        }
         Err(error) => return say::usage(NAME, &error),
     };
     dispatch(cli).unwrap_or_else(|failure| failure.tell(NAME))

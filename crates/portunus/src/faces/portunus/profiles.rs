@@ -20,6 +20,10 @@ const LONGEST: u64 = 1 << 20;
 /// `portunus join`.
 pub(super) fn join(wish: &Join) -> Done {
     let (text, from) = read(wish.file.as_deref())?;
+    if text.trim().is_empty() {
+        return Err(Failure::file("it is empty", &from, "give it what the server's `portunus add` printed")
+            .code(CONFIG));
+    }
     let mut profiles = parse(&text, &from).map_err(|found| Failure::lines(found, CONFIG))?;
     match (&wish.name, profiles.as_mut_slice()) {
         (_, []) => {
@@ -98,14 +102,26 @@ pub(super) fn profiles(wish: &Profiles) -> Done {
         }
         return Ok(());
     }
-    let loaded: Vec<Profile> =
-        wallet.names()?.iter().map(|name| wallet.load(name)).collect::<Result<_, _>>()?;
-    if wish.json {
+    let mut loaded = Vec::new();
+    let mut broken = Vec::new();
+    for name in wallet.names()? {
+        match wallet.load(&name) {
+            Ok(profile) => loaded.push(profile),
+            Err(failure) => broken.push(failure),
+        }
+    }
+    list(&loaded, wish.json, broken.is_empty());
+    // One broken file is said after the others are shown, and makes the whole a failure.
+    if broken.is_empty() { Ok(()) } else { Err(Failure::lines(broken, CONFIG)) }
+}
+
+fn list(loaded: &[Profile], json: bool, all: bool) {
+    if json {
         line(format_args!("{:#}", serde_json::Value::from(loaded.iter().map(row).collect::<Vec<_>>())));
-        return Ok(());
+        return;
     }
     let mut table = Table::new(&["NAME", "HOST", "PORT", "DIALECT", "FINGERPRINT"]);
-    for profile in &loaded {
+    for profile in loaded {
         let (dialect, print) = kind(profile);
         table.row([
             profile.name.clone(),
@@ -115,12 +131,11 @@ pub(super) fn profiles(wish: &Profiles) -> Done {
             print,
         ]);
     }
-    if table.is_empty() {
-        remark(NAME, "no profile yet: portunus join < PROFILE.toml");
-    } else {
+    if !table.is_empty() {
         out(table);
+    } else if all {
+        remark(NAME, "no profile yet: portunus join < PROFILE.toml");
     }
-    Ok(())
 }
 
 fn kind(profile: &Profile) -> (&'static str, String) {
