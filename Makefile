@@ -16,6 +16,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Namespaces need root. sudo forgets PATH and HOME, so they are handed on: cargo is found, and its caches are the user's.
 AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR=$(TARGET)" "PORTUNUS_BIN=$(BIN)" "CI=$(CI)")
 
+# By name and not by package: so cargo resolves the same features as for the unit tests, and compiles nothing twice.
+INTEROP := $(patsubst tests/interop/tests/%.rs,--test %,$(wildcard tests/interop/tests/*.rs))
+
 .PHONY: help build demo test test-unit test-interop test-long check fmt clippy deny rules bench install uninstall deb docs clean
 
 help: ## this list
@@ -33,7 +36,7 @@ test-unit: need-build need-net ## unit, vectors, simulation, firewall conformanc
 	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
 
 test-interop: build need-net need-ssh ## the built binary in real namespaces, one test at a time
-	$(AS_ROOT) cargo test --release --locked -p portunus-interop -- --test-threads=1
+	$(AS_ROOT) cargo test --release --locked --workspace $(INTEROP) -- --test-threads=1
 
 test-long: build need-net need-ssh ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes
 	$(AS_ROOT) packaging/scripts/test-long
