@@ -14,6 +14,8 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 pub enum Interest {
     /// Something to read.
     Read,
+    /// Room to write, and nothing else: what there is to read may wait.
+    Write,
     /// Something to read, or room to write.
     ReadWrite,
 }
@@ -22,6 +24,7 @@ impl Interest {
     fn flags(self) -> EventFlags {
         match self {
             Self::Read => EventFlags::IN,
+            Self::Write => EventFlags::OUT,
             Self::ReadWrite => EventFlags::IN | EventFlags::OUT,
         }
     }

@@ -79,6 +79,8 @@ struct Front {
     about: About,
     /// What the grantor found open at its start, until it has said all.
     restored: Vec<RestoredGrant>,
+    /// For one message of the grantor's, used again and again.
+    buffer: Vec<u8>,
     last_slice: Mono,
     last_told: Mono,
     end: bool,
@@ -108,6 +110,7 @@ impl Front {
             health: Vec::new(),
             about,
             restored: Vec::new(),
+            buffer: vec![0; frame::LONGEST_MESSAGE],
             last_slice: now.mono,
             last_told: Mono::default(),
             end: false,
@@ -285,14 +288,13 @@ impl Front {
     }
 
     fn on_grantor(&mut self, now: Now) -> io::Result<()> {
-        let mut buffer = vec![0; frame::LONGEST_MESSAGE];
         for _ in 0..ANSWERS_AT_ONCE {
-            let length = match self.outward.grantor().try_receive_bytes(&mut buffer)? {
+            let length = match self.outward.grantor().try_receive_bytes(&mut self.buffer)? {
                 Received::Message(message) => message.length,
                 Received::Nothing => break,
                 Received::Ended => return Err(io::Error::other("the grantor is gone")),
             };
-            let message = buffer.get(..length).unwrap_or_default();
+            let message = self.buffer.get(..length).unwrap_or_default();
             for said in frame::read(message).map_err(io::Error::other)? {
                 self.on_answer(now, said);
             }

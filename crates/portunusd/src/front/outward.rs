@@ -106,6 +106,9 @@ impl Outward {
 
     /// Sends what there is, as far as there is room; what is left waits in order.
     fn send(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() && !self.writer.message().is_empty() && self.try_send()? {
+            return Ok(());
+        }
         if !self.writer.message().is_empty() && self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(self.writer.message().to_vec());
             self.writer.clear();
@@ -118,6 +121,16 @@ impl Outward {
             }
         }
         Ok(())
+    }
+
+    /// The usual way: there is room, and nothing waits. False when there is none.
+    fn try_send(&mut self) -> io::Result<bool> {
+        match self.grantor.try_send(self.writer.message(), &[]) {
+            Ok(()) => self.writer.clear(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        Ok(true)
     }
 
     /// Has the poll wake us when there is room again, for as long as something waits.

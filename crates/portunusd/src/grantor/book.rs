@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use portunus_ctl::frame::{Killed, Said};
-use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Structure};
+use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure};
 use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec};
 use portunus_store::{Entry, Journal, Key, Row as JournalRow};
 
 use super::kill::MOST_KILLS;
 use super::limits;
+use super::naps::{Ahead, Naps};
 use super::past::Past;
 
 /// The book.
@@ -20,6 +21,20 @@ pub(super) struct Book {
     pub(super) past: Past,
     journal: Journal,
     pub(super) firewall: Box<dyn Firewall>,
+    /// What was installed last, to put it back in the middle of a batch.
+    structure: Option<Structure>,
+    naps: Naps,
+}
+
+/// How the batch found the firewall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// As we had left it.
+    Whole,
+    /// Changed by somebody, and put back: nothing is missing now.
+    PutBack,
+    /// Changed by somebody, and not put back.
+    Broken,
 }
 
 /// An opening of a batch until the kernel has answered.
@@ -66,7 +81,15 @@ impl Book {
                 ledger.restore(&Row { client: row.client, element, until: row.until });
             }
         }
-        Self { limits, ledger, past: Past::default(), journal, firewall }
+        Self {
+            limits,
+            ledger,
+            past: Past::default(),
+            journal,
+            firewall,
+            structure: None,
+            naps: Naps::new(Ahead::look()),
+        }
     }
 
     /// What is open, for the front after a start: one a client and address.
@@ -88,7 +111,9 @@ impl Book {
 
     /// Makes the kernel agree with the book, whatever stands there.
     pub(super) fn install(&mut self, now: Mono, structure: &Structure) -> Result<(), FirewallError> {
-        self.firewall.install(structure, &self.ledger.wanted(now))
+        self.firewall.install(structure, &self.ledger.wanted(now))?;
+        self.structure = Some(structure.clone());
+        Ok(())
     }
 
     /// New limits: what no client may have any more ends. Back to the old ones when the kernel does not take it.
@@ -111,8 +136,9 @@ impl Book {
         Ok(())
     }
 
-    /// Carries out what the front says, in its order, as one transaction; the answers.
-    pub(super) fn carry_out(&mut self, now: Mono, said: Vec<Said>) -> Vec<Said> {
+    /// Carries out what the front says, in its order, as one transaction; the answers. When somebody has flushed our
+    /// rules a moment ago and `may_mend`, they are put back and the batch is carried out again: no knock fails by it.
+    pub(super) fn carry_out(&mut self, now: Mono, said: Vec<Said>, may_mend: bool) -> (Vec<Said>, Found) {
         let mut batch = Batch::default();
         for one in said {
             match one {
@@ -135,7 +161,7 @@ impl Book {
                 }
             }
         }
-        self.commit(now, batch)
+        self.commit(now, batch, may_mend)
     }
 
     fn open(&mut self, now: Mono, batch: &mut Batch, ticket: u64, opening: &Opening) {
@@ -180,7 +206,7 @@ impl Book {
         batch.entries.extend(ended.iter().map(|row| Entry::Close(key(&row.client, row.element))));
     }
 
-    fn commit(&mut self, now: Mono, mut batch: Batch) -> Vec<Said> {
+    fn commit(&mut self, now: Mono, mut batch: Batch, may_mend: bool) -> (Vec<Said>, Found) {
         let written = self.write_down(&batch.entries);
         if !written && !batch.asked.is_empty() {
             // What the journal does not know must not be in the kernel: only what closes goes on.
@@ -188,7 +214,14 @@ impl Book {
             let failed = self.undo(now, &mut batch, asked);
             batch.answers.extend(failed);
         }
-        let refused = self.tell_kernel(&batch.changes);
+        let (mut refused, mut found) = (self.tell_kernel(&batch.changes), Found::Whole);
+        if !refused.is_empty() && matches!(self.firewall.standing(), Ok(Standing::Broken)) {
+            found = Found::Broken;
+            if may_mend && self.install_again(now) {
+                found = Found::PutBack;
+                refused = self.tell_kernel(&batch.changes);
+            }
+        }
         let mut failed = Vec::new();
         for asked in std::mem::take(&mut batch.asked) {
             let worst = asked.rows.iter().find_map(|(element, _)| refused.get(element));
@@ -215,7 +248,14 @@ impl Book {
             batch.answers.extend(answers);
         }
         self.compact_if_crowded();
-        batch.answers
+        (batch.answers, found)
+    }
+
+    fn install_again(&mut self, now: Mono) -> bool {
+        let Some(structure) = self.structure.take() else { return false };
+        let outcome = self.install(now, &structure);
+        self.structure = Some(structure);
+        outcome.is_ok()
     }
 
     /// An opening that failed in part is taken back whole: the rows as they were, the latest first.
@@ -263,33 +303,40 @@ impl Book {
         self.ledger.poll_timeout()
     }
 
-    /// Ends what is due. The kernel's own timer did so already, unless its clock stood still or it has none.
-    pub(super) fn expire(&mut self, now: Mono) {
+    /// Ends what is due. Where the kernel has timers (`kernel_closes`) it did so already, unless the machine has slept.
+    pub(super) fn expire(&mut self, now: Mono, ahead: Ahead, kernel_closes: bool) {
+        let ledger = &self.ledger;
+        let latest = || ledger.rows().map(|row| row.until).max().unwrap_or(now);
+        let late = self.naps.kernel_is_late(now, ahead, latest);
         let (ended, changes) = self.ledger.expire(now);
         self.past.note(&ended);
-        let mut batch = Batch::default();
-        batch.note(changes);
-        self.tell_kernel(&batch.changes);
+        if late || !kernel_closes {
+            let mut batch = Batch::default();
+            batch.note(changes);
+            self.tell_kernel(&batch.changes);
+        }
         self.compact_if_crowded();
     }
 
     /// Takes every grant back.
     pub(super) fn close_all(&mut self, now: Mono) {
         let everything = Closing { client: None, address: None };
-        self.carry_out(now, vec![Said::Close(everything)]);
+        self.carry_out(now, vec![Said::Close(everything)], true);
     }
 
     fn write_down(&mut self, entries: &[Entry]) -> bool {
         if entries.is_empty() {
             return true;
         }
-        match self.journal.append(entries) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, "the grant journal cannot be written: nothing is opened");
-                false
-            }
+        let Err(error) = self.journal.append(entries) else { return true };
+        tracing::error!(%error, "the grant journal cannot be written: nothing is opened until it can");
+        // An end that is not written down would be undone by a restart: then better no row at all.
+        if entries.iter().any(|entry| matches!(entry, Entry::Close(_)))
+            && let Err(error) = self.journal.give_up()
+        {
+            tracing::error!(%error, "the grant journal cannot be cut off either: a restart will refuse it");
         }
+        false
     }
 
     fn compact_if_crowded(&mut self) {

@@ -4,12 +4,14 @@
 mod book;
 mod kill;
 mod limits;
+mod naps;
 mod past;
 mod runner;
 mod stand;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -27,7 +29,8 @@ use portunus_sys::{clock, signals};
 use crate::keeper::shed_rights;
 use crate::message::{self, Came, FromGrantor, GrantorSnapshot, Taken, ToGrantor};
 use crate::sandbox_words;
-use book::Book;
+use book::{Book, Found};
+use naps::Ahead;
 use runner::ErrandRunner;
 use stand::Ground;
 
@@ -86,6 +89,11 @@ struct Grantor {
     disturbed: Disturbed,
     last_nonsense: Mono,
     watched: bool,
+    /// Messages that the front has no room for yet. While one waits nothing more of the front's is read.
+    answers: VecDeque<Vec<u8>>,
+    crowded: bool,
+    /// For one message of the front's, used again and again.
+    buffer: Vec<u8>,
     end: bool,
 }
 
@@ -174,6 +182,9 @@ impl Grantor {
             disturbed: Disturbed::default(),
             last_nonsense: Mono::default(),
             watched: false,
+            answers: VecDeque::new(),
+            crowded: false,
+            buffer: vec![0; frame::LONGEST_MESSAGE],
             end: false,
             keeper,
             front,
@@ -232,7 +243,7 @@ impl Grantor {
             }
             self.put_back(now);
             if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
-                self.book.expire(now);
+                self.book.expire(now, Ahead::look(), self.kernel_closes());
             }
             if front && !self.end {
                 self.on_front()?;
@@ -248,9 +259,13 @@ impl Grantor {
     }
 
     fn lateness(&self) -> Duration {
+        if self.kernel_closes() { LATE } else { Duration::ZERO }
+    }
+
+    fn kernel_closes(&self) -> bool {
         match self.place {
-            Place::Own | Place::Attach(_) => LATE,
-            Place::Iptables => Duration::ZERO,
+            Place::Own | Place::Attach(_) => true,
+            Place::Iptables => false,
         }
     }
 
@@ -261,10 +276,14 @@ impl Grantor {
     }
 
     fn on_front(&mut self) -> io::Result<()> {
+        self.push_answers()?;
+        if self.crowded { Ok(()) } else { self.hear_front() }
+    }
+
+    fn hear_front(&mut self) -> io::Result<()> {
         let mut said = Vec::new();
-        let mut buffer = vec![0; frame::LONGEST_MESSAGE];
         for _ in 0..MESSAGES {
-            let length = match self.front.try_receive_bytes(&mut buffer)? {
+            let length = match self.front.try_receive_bytes(&mut self.buffer)? {
                 Received::Message(message) => message.length,
                 Received::Nothing => break,
                 // The front has ended; the keeper says what follows from that.
@@ -274,7 +293,7 @@ impl Grantor {
                     break;
                 }
             };
-            match buffer.get(..length).map(frame::read) {
+            match self.buffer.get(..length).map(frame::read) {
                 Some(Ok(these)) => said.extend(these),
                 Some(Err(error)) => self.nonsense(&error.to_string()),
                 None => self.nonsense("a message longer than any of ours"),
@@ -283,8 +302,27 @@ impl Grantor {
         if said.is_empty() {
             return Ok(());
         }
-        let answers = self.book.carry_out(clock::mono(), said);
+        let now = clock::mono();
+        let may_mend = now >= self.disturbed.next;
+        let (answers, found) = self.book.carry_out(now, said, may_mend);
+        match found {
+            Found::Whole => (),
+            Found::Broken => self.disturbed.notice(now),
+            Found::PutBack => {
+                self.say_put_back(now);
+                self.disturbed.notice(now);
+                self.disturbed.tried(clock::mono(), true);
+            }
+        }
         self.answer(answers)
+    }
+
+    fn say_put_back(&self, began: Mono) {
+        tracing::warn!(
+            took_us = clock::mono().since(began).as_micros(),
+            place = stand::words(&self.place),
+            "somebody changed our rules: put back, with every grant that is due"
+        );
     }
 
     fn nonsense(&mut self, what: &str) {
@@ -301,21 +339,37 @@ impl Grantor {
             if writer.add(&answer) {
                 continue;
             }
-            self.front_send(writer.message())?;
+            self.answers.push_back(writer.message().to_vec());
             writer.clear();
             if !writer.add(&answer) {
                 tracing::error!("an answer does not fit into a message");
             }
         }
-        if writer.message().is_empty() { Ok(()) } else { self.front_send(writer.message()) }
+        if !writer.message().is_empty() {
+            self.answers.push_back(writer.message().to_vec());
+        }
+        self.push_answers()
     }
 
-    fn front_send(&self, message: &[u8]) -> io::Result<()> {
-        match self.front.send(message, &[]) {
-            // A front that has ended needs no answer.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent,
+    /// Sends what waits, as far as there is room: a front that reads nothing must not keep us from putting rules back.
+    fn push_answers(&mut self) -> io::Result<()> {
+        let waited = self.crowded;
+        while let Some(message) = self.answers.front() {
+            match self.front.try_send(message, &[]) {
+                Ok(()) => drop(self.answers.pop_front()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // A front that has ended needs no answer.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.answers.clear(),
+                Err(e) => return Err(e),
+            }
         }
+        self.crowded = !self.answers.is_empty();
+        if self.crowded != waited {
+            let interest = if self.crowded { Interest::Write } else { Interest::Read };
+            // A front that has ended may have been taken out.
+            let _ = self.poll.change(&self.front, FRONT, interest);
+        }
+        Ok(())
     }
 
     fn on_keeper(&mut self) -> io::Result<()> {
@@ -334,7 +388,7 @@ impl Grantor {
             ToGrantor::Reload => self.reload(came),
             ToGrantor::End { close } => {
                 // What the front said last still counts.
-                self.on_front()?;
+                self.hear_front()?;
                 if close {
                     self.book.close_all(clock::mono());
                 }
@@ -393,13 +447,8 @@ impl Grantor {
             return;
         }
         let outcome = self.install_again(now);
-        let took_us = clock::mono().since(now).as_micros();
         match &outcome {
-            Ok(()) => tracing::warn!(
-                took_us,
-                place = stand::words(&self.place),
-                "somebody changed our rules: put back, with every grant that is due"
-            ),
+            Ok(()) => self.say_put_back(now),
             Err(why) => tracing::error!(why, "somebody changed our rules, and they cannot be put back yet"),
         }
         self.disturbed.tried(clock::mono(), outcome.is_ok());

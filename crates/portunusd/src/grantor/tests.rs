@@ -77,6 +77,10 @@ fn wish() -> Wish {
 
 impl Stage {
     fn set(firewall: Shared, folder: tempfile::TempDir) -> Self {
+        Self::within(limits(), firewall, folder)
+    }
+
+    fn within(limits: Limits, firewall: Shared, folder: tempfile::TempDir) -> Self {
         let (keeper, their_keeper) = Channel::pair().unwrap();
         let (front, their_front) = Channel::pair().unwrap();
         let file = |name: &str| portunus_sys::files::open_state(&folder.path().join(name)).unwrap();
@@ -91,14 +95,18 @@ impl Stage {
                 keeper: their_keeper,
                 front: their_front,
                 ground: Ground::look(),
-                snapshot: GrantorSnapshot { limits: limits(), wish: wish() },
+                snapshot: GrantorSnapshot { limits: limits.clone(), wish: wish() },
                 place: Place::Own,
                 errand: None,
-                book: Book::take_up(now, limits(), journal, rows, Box::new(shared)),
+                book: Book::take_up(now, limits, journal, rows, Box::new(shared)),
             };
             Grantor::take(post)?.unwrap().serve()
         });
         let stage = Self { keeper, front, firewall, grantor, folder };
+        assert!(
+            portunus_sys::poll::readable(&stage.keeper, Duration::from_secs(10)).unwrap(),
+            "never in force"
+        );
         let said = message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap();
         assert!(matches!(said.value, FromGrantor::InForce { .. }));
         stage
@@ -320,4 +328,95 @@ fn a_tool_that_keeps_reloading_is_met_with_pauses() {
     let calm = now.after(CALM);
     disturbed.notice(calm);
     assert_eq!(disturbed.next, calm);
+}
+
+#[test]
+fn a_front_that_reads_nothing_delays_no_start_and_no_putting_back() {
+    const OPEN: u32 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| portunus_sys::files::open_state(&folder.path().join(name)).unwrap());
+    let now = clock::mono();
+    let (mut journal, _) = Journal::open(files, BootId::from_bytes([7; 16]), now).unwrap();
+    let row = |n: u32| portunus_store::Row {
+        client: ClientName::new("alice").unwrap(),
+        address: std::net::IpAddr::V4((0x0a00_0001 + n).into()),
+        port: PortSpec::parse("22/tcp").unwrap()[0],
+        until: now.after(Duration::from_secs(60)),
+    };
+    let rows: Vec<_> = (0..OPEN).map(|n| portunus_store::Entry::Open(row(n))).collect();
+    journal.append(&rows).unwrap();
+    drop(journal);
+    // More than the channel holds: the front reads only once we are in force.
+    let many = Limits { most_open: 2 * OPEN, ..limits() };
+    let stage = Stage::within(many, Shared::default(), folder);
+    {
+        let mut record = stage.firewall.0.lock().unwrap();
+        assert_eq!(record.open.len(), OPEN as usize);
+        record.open.clear();
+        record.broken = true;
+    }
+    let deadline = clock::mono().after(Duration::from_secs(10));
+    while stage.open_now().is_empty() {
+        assert!(clock::mono() < deadline, "never put back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut heard = 0;
+    while heard <= OPEN as usize {
+        heard += stage.hear().len();
+    }
+    stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(1, Opened::Open)]);
+    stage.end(false);
+}
+
+fn book(firewall: &Shared, folder: &tempfile::TempDir) -> Book {
+    let file = |name: &str| portunus_sys::files::open_state(&folder.path().join(name)).unwrap();
+    let now = clock::mono();
+    let (journal, rows) = Journal::open([file("a"), file("b")], BootId::from_bytes([7; 16]), now).unwrap();
+    let mut book = Book::take_up(now, limits(), journal, rows, Box::new(firewall.clone()));
+    book.install(now, &stand::structure(&limits(), &wish(), Place::Own)).unwrap();
+    book
+}
+
+#[test]
+fn a_knock_just_after_a_flush_is_put_back_with_the_rules() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let mut book = book(&firewall, &folder);
+    let ask = |n: u64| vec![opening(n, "alice", &format!("192.0.2.{n}"), &["22/tcp"], 30)];
+    let flush = || {
+        let mut record = firewall.0.lock().unwrap();
+        (record.structure, record.broken) = (None, true);
+        record.open.clear();
+    };
+    assert_eq!(
+        book.carry_out(clock::mono(), ask(1), true),
+        (vec![Said::Opened(1, Opened::Open)], Found::Whole)
+    );
+    flush();
+    // In a pause against a tool that keeps reloading it fails, as it must.
+    assert_eq!(
+        book.carry_out(clock::mono(), ask(2), false),
+        (vec![Said::Opened(2, Opened::Failed)], Found::Broken)
+    );
+    assert_eq!(
+        book.carry_out(clock::mono(), ask(3), true),
+        (vec![Said::Opened(3, Opened::Open)], Found::PutBack)
+    );
+    let open: Vec<Element> = firewall.0.lock().unwrap().open.keys().copied().collect();
+    assert_eq!(open, [element("192.0.2.1", "22/tcp"), element("192.0.2.3", "22/tcp")]);
+}
+
+#[test]
+fn what_the_kernel_closes_by_itself_is_not_told_to_it_again() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let mut book = book(&firewall, &folder);
+    let told = || firewall.0.lock().unwrap().changes.len();
+    let over = |n: u64| clock::mono().after(Duration::from_secs(n));
+    book.carry_out(clock::mono(), vec![opening(1, "alice", "192.0.2.1", &["22/tcp"], 30)], true);
+    book.expire(over(31), Ahead::look(), true);
+    assert_eq!((told(), book.deadline()), (1, None));
+    // Where the kernel has no timers it must be told.
+    book.carry_out(clock::mono(), vec![opening(2, "alice", "192.0.2.1", &["22/tcp"], 30)], true);
+    book.expire(over(31), Ahead::look(), false);
+    assert_eq!((told(), firewall.0.lock().unwrap().open.len()), (3, 0));
 }
