@@ -1,5 +1,6 @@
 //! Edits of files that others edit too: one lock a configuration, one atomic replacement a file.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use portunus_config::{EditError, FileChange};
@@ -80,6 +81,16 @@ pub(crate) fn apply(change: &FileChange) -> Result<(), Failure> {
 /// It is there, or the file system refused.
 pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), Failure> {
     if force {
+        // A replaced file keeps its mode; where that was too open, the new secret would be too.
+        if mode == PRIVATE && path.exists() {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
+                Failure::file(
+                    format_args!("its mode was not changed ({error})"),
+                    path,
+                    "run this as its owner",
+                )
+            })?;
+        }
         return Ok(files::replace(path, text.as_bytes(), mode)?);
     }
     files::create(path, text.as_bytes(), mode).map_err(|error| match error {

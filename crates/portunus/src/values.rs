@@ -79,6 +79,10 @@ pub(crate) fn client(text: &str) -> Result<ClientName, String> {
 /// A profile's name: it becomes a file's name as a client's does.
 pub(crate) fn profile(text: &str) -> Result<String, String> {
     let name = ClientName::new(text).map_err(|error| error.to_string().replace("client's", "profile's"))?;
+    // It stands behind --profile in ssh's configuration, and there it must not look like a flag.
+    if text.starts_with('-') {
+        return Err("a profile's name does not begin with '-'".to_owned());
+    }
     Ok(name.to_string())
 }
 

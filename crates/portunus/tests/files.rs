@@ -281,3 +281,14 @@ fn an_empty_profile_is_said_in_one_line() {
         "portunus: it is empty: standard input: give it what the server's `portunus add` printed\n"
     );
 }
+
+#[test]
+fn a_forced_profile_does_not_inherit_a_mode_that_was_too_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    profile_for(home, "192.0.2.1", 4);
+    let saved = home.join(".config/portunus/profiles/home.toml");
+    fs::set_permissions(&saved, fs::Permissions::from_mode(0o644)).unwrap();
+    good(&run(home, &["join", "alice.toml", "--as", "home", "--force"]));
+    assert_eq!(mode(&saved), 0o600);
+}

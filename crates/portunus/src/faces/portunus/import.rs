@@ -78,10 +78,16 @@ fn add(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<FileChange, 
 fn write(paths: &Paths, new: &[(PathBuf, String, u32)], force: bool) -> Done {
     files::make_folder(&paths.keys_dir(), 0o700)?;
     files::make_folder(&paths.clients_dir(), 0o700)?;
-    if force && let Some(aside) = edit::keep_aside(&paths.openme_key())? {
-        remark(NAME, format_args!("the old key is in {}", aside.display()));
+    let olds = [("key", paths.openme_key()), ("services", paths.services()), ("file", paths.server())];
+    for (what, old) in olds.iter().filter(|_| force) {
+        if let Some(aside) = edit::keep_aside(old)? {
+            let verb = if *what == "services" { "are" } else { "is" };
+            remark(NAME, format_args!("the old {what} {verb} in {}", aside.display()));
+        }
     }
-    for (path, text, mode) in new {
+    // The server's file comes last: until it is there, the same import can simply be done again.
+    let (last, first): (Vec<_>, Vec<_>) = new.iter().partition(|(path, ..)| *path == paths.server());
+    for (path, text, mode) in first.into_iter().chain(last) {
         files::replace(path, text.as_bytes(), *mode)?;
     }
     Ok(())
