@@ -2,11 +2,11 @@
 //! is bounded, and one who does not read loses lines, not we time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 
-use portunus_ctl::control::{self, EventLine, LONGEST_REQUEST, Reply, Request, Status};
+use portunus_ctl::control::{self, EventLine, Reply, Request, Status};
 use portunus_ctl::frame;
 use portunus_gate::Gate;
 use portunus_model::{ClientName, Closing, Event, Now, PortSpec};
@@ -15,16 +15,13 @@ use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users;
 
 use super::CONNECTION;
+use super::connection::Connection;
 use super::kills::{Killing, Kills};
 use super::tell::Scribe;
 use crate::message::About;
 
 /// The most connections at once.
 const MOST: usize = 64;
-/// Bytes that wait for one who follows; beyond them events are missed, and counted.
-const FOLLOWED: usize = 256 << 10;
-/// Bytes that wait for anyone: one answer with every session fits.
-const WAITING: usize = 32 << 20;
 
 /// What is known besides the gate.
 pub(super) struct House<'a> {
@@ -44,20 +41,6 @@ pub(super) struct Desk {
     scribe: Scribe,
     /// Whether somebody came or went since the keeper was told.
     pub(super) changed: bool,
-}
-
-#[derive(Debug)]
-struct Connection {
-    stream: UnixStream,
-    uid: u32,
-    /// What came and is not yet a whole line.
-    begun: Vec<u8>,
-    out: Vec<u8>,
-    follows: bool,
-    missed: u64,
-    /// Closed by the other side, or by us after what waits is written.
-    ending: bool,
-    writable_watched: bool,
 }
 
 impl Desk {
@@ -89,17 +72,7 @@ impl Desk {
         let id = self.next;
         self.next += 1;
         poll.add(&stream, CONNECTION + id, Interest::Read)?;
-        let connection = Connection {
-            stream,
-            uid,
-            begun: Vec::new(),
-            out: Vec::new(),
-            follows: false,
-            missed: 0,
-            ending: false,
-            writable_watched: false,
-        };
-        self.connections.insert(id, connection);
+        self.connections.insert(id, Connection::new(stream, uid));
         Ok(())
     }
 
@@ -107,7 +80,8 @@ impl Desk {
     pub(super) fn read(&mut self, id: u64, now: Now, gate: &mut Gate, house: &House<'_>) -> u32 {
         let Some(connection) = self.connections.get_mut(&id) else { return 0 };
         let mut reloads = 0;
-        for line in connection.lines() {
+        connection.read();
+        while let Some(line) = connection.next_line() {
             let answer = match control::parse(&line) {
                 Err(why) => Some(Reply::Refused { why }),
                 Ok(Request::Status) => Some(Reply::Status(status(now, gate, house))),
@@ -165,6 +139,14 @@ impl Desk {
         self.answer_reload(asked, &Reply::Refused { why: why.to_owned() });
     }
 
+    /// The reload that was asked for last cannot even be asked for; who asked before still waits.
+    pub(super) fn reload_not_asked(&mut self, why: &str) {
+        let last = self.reloads.pop_back();
+        if let Some(connection) = last.and_then(|id| self.connections.get_mut(&id)) {
+            connection.say(&Reply::Refused { why: why.to_owned() });
+        }
+    }
+
     fn answer_reload(&mut self, asked: u32, answer: &Reply) {
         for _ in 0..asked {
             let Some(id) = self.reloads.pop_front() else { break };
@@ -206,7 +188,7 @@ impl Desk {
         self.connections.retain(|id, connection| {
             let stays = connection.push() && connection.watch(poll, CONNECTION + id).is_ok();
             if !stays {
-                let _ = poll.remove(&connection.stream);
+                connection.leave(poll);
             }
             stays
         });
@@ -219,72 +201,6 @@ const NOT_ALLOWED: &str =
 /// uid 0 and the admins; never the front's own, whatever the file says: who has taken the front over must not gain by it.
 fn may_change(uid: u32, about: &About) -> bool {
     uid == 0 || (about.admins.contains(&uid) && uid != users::effective_uid())
-}
-
-impl Connection {
-    /// Reads what is there, and gives the whole lines of it.
-    fn lines(&mut self) -> Vec<Vec<u8>> {
-        let mut room = [0; LONGEST_REQUEST];
-        match self.stream.read(&mut room) {
-            Ok(0) => self.ending = true,
-            Ok(count) => self.begun.extend_from_slice(room.get(..count).unwrap_or_default()),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.kind() == io::ErrorKind::Interrupted => (),
-            Err(_) => self.ending = true,
-        }
-        let mut lines: Vec<Vec<u8>> = self.begun.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-        self.begun = lines.pop().unwrap_or_default();
-        if self.begun.len() > LONGEST_REQUEST {
-            self.say(&Reply::Refused { why: "the line is too long: 4096 bytes at most".to_owned() });
-            self.begun.clear();
-            self.ending = true;
-        }
-        lines.retain(|line| !line.is_empty());
-        lines
-    }
-
-    fn say(&mut self, reply: &Reply) {
-        if self.out.len() < WAITING {
-            self.out.extend_from_slice(&control::line(reply));
-        } else {
-            self.ending = true;
-        }
-    }
-
-    fn follow(&mut self, line: &[u8]) {
-        if self.out.len() + line.len() > FOLLOWED {
-            self.missed += 1;
-            return;
-        }
-        if self.missed > 0 {
-            let events = std::mem::take(&mut self.missed);
-            self.out.extend_from_slice(&control::line(&Reply::Missed { events }));
-        }
-        self.out.extend_from_slice(line);
-    }
-
-    /// Writes; false when this is over.
-    fn push(&mut self) -> bool {
-        while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => (),
-                Err(_) => return false,
-            }
-        }
-        self.out.shrink_to(LONGEST_REQUEST);
-        !self.ending
-    }
-
-    fn watch(&mut self, poll: &Poll, token: u64) -> io::Result<()> {
-        let wanted = !self.out.is_empty();
-        if wanted == self.writable_watched {
-            return Ok(());
-        }
-        self.writable_watched = wanted;
-        let interest = if wanted { Interest::ReadWrite } else { Interest::Read };
-        poll.change(&self.stream, token, interest)
-    }
 }
 
 fn status(now: Now, gate: &Gate, house: &House<'_>) -> Status {

@@ -1,6 +1,7 @@
 //! The front: the only process that sees a stranger's byte. It has no capability, can open no file and make no socket;
 //! it feeds the gate and carries out its actions.
 
+mod connection;
 mod control;
 mod kills;
 mod outward;
@@ -157,7 +158,7 @@ impl Front {
                     GRANTOR => self.on_grantor(now)?,
                     CONTROL => self.desk.accept(&self.poll)?,
                     token if token >= CONNECTION => {
-                        self.on_connection(now, token - CONNECTION, one.readable)?;
+                        self.on_connection(now, token - CONNECTION)?;
                     }
                     token if token >= UDP => sockets.push(token - UDP),
                     token => self.on_health(token - HEALTH)?,
@@ -342,15 +343,12 @@ impl Front {
         Ok(())
     }
 
-    fn on_connection(&mut self, now: Now, id: u64, readable: bool) -> io::Result<()> {
-        let mut asks = 0;
-        if readable {
-            let house = control::House { about: &self.about, udp: &self.udp };
-            asks = self.desk.read(id, now, &mut self.gate, &house);
-        }
+    fn on_connection(&mut self, now: Now, id: u64) -> io::Result<()> {
+        let house = control::House { about: &self.about, udp: &self.udp };
+        let asks = self.desk.read(id, now, &mut self.gate, &house);
         for _ in 0..asks {
             if message::try_send(&self.keeper, &FromFront::PleaseReload, &[]).is_err() {
-                self.desk.reload_refused(1, "the daemon is busy: ask again");
+                self.desk.reload_not_asked("the daemon is busy: ask again");
             }
         }
         for (ticket, client) in self.desk.asked_kills() {
