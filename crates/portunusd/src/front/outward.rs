@@ -19,6 +19,8 @@ const ROOM: usize = 1 << 20;
 pub(super) struct Outward {
     grantor: Channel,
     store: FileStore,
+    /// The store's trouble that was told last.
+    fault: Option<io::ErrorKind>,
     claims: Vec<(Ticket, Claim)>,
     writer: Writer,
     waiting: VecDeque<Vec<u8>>,
@@ -32,6 +34,7 @@ impl Outward {
         Self {
             grantor,
             store,
+            fault: None,
             claims: Vec::new(),
             writer: Writer::default(),
             waiting: VecDeque::new(),
@@ -87,8 +90,25 @@ impl Outward {
     fn claim(&mut self, gate: &mut Gate, now: Now) {
         let claims: Vec<Claim> = self.claims.iter().map(|(_, claim)| *claim).collect();
         let answers = self.store.claim(now, &claims);
+        self.say_fault();
         for ((ticket, _), answer) in self.claims.drain(..).zip(answers) {
             gate.handle_claimed(now, ticket, answer);
+        }
+    }
+
+    /// Why every knock is refused, once; and once that it is over.
+    fn say_fault(&mut self) {
+        let fault = self.store.fault();
+        if fault == self.fault {
+            return;
+        }
+        self.fault = fault;
+        match fault {
+            Some(kind) => tracing::error!(
+                error = %io::Error::from(kind),
+                "the replay store cannot be written: nothing is opened until it can; is the disk full?"
+            ),
+            None => tracing::warn!("the replay store can be written again"),
         }
     }
 

@@ -23,6 +23,7 @@ pub(crate) const ALL: &[Case] = &[
     ("strangers_packets_end_nothing", strangers),
     ("the_control_socket_takes_nonsense", nonsense),
     ("what_somebody_flushed_is_back_at_once", flushed),
+    ("a_full_disk_opens_nothing_says_why_and_is_got_over", full_disk),
     ("iptables_runs_as_an_errand", iptables),
     ("a_place_in_the_admins_own_chain_is_found", attached),
     ("a_rule_that_nobody_can_stand_before_is_named_and_nothing_is_changed", blocked),
@@ -308,6 +309,43 @@ fn flushed() {
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
     assert_eq!(daemon.log().matches("put back").count(), 3, "{}", daemon.log());
+}
+
+fn full_disk() {
+    struct Disk(String);
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").args(["-l", &self.0]).output();
+        }
+    }
+    let world = World::new();
+    world.configure(&[1], "  knock_timeout: 1m\n");
+    let state = world.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let disk = Disk(state.to_str().unwrap().to_owned());
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", &disk.0])
+        .status()
+        .unwrap();
+    assert!(mounted.success());
+    let daemon = world.start();
+    let filler = state.join("filler");
+    assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());
+    let count = |reason: &str| daemon.client().status().unwrap().verdicts.get(reason).copied().unwrap_or(0);
+    // What is left in blocks that the files have already is used up first.
+    world.run_ourselves(&["--flood", "1", "1", "600", "2000"]);
+    daemon.until("all answered", || {
+        ["granted", "extended", "store-unavailable", "firewall-failed"].map(count).iter().sum::<u64>() == 600
+    });
+    assert!(count("store-unavailable") > 0, "{}", daemon.log());
+    assert!(daemon.log().contains("the replay store cannot be written"), "{}", daemon.log());
+    fs::remove_file(&filler).unwrap();
+    let before = count("granted") + count("extended");
+    daemon.until("got over", || {
+        world.knock(1, "192.0.2.7");
+        count("granted") + count("extended") > before
+    });
+    assert!(daemon.log().contains("the replay store can be written again"), "{}", daemon.log());
 }
 
 fn iptables() {
