@@ -292,3 +292,15 @@ fn a_forced_profile_does_not_inherit_a_mode_that_was_too_open() {
     good(&run(home, &["join", "alice.toml", "--as", "home", "--force"]));
     assert_eq!(mode(&saved), 0o600);
 }
+
+#[test]
+fn a_client_that_is_not_written_is_refused_without_a_place_in_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "h", "--place", "own"]));
+    let output = run(home, &["add", "alice", "--for", "100000h"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "portunus: grant is 100000h: use a time from 1s to 24h\n");
+    assert!(!home.join("etc/clients/alice.toml").exists());
+}

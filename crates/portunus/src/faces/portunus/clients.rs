@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use portunus_config::Diagnostic;
 use portunus_config::profile::{Profile, Show as Reveal, native as profile_file};
 use portunus_config::{
     EditError, Entry, FileChange, Files, NewClient, Overlay, Settings, fingerprint, native, render_date,
@@ -18,7 +19,7 @@ use crate::files::RealFiles;
 use crate::identity::Identity;
 use crate::picture::Picture;
 use crate::places::Places;
-use crate::say::{CONFIG, Done, Failure, Table, line, out, remark};
+use crate::say::{CONFIG, Done, FAILED, Failure, Table, line, out, remark};
 use crate::{edit, running};
 
 /// `portunus add`.
@@ -37,7 +38,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     client.any_target = add.any_target;
     let change = native::add_client(&RealFiles, dir, &client)?;
     // What the daemon would say of it, before a byte is written.
-    let settings = load(&laid(&change), places)?;
+    let settings = native::load(&laid(&change), dir).map_err(|found| refused(&found))?;
     let profile = profile(before, &settings, &add.name, identity)?;
     // The pictures come first: a client whose profile could not be handed over would be useless.
     let picture = (add.qr || add.qr_out.is_some()).then(|| crate::picture::of(&profile)).transpose()?;
@@ -52,6 +53,11 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
         show(picture.as_ref());
     }
     Ok(())
+}
+
+/// What the server says of a client that is not written yet: the place in its file is no place to look at.
+fn refused(found: &[Diagnostic]) -> Failure {
+    Failure::lines(found.iter().map(|one| format!("{}: {}", one.what, one.mend)), FAILED)
 }
 
 fn show(picture: Option<&Picture>) {
