@@ -19,6 +19,8 @@ AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR
 # By name and not by package: so cargo resolves the same features as for the unit tests, and compiles nothing twice.
 INTEROP := $(patsubst tests/interop/tests/%.rs,--test %,$(wildcard tests/interop/tests/*.rs))
 
+CRITERION := $(patsubst %.rs,--bench %,$(notdir $(wildcard crates/*/benches/*.rs)))
+
 .PHONY: help build demo test test-unit test-interop test-long check fmt clippy deny rules bench install uninstall deb docs clean
 
 help: ## this list
@@ -56,7 +58,7 @@ deny: ## licences, bans and sources of every crate
 	packaging/scripts/deny
 
 bench: build need-net ## criterion for the primitives and the gate; the whole system in namespaces
-	cargo bench --locked --workspace --exclude portunus-interop --benches -- --noplot --warm-up-time 1 --measurement-time 3
+	cargo bench --locked --workspace $(CRITERION) -- --noplot --warm-up-time 1 --measurement-time 3
 	$(AS_ROOT) cargo run --release --locked -p portunus-bench
 
 install: build ## binary, faces, unit, man pages, completions
