@@ -2,6 +2,8 @@
 //!
 //! The grantor must not trust a byte of it: the front has read strangers' packets. So reading a frame is total, makes
 //! only valid values, and whatever does not fit is a [`FrameError`], never a guess.
+//!
+//! Longer than most files: writing and reading of each kind stand side by side, so that one look shows that they agree.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
