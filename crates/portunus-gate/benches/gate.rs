@@ -51,7 +51,7 @@ fn datagram(n: u32) -> Datagram {
     let keys = ClientKeys { server: *server().public(), client: SigningKey::new(&secret(n)).expect("a key") };
     let bytes = seal(&keys, Wish::default(), now().wall, &mut SystemEntropy).expect("a packet");
     let source = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0001 + n), 4000));
-    Datagram { bytes: bytes.into(), source, via: Via::Udp }
+    Datagram::new(bytes, source, Via::Udp)
 }
 
 fn knock(gate: &mut Gate, datagram: Datagram) {

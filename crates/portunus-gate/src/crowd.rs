@@ -89,7 +89,7 @@ mod tests {
 
     fn job(address: u8, n: u8) -> Job {
         let source = ([192, 0, 2, address], 1).into();
-        Job { datagram: Datagram { bytes: [address, n].into(), source, via: Via::Udp }, unsealed: None }
+        Job { datagram: Datagram::new([address, n], source, Via::Udp), unsealed: None }
     }
 
     fn popped(crowd: &mut Crowd) -> Option<(u8, u8)> {

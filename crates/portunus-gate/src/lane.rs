@@ -130,7 +130,7 @@ mod tests {
 
     fn job(n: u8) -> Job {
         let source = ([192, 0, 2, n], 1).into();
-        Job { datagram: Datagram { bytes: [n].into(), source, via: Via::Udp }, unsealed: None }
+        Job { datagram: Datagram::new([n], source, Via::Udp), unsealed: None }
     }
 
     #[test]

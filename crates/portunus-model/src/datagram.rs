@@ -1,6 +1,6 @@
 //! A datagram: the bytes, who seems to have sent them, and how they came.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The longest datagram that any dialect can use, in bytes. A receiver delivers nothing longer.
 pub const LONGEST: usize = 1500;
@@ -10,10 +10,35 @@ pub const LONGEST: usize = 1500;
 pub struct Datagram {
     /// The payload, at most [`LONGEST`] bytes.
     pub bytes: Box<[u8]>,
-    /// The source that the header claims; anybody can write anything there.
+    /// The source that the header claims; anybody can write anything there. A sniffed ICMP message has port 0.
     pub source: SocketAddr,
+    /// The address that it was sent to, where the receiver knows it.
+    pub destination: Option<IpAddr>,
+    /// The address that a proxy names as its client (X-Forwarded-For). A receiver takes it from a trusted proxy only,
+    /// so it is as good as that proxy's word; `source` is then the proxy itself.
+    pub claimed: Option<IpAddr>,
     /// How it came in.
     pub via: Via,
+}
+
+impl Datagram {
+    /// One with nothing known of where it was sent to, and no proxy's word.
+    #[must_use]
+    pub fn new(bytes: impl Into<Box<[u8]>>, source: SocketAddr, via: Via) -> Self {
+        Self { bytes: bytes.into(), source, destination: None, claimed: None, via }
+    }
+
+    /// The same, sent to this address.
+    #[must_use]
+    pub fn sent_to(self, destination: Option<IpAddr>) -> Self {
+        Self { destination, ..self }
+    }
+
+    /// The same, with the address that a trusted proxy names.
+    #[must_use]
+    pub fn claiming(self, claimed: Option<IpAddr>) -> Self {
+        Self { claimed, ..self }
+    }
 }
 
 /// The way by which a datagram came.
@@ -21,14 +46,29 @@ pub struct Datagram {
 pub enum Via {
     /// A UDP socket of ours.
     Udp,
+    /// Seen on an interface, whether or not the firewall lets it in.
+    Sniffed,
+    /// A capture file.
+    Pcap,
+    /// A TCP connection to a socket of ours: the handshake shows that its source is real.
+    Tcp,
+    /// An HTTP request, on a TCP socket of ours or seen on an interface.
+    Http,
 }
 
 impl Via {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Sniffed, Self::Pcap, Self::Tcp, Self::Http];
+
     /// The word in logs and events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "udp",
+            Self::Sniffed => "sniffed",
+            Self::Pcap => "pcap",
+            Self::Tcp => "tcp",
+            Self::Http => "http",
         }
     }
 }

@@ -70,7 +70,7 @@ impl Udp {
 }
 
 fn datagram(packet: Packet<'_>) -> Datagram {
-    Datagram { bytes: packet.bytes.into(), source: packet.source, via: Via::Udp }
+    Datagram::new(packet.bytes, packet.source, Via::Udp)
 }
 
 /// Which interfaces we receive from, by name: it stays true when one is made anew under its old name.

@@ -111,7 +111,7 @@ impl Pipeline {
         let keys = Keyring { openme: server_key(&self.key).ok() };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
-        gate.handle_datagram(now, Datagram { bytes: bytes.into(), source, via: Via::Udp });
+        gate.handle_datagram(now, Datagram::new(bytes, source, Via::Udp));
         loop {
             let more = gate.work(now, 1024);
             while let Some(action) = gate.poll_action() {

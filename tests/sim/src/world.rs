@@ -138,11 +138,7 @@ impl World {
 
     fn deliver(&mut self, packet: Packet, source: IpAddr) {
         self.port += 1;
-        let datagram = Datagram {
-            bytes: packet.bytes.clone().into(),
-            source: SocketAddr::new(source, self.port),
-            via: Via::Udp,
-        };
+        let datagram = Datagram::new(packet.bytes.clone(), SocketAddr::new(source, self.port), Via::Udp);
         self.recorded.push(packet.clone());
         self.reference.delivered(self.port, packet, source);
         self.gate.handle_datagram(self.now, datagram);

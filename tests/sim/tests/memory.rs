@@ -58,7 +58,7 @@ fn ten_thousand_clients_are_cheap() {
         let keys = ClientKeys { server: public, client: key(n) };
         let bytes = seal(&keys, Wish::default(), now.wall, &mut SystemEntropy).unwrap();
         let source = SocketAddr::from((address(n), 4000));
-        gate.handle_datagram(now, Datagram { bytes: bytes.into(), source, via: Via::Udp });
+        gate.handle_datagram(now, Datagram::new(bytes, source, Via::Udp));
         while let Some(action) = gate.poll_action() {
             match action {
                 Action::Claim(ticket, claim) => {

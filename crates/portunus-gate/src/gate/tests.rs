@@ -78,7 +78,7 @@ fn packet_for(
     let server = *keyring().openme.unwrap().public();
     let keys = ClientKeys { server, client: SigningKey::new(&secret(n)).unwrap() };
     let bytes = seal(&keys, Wish { target }, now.wall, &mut Dice(nonce << 32 | u64::from(n))).unwrap();
-    Datagram { bytes: bytes.into(), source, via: Via::Udp }
+    Datagram::new(bytes, source, Via::Udp)
 }
 
 fn claim(gate: &mut Gate) -> (Ticket, Claim) {
