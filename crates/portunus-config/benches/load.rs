@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use portunus_config::{FileError, Files, NewClient, Secrecy, native, openme};
 use portunus_crypto::Secret;
 use portunus_crypto::ed25519::SigningKey;
-use portunus_model::{ClientKey, ClientName};
+use portunus_model::ClientName;
 
 const CLIENTS: u32 = 10_000;
 
@@ -28,7 +28,7 @@ fn client(n: u32) -> Option<NewClient> {
     let mut seed = [0; 32];
     seed.iter_mut().zip(n.to_le_bytes()).for_each(|(to, from)| *to = from);
     let key = *SigningKey::new(&Secret::from_bytes(seed)).ok()?.public();
-    let mut client = NewClient::new(ClientName::new(&format!("client-{n}")).ok()?, ClientKey::Openme(key));
+    let mut client = NewClient::new(ClientName::new(&format!("client-{n}")).ok()?, key);
     client.services = vec!["ssh".to_owned(), "8080/tcp".to_owned()];
     Some(client)
 }
@@ -57,8 +57,7 @@ fn spellings() -> (Memory, Memory, Memory) {
     let mut text =
         format!("server:\n    private_key: {}\nports:\n    ssh:\n        - 22/tcp\nclients:\n", &*private);
     for client in (0..CLIENTS).filter_map(client) {
-        let ClientKey::Openme(key) = client.key;
-        let key = portunus_crypto::text::encode(&key);
+        let key = portunus_crypto::text::encode(&client.key);
         let body =
             format!("dialect = \"openme\"\npublic_key = \"{key}\"\nservices = [\"ssh\", \"8080/tcp\"]\n");
         table.push_str(&format!("[{}]\n{body}\n", client.name));

@@ -33,8 +33,8 @@ pub struct Entry {
 pub struct NewClient {
     /// Its name.
     pub name: ClientName,
-    /// Its public key.
-    pub key: ClientKey,
+    /// Its Ed25519 public key (openme).
+    pub key: [u8; 32],
     /// Service (or group) names and inline ports; empty: the default ones.
     pub services: Vec<String>,
     /// From then on it is refused.
@@ -50,7 +50,7 @@ pub struct NewClient {
 impl NewClient {
     /// A client with the default services, no end and nothing unusual.
     #[must_use]
-    pub const fn new(name: ClientName, key: ClientKey) -> Self {
+    pub const fn new(name: ClientName, key: [u8; 32]) -> Self {
         Self {
             name,
             key,

@@ -123,6 +123,7 @@ impl<'p> Crowd<'p> {
             expires: written.expires,
             lasting,
             any_target: written.any_target,
+            stanza: None,
         });
     }
 
@@ -170,6 +171,7 @@ impl<'p> Crowd<'p> {
             doors: self.doors.into_iter().collect(),
             longest: longest.unwrap_or(self.policy.default_lasting),
             most_open: self.policy.most_open,
+            ..Limits::default()
         };
         let rules = Rules { generation: 0, window: self.policy.window, clients: self.clients };
         (rules, limits)

@@ -64,6 +64,8 @@ pub fn render_place(place: &Place) -> Vec<String> {
     match place {
         Place::Own => vec!["own".to_owned()],
         Place::Iptables => vec!["iptables".to_owned()],
+        // Only fwknopd.conf asks for it; no file of ours has a word for it.
+        Place::Fwknop(_) => vec!["fwknop".to_owned()],
         Place::Attach(seats) => seats
             .iter()
             .map(|seat| format!("attach:{}/{}/{}", seat.family.as_str(), seat.table, seat.chain))

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Proto};
+use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Proto, Way};
 
 /// The size of one frame, in bytes.
 pub const SIZE: usize = 192;
@@ -409,7 +409,14 @@ impl View<'_> {
                 let (client, address, ports) = self.grant(ports)?;
                 Ok(Said::Open(
                     ticket,
-                    Opening { client, address, ports, lasting: Duration::from_nanos(nanos) },
+                    Opening {
+                        client,
+                        address,
+                        ports,
+                        lasting: Duration::from_nanos(nanos),
+                        destination: None,
+                        way: Way::Here,
+                    },
                 ))
             }
             CLOSE => {
@@ -495,7 +502,17 @@ mod tests {
         let ports =
             (1..=ports).map(|n| PortSpec::single(Proto::Tcp, u16::try_from(n).unwrap()).unwrap()).collect();
         let address = "2001:db8::7".parse().unwrap();
-        Said::Open(7, Opening { client: name("alice"), address, ports, lasting: Duration::from_secs(30) })
+        Said::Open(
+            7,
+            Opening {
+                client: name("alice"),
+                address,
+                ports,
+                lasting: Duration::from_secs(30),
+                destination: None,
+                way: Way::Here,
+            },
+        )
     }
 
     fn message(said: &[Said]) -> Vec<u8> {

@@ -25,6 +25,7 @@ impl Knock {
     pub const fn dialect(&self) -> Dialect {
         match self.key {
             ClientKey::Openme(_) => Dialect::Openme,
+            ClientKey::Fwknop(_) => Dialect::Fwknop,
         }
     }
 

@@ -155,6 +155,8 @@ impl Grants {
 
 #[cfg(test)]
 mod tests {
+    use portunus_model::Way;
+
     use super::*;
 
     fn at(secs: u64) -> Now {
@@ -167,6 +169,8 @@ mod tests {
             address: address.parse().unwrap(),
             ports: PortSpec::parse("22/tcp").unwrap().into(),
             lasting: Duration::from_secs(secs),
+            destination: None,
+            way: Way::Here,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use portunus_model::{Client, Detail, Now, Opening, Reason, openable};
+use portunus_model::{Client, Detail, Now, Opening, Reason, Way, openable};
 
 use crate::chain::Taken;
 
@@ -63,6 +63,8 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
             address,
             ports: client.ports.clone(),
             lasting: client.lasting.min(left),
+            destination: None,
+            way: Way::Here,
         },
     })
 }
@@ -85,6 +87,7 @@ mod tests {
             expires: None,
             lasting: Duration::from_secs(30),
             any_target: false,
+            stanza: None,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::{ClientName, Now, PortSpec, Via};
 pub enum Dialect {
     /// openme v1: 165 bytes.
     Openme,
+    /// fwknop: base64 text.
+    Fwknop,
 }
 
 impl Dialect {
@@ -21,6 +23,7 @@ impl Dialect {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Openme => "openme",
+            Self::Fwknop => "fwknop",
         }
     }
 }

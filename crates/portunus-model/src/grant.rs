@@ -18,6 +18,54 @@ pub struct Opening {
     pub ports: Box<[PortSpec]>,
     /// How long; more than [`crate::Limits::longest`] is refused.
     pub lasting: Duration,
+    /// Only what goes to this address of ours is let in; `None`: to any. Canonical.
+    pub destination: Option<IpAddr>,
+    /// By which way. With [`Way::All`] there are no ports.
+    pub way: Way,
+}
+
+/// By which way a granted packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Way {
+    /// To this host itself.
+    #[default]
+    Here,
+    /// To another host or another port, by rewriting its destination or source.
+    Nat(Nat),
+    /// Everything of this address through this host, whatever the protocol and port: fwknop's FORWARD_ALL.
+    All {
+        /// To which host everything is turned; `None`: where it was going (DISABLE_DNAT).
+        to: Option<IpAddr>,
+        /// What the inner host sees as the source.
+        source: NatSource,
+    },
+}
+
+/// Network address translation of one grant (docs: "fwknop", NAT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Nat {
+    /// Whether what was turned stays on this host (local NAT: it is accepted on its way in) or goes through it.
+    pub local: bool,
+    /// The host where it ends; canonical.
+    pub host: IpAddr,
+    /// The port where it ends: what is accepted, after the destination was rewritten.
+    pub port: u16,
+    /// Whether the destination is rewritten from [`Opening::ports`] to `host` and `port`; false: only accepted.
+    pub rewrite: bool,
+    /// What the inner host sees as the source.
+    pub source: NatSource,
+}
+
+/// What the inner host sees as the source of a translated flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum NatSource {
+    /// The client's own address.
+    #[default]
+    Kept,
+    /// This address.
+    Fixed(IpAddr),
+    /// The address of the interface by which it leaves.
+    Masquerade,
 }
 
 /// "Please close these now": every grant that matches both; `None` matches all.

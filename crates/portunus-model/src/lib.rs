@@ -10,6 +10,7 @@ mod clock;
 mod datagram;
 mod event;
 mod grant;
+mod net;
 mod port;
 mod rules;
 
@@ -19,6 +20,10 @@ pub use client::{ClientName, NameError};
 pub use clock::{Mono, Now, Unix};
 pub use datagram::{Datagram, LONGEST, Via};
 pub use event::{Detail, Dialect, Event, Reason};
-pub use grant::{Closing, Opened, Opening};
+pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};
+pub use net::{Net, NetError};
 pub use port::{PortError, PortSpec, Proto};
-pub use rules::{Client, ClientKey, Family, Limits, Place, Rules, Seat, Stance};
+pub use rules::{
+    ChainRow, Chains, Client, ClientKey, CommandRule, Cycle, Family, KeyId, Limits, NatLimits, NatRule,
+    Place, Rules, Seat, Stance, Stanza, Sudo,
+};

@@ -1,10 +1,11 @@
 //! Compiled policy: what the front decides by, and what the grantor allows.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, PortSpec, Unix};
+use crate::{ClientName, NatSource, Net, PortSpec, Unix};
 
 /// What the front decides by. Made by portunus-config, swapped whole on reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,6 +33,93 @@ pub struct Client {
     pub lasting: Duration,
     /// Whether it may open for an address other than its own.
     pub any_target: bool,
+    /// What a stanza of fwknop's access.conf lays down; there is one just when `key` is [`ClientKey::Fwknop`]. The client
+    /// asks for ports by itself then, and `ports` is empty.
+    pub stanza: Option<Box<Stanza>>,
+}
+
+/// A stanza of fwknop's access.conf, compiled (spec: "access.conf"). Stanzas with the same keys are tried in their
+/// order; the first that grants wins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stanza {
+    /// Its number, from 1 on, in the order of the files.
+    pub number: u32,
+    /// From where a packet must come (SOURCE); empty: anywhere.
+    pub sources: Vec<Net>,
+    /// To where it must have gone (DESTINATION); empty: anywhere.
+    pub destinations: Vec<Net>,
+    /// Every requested port must be in one of these (OPEN_PORTS); `None`: any port.
+    pub open_ports: Option<Vec<PortSpec>>,
+    /// No requested port may be in one of these (RESTRICT_PORTS).
+    pub restrict_ports: Vec<PortSpec>,
+    /// The user that the packet must name (REQUIRE_USERNAME).
+    pub username: Option<String>,
+    /// Whether a packet must name the address (REQUIRE_SOURCE_ADDRESS): 0.0.0.0 is refused.
+    pub require_source: bool,
+    /// The longest grant that a client may ask for (MAX_FW_TIMEOUT). What it gets unasked is [`Client::lasting`].
+    pub longest: Duration,
+    /// How far a timestamp may be off (MAX_SPA_PACKET_AGE); `None`: it is not looked at (ENABLE_SPA_PACKET_AGING N).
+    pub window: Option<Duration>,
+    /// Whether the grant is for the packet's destination only (ENABLE_DESTINATION_RULE).
+    pub destination_rule: bool,
+    /// Which translation of addresses there may or must be.
+    pub nat: NatRule,
+    /// Who runs its commands (ENABLE_CMD_EXEC); `None`: they are refused.
+    pub command: Option<CommandRule>,
+    /// Commands to run instead of opening anything (CMD_CYCLE_OPEN).
+    pub cycle: Option<Cycle>,
+}
+
+/// Network address translation as a stanza and fwknopd.conf allow or force it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NatRule {
+    /// Whether a client may ask for it (ENABLE_IPT_FORWARDING).
+    pub forward: bool,
+    /// Whether a client may ask for local NAT (ENABLE_IPT_LOCAL_NAT).
+    pub local: bool,
+    /// Whether it may name the inner host by a DNS name (ENABLE_NAT_DNS).
+    pub names: bool,
+    /// Every request goes there, whatever it asks (FORCE_NAT).
+    pub force: Option<(IpAddr, u16)>,
+    /// What the inner host sees as the source (ENABLE_IPT_SNAT, FORCE_SNAT, FORCE_MASQUERADE).
+    pub source: NatSource,
+    /// Only accepted, not rewritten (DISABLE_DNAT).
+    pub keep_destination: bool,
+    /// Everything of the client is let through (FORWARD_ALL).
+    pub all: bool,
+}
+
+/// As whom a client's commands run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CommandRule {
+    /// CMD_EXEC_USER; `None`: root.
+    pub user: Option<String>,
+    /// CMD_EXEC_GROUP.
+    pub group: Option<String>,
+    /// ENABLE_CMD_SUDO_EXEC.
+    pub sudo: Option<Sudo>,
+}
+
+/// Through sudo.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sudo {
+    /// The program (SUDO_EXE).
+    pub program: String,
+    /// CMD_SUDO_EXEC_USER.
+    pub user: Option<String>,
+    /// CMD_SUDO_EXEC_GROUP.
+    pub group: Option<String>,
+}
+
+/// A command to open, and one to close later.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cycle {
+    /// CMD_CYCLE_OPEN, with its variables.
+    pub open: String,
+    /// CMD_CYCLE_CLOSE, with its variables; `None`: nothing is run (`NONE`).
+    pub close: Option<String>,
+    /// CMD_CYCLE_TIMER: how long after; a client's own timeout goes before.
+    pub timer: Duration,
 }
 
 /// By what a client proves itself.
@@ -39,7 +127,24 @@ pub struct Client {
 pub enum ClientKey {
     /// openme: an Ed25519 public key (checked at load: a point on the curve, not of small order).
     Openme([u8; 32]),
+    /// fwknop: which set of keys; the keys themselves are in the keyring.
+    Fwknop(KeyId),
 }
+
+impl ClientKey {
+    /// The bytes by which people and files tell keys apart: a public key, or a hash of secret ones.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        match self {
+            Self::Openme(public) => public,
+            Self::Fwknop(id) => &id.0,
+        }
+    }
+}
+
+/// Which set of fwknop keys: a hash of them and of how they are used. Two stanzas with the same keys have the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeyId(pub [u8; 32]);
 
 /// What the grantor allows, whatever the front says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +155,25 @@ pub struct Limits {
     pub longest: Duration,
     /// How many grants (client, address, port) may be open at once.
     pub most_open: u32,
+    /// Whether any single port may be opened besides: some stanza of fwknop's has no OPEN_PORTS.
+    pub any_port: bool,
+    /// The translations of addresses that some stanza allows or forces.
+    pub nat: NatLimits,
+}
+
+/// What the grantor allows of translations.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NatLimits {
+    /// To any inner host, as clients ask.
+    pub forward: bool,
+    /// To this host itself, as clients ask.
+    pub local: bool,
+    /// To these hosts and ports, whatever clients ask. Sorted, no duplicates.
+    pub forced: Vec<(IpAddr, u16)>,
+    /// Everything of an address: to this host (`None`: where it was going). Sorted, no duplicates.
+    pub all: Vec<Option<IpAddr>>,
+    /// The sources that inner hosts may be shown, besides the client's own. Sorted, no duplicates.
+    pub sources: Vec<NatSource>,
 }
 
 /// How we stand in the firewall.
@@ -75,6 +199,48 @@ pub enum Place {
     Attach(Vec<Seat>),
     /// iptables and ip6tables.
     Iptables,
+    /// iptables and ip6tables, in chains of fwknop's names, with its jumps and comments.
+    Fwknop(Box<Chains>),
+}
+
+/// The chains of fwknop's, as fwknopd.conf has them (IPT_INPUT_ACCESS and its kin).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chains {
+    /// IPT_INPUT_ACCESS.
+    pub input: ChainRow,
+    /// IPT_OUTPUT_ACCESS, where ENABLE_IPT_OUTPUT.
+    pub output: Option<ChainRow>,
+    /// IPT_FORWARD_ACCESS, where ENABLE_IPT_FORWARDING or a stanza needs it.
+    pub forward: Option<ChainRow>,
+    /// IPT_DNAT_ACCESS, where anything is translated.
+    pub dnat: Option<ChainRow>,
+    /// IPT_SNAT_ACCESS, where ENABLE_IPT_SNAT or a stanza's FORCE_SNAT.
+    pub snat: Option<ChainRow>,
+    /// IPT_MASQUERADE_ACCESS, likewise.
+    pub masquerade: Option<ChainRow>,
+    /// Whether an access rule goes before the others of its chain (ENABLE_RULE_PREPEND).
+    pub prepend: bool,
+    /// Whether the chains are emptied and removed at the start (FLUSH_IPT_AT_INIT).
+    pub flush_at_start: bool,
+    /// The same at the end (FLUSH_IPT_AT_EXIT).
+    pub flush_at_end: bool,
+    /// FIREWALL_EXE, where somebody wrote it.
+    pub program: Option<String>,
+}
+
+/// One row such as `ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainRow {
+    /// What a rule says.
+    pub target: String,
+    /// In which table.
+    pub table: String,
+    /// From which chain one comes here.
+    pub from: String,
+    /// At which place of that chain, from 1 on.
+    pub jump: u32,
+    /// The chain's own name.
+    pub chain: String,
 }
 
 /// One chain of the admin's that we stand in.

@@ -79,7 +79,7 @@ impl Pipeline {
         };
         told.step("seal", "made for this server's public key".to_owned());
         let proven = self.rules.clients.iter().find_map(|client| {
-            let ClientKey::Openme(key) = client.key;
+            let ClientKey::Openme(key) = client.key else { return None };
             let key = openme::VerifyingKey::already_checked(key).ok()?;
             unsealed.verify(&key).map(|knock| (client, knock))
         });

@@ -34,7 +34,15 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
         let ports = (0..dice.roll(4)).map(|n| PortSpec::single(Proto::Tcp, 20 + n as u16).unwrap()).collect();
         let expires = dice.one_in(4).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW));
         let lasting = Duration::from_secs(1 + dice.roll(40));
-        clients.push(Client { name: name(n), key, ports, expires, lasting, any_target: dice.one_in(2) });
+        clients.push(Client {
+            name: name(n),
+            key,
+            ports,
+            expires,
+            lasting,
+            any_target: dice.one_in(2),
+            stanza: None,
+        });
     }
     if dice.one_in(2) {
         clients.reverse();

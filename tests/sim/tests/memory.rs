@@ -33,6 +33,7 @@ fn ten_thousand_clients_are_cheap() {
         expires: None,
         lasting: Duration::from_secs(30),
         any_target: false,
+        stanza: None,
     };
     let now = Now { mono: Mono::from_nanos(1), wall: Unix::from_secs(1_800_000_000) };
     let server = ServerKey::new(&Secret::from_bytes([0x42; 32])).unwrap();

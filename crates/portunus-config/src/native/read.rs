@@ -268,9 +268,9 @@ fn place(f: Fields<'_, '_>, findings: &mut Findings) -> Option<Place> {
 /// Place and back end must not contradict each other.
 fn place_fits(source: &Source<'_>, pair: &Pair<'_>, stance: &StanceWish, findings: &mut Findings) {
     let fits = match (&stance.place, stance.firewall) {
-        (Some(Place::Iptables), FirewallKind::Nft) => false,
+        (Some(Place::Iptables | Place::Fwknop(_)), FirewallKind::Nft) => false,
         (Some(Place::Own | Place::Attach(_)), FirewallKind::Iptables) => false,
-        (None | Some(Place::Own | Place::Attach(_) | Place::Iptables), _) => true,
+        (None | Some(Place::Own | Place::Attach(_) | Place::Iptables | Place::Fwknop(_)), _) => true,
     };
     if !fits {
         let what = format!("this place is not one of the back end {}", stance.firewall.as_str());

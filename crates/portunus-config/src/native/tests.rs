@@ -2,7 +2,7 @@ use super::*;
 use crate::files::tests::Memory;
 use crate::{OnExit, Overlay, Secrecy};
 use portunus_crypto::{ed25519::SigningKey, text};
-use portunus_model::{ClientKey, Family, PortSpec, Seat, Unix};
+use portunus_model::{Family, PortSpec, Seat, Unix};
 use proptest::prelude::*;
 
 const DIR: &str = "/etc/portunus";
@@ -22,7 +22,7 @@ fn init() -> Init {
 }
 
 fn new(name: &str, n: u8) -> NewClient {
-    NewClient::new(ClientName::new(name).unwrap(), ClientKey::Openme(key(n)))
+    NewClient::new(ClientName::new(name).unwrap(), key(n))
 }
 
 fn client_text(client: &NewClient) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use portunus_crypto::text;
-use portunus_model::{ClientKey, ClientName, Place};
+use portunus_model::{ClientName, Place};
 
 use super::{Init, Paths};
 use crate::quote::{quoted, toml_list};
@@ -17,7 +17,9 @@ pub(super) fn server(init: &Init) -> String {
     let place = match init.place.as_ref().map(|place| (place, render_place(place))) {
         None => "# place = \"own\"".to_owned(),
         Some((Place::Attach(_), words)) => format!("place = {}", toml_list(&words)),
-        Some((Place::Own | Place::Iptables, words)) => format!("place = {}", quoted(&words.concat())),
+        Some((Place::Own | Place::Iptables | Place::Fwknop(_), words)) => {
+            format!("place = {}", quoted(&words.concat()))
+        }
     };
     TEMPLATE
         .replace("@HOST@", &quoted(&init.host))
@@ -99,8 +101,7 @@ ssh = ["22/tcp"]
 
 /// The lines of one client.
 pub(super) fn client(client: &NewClient) -> String {
-    let ClientKey::Openme(key) = client.key;
-    let mut out = format!("dialect = \"openme\"\npublic_key = {}\n", quoted(&text::encode(&key)));
+    let mut out = format!("dialect = \"openme\"\npublic_key = {}\n", quoted(&text::encode(&client.key)));
     if !client.services.is_empty() {
         out.push_str(&format!("services = {}\n", toml_list(&client.services)));
     }

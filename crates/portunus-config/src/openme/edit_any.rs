@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use portunus_model::ClientKey;
 use proptest::prelude::*;
 
 use super::*;
@@ -126,7 +125,7 @@ proptest! {
     #[test]
     fn an_add_adds_one_run_of_bytes(text in file(), name in one_of(&["zoe", "null", "12x", "Jörg 2", "no"])) {
         let (path, name) = (Path::new("/c.yaml"), ClientName::new(name).unwrap());
-        let mut new = NewClient::new(name.clone(), ClientKey::Openme([1; 32]));
+        let mut new = NewClient::new(name.clone(), [1; 32]);
         new.services = vec!["ssh".into()];
         if let Ok(after) = add_client(&text, path, &new) {
             prop_assert!(is_cut_but_for_nothing(&after, &text), "{text}\n---\n{}", &*after);
@@ -158,7 +157,7 @@ fn odd_ways_to_write_a_mapping_are_edited() {
     assert_eq!(remove("clients: &all !!map # c\n  zoe: {k: v}\n", "zoe"), "clients: &all !!map {} # c\n");
     let flow = "clients: {\n  a: {k: v}, # x\n  b: {k: v}, # y\n}\n";
     assert_eq!(remove(flow, "b"), "clients: {\n  a: {k: v}, # x\n   # y\n}\n");
-    let new = NewClient::new(name("zoe"), ClientKey::Openme([1; 32]));
+    let new = NewClient::new(name("zoe"), [1; 32]);
     for text in [
         "clients:\n   a: {k: v}\n   &n anc: {k: v}\n      # deeper\n",
         "\u{feff}clients:\n  # inner\nports: {}\n",

@@ -9,7 +9,7 @@ fn path() -> &'static Path {
 
 fn new(name: &str, n: u8) -> NewClient {
     let key = *SigningKey::new(&Secret::from_bytes([n; 32])).unwrap().public();
-    NewClient::new(ClientName::new(name).unwrap(), ClientKey::Openme(key))
+    NewClient::new(ClientName::new(name).unwrap(), key)
 }
 
 fn add(text: &str, name: &str) -> String {

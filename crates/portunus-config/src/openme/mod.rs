@@ -5,7 +5,7 @@ mod read;
 use std::path::Path;
 
 use portunus_crypto::{Secret, text};
-use portunus_model::{ClientKey, ClientName, PortSpec};
+use portunus_model::{ClientName, PortSpec};
 use zeroize::Zeroizing;
 
 use crate::quote::quoted;
@@ -134,8 +134,7 @@ pub fn init_text(init: &Init<'_>) -> Zeroizing<String> {
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn add_client(text: &str, path: &Path, client: &NewClient) -> Result<Zeroizing<String>, EditError> {
-    let ClientKey::Openme(key) = client.key;
-    let key = text::encode(&key);
+    let key = text::encode(&client.key);
     let mut fields = vec![Field::Text("ed25519_pubkey", &key)];
     if !client.services.is_empty() {
         fields.push(Field::List("allowed_ports", &client.services));

@@ -112,7 +112,7 @@ impl Traces {
         match place {
             Place::Own => self.0.iter().filter(chains).count() == 1,
             Place::Attach(seats) => self.0.iter().filter(jumps).count() == seats.len(),
-            Place::Iptables => false,
+            Place::Iptables | Place::Fwknop(_) => false,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Stand {
                 tables.dedup();
                 tables.into_iter().map(|(family, name)| stand(family, name, Host::Admin)).collect()
             }
-            Place::Iptables => Vec::new(),
+            Place::Iptables | Place::Fwknop(_) => Vec::new(),
         }
     }
 

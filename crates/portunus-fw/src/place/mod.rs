@@ -137,7 +137,7 @@ pub fn find(ruleset: &Ruleset, wish: &Wish<'_>) -> Finding {
     let place = wish.place.cloned().unwrap_or_else(|| best(ruleset, &drops));
     let refused = match &place {
         Place::Attach(seats) => seats.iter().filter_map(|seat| check_seat(ruleset, seat).err()).collect(),
-        Place::Own | Place::Iptables => Vec::new(),
+        Place::Own | Place::Iptables | Place::Fwknop(_) => Vec::new(),
     };
     let blocked = drops
         .into_iter()
@@ -254,7 +254,7 @@ fn stands_before(ruleset: &Ruleset, place: &Place, site: &Site) -> bool {
     match place {
         Place::Own => false,
         Place::Attach(seats) => seat_before(ruleset, site).is_some_and(|seat| seats.contains(&seat)),
-        Place::Iptables => is_iptables_input(ruleset, site),
+        Place::Iptables | Place::Fwknop(_) => is_iptables_input(ruleset, site),
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn all_done(answers: &[Result<(), FirewallError>]) {
 pub(crate) fn structure(place: Place) -> Structure {
     let doors = ["22/tcp", "53/udp", "1500-1510/tcp", "1500-1501/tcp", "1505/tcp"].map(port).to_vec();
     let protected = match place {
-        Place::Own | Place::Iptables => doors.clone(),
+        Place::Own | Place::Iptables | Place::Fwknop(_) => doors.clone(),
         Place::Attach(_) => Vec::new(),
     };
     let stance = Stance { place, interfaces: Vec::new(), protected, knock_port: Some(54154) };

@@ -48,6 +48,7 @@ fn client(n: u32) -> Client {
         expires: None,
         lasting: Duration::from_secs(30),
         any_target: true,
+        stanza: None,
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn check(limits: &Limits, opening: &Opening) -> Result<(), Beyond> {
 mod tests {
     use std::time::Duration;
 
-    use portunus_model::ClientName;
+    use portunus_model::{ClientName, Way};
 
     use super::*;
 
@@ -57,7 +57,7 @@ mod tests {
         let mut doors = PortSpec::parse("22/tcp").unwrap();
         doors.extend(PortSpec::parse("8000-8010/udp").unwrap());
         doors.sort();
-        Limits { doors, longest: Duration::from_secs(60), most_open: 10 }
+        Limits { doors, longest: Duration::from_secs(60), most_open: 10, ..Limits::default() }
     }
 
     fn opening(address: &str, ports: &[&str], secs: u64) -> Opening {
@@ -66,6 +66,8 @@ mod tests {
             address: address.parse().unwrap(),
             ports: ports.iter().flat_map(|text| PortSpec::parse(text).unwrap()).collect(),
             lasting: Duration::from_secs(secs),
+            destination: None,
+            way: Way::Here,
         }
     }
 

@@ -265,7 +265,7 @@ impl Grantor {
     fn kernel_closes(&self) -> bool {
         match self.place {
             Place::Own | Place::Attach(_) => true,
-            Place::Iptables => false,
+            Place::Iptables | Place::Fwknop(_) => false,
         }
     }
 

@@ -92,6 +92,7 @@ fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
 pub(super) fn back_end(place: &Place, errand: Option<ErrandRunner>) -> Result<Box<dyn Firewall>, String> {
     match place {
         Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
+        Place::Fwknop(_) => Err("fwknop's chains are not there yet".to_owned()),
         Place::Iptables => {
             let runner = errand.ok_or("nobody is there to run iptables")?;
             Ok(Box::new(Loud(Iptables::new(runner, clock::wall).keeping_live_flows())))

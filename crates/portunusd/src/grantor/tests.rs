@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
-use portunus_model::{ClientName, Closing, Limits, Opened, Opening, PortSpec};
+use portunus_model::{ClientName, Closing, Limits, Opened, Opening, PortSpec, Way};
 
 use portunus_ctl::frame::Killed;
 
@@ -61,7 +61,7 @@ fn limits() -> Limits {
     let mut doors = PortSpec::parse("22/tcp").unwrap();
     doors.extend(PortSpec::parse("8000-8010/udp").unwrap());
     doors.sort();
-    Limits { doors, longest: Duration::from_secs(60), most_open: 3 }
+    Limits { doors, longest: Duration::from_secs(60), most_open: 3, ..Limits::default() }
 }
 
 fn wish() -> Wish {
@@ -148,6 +148,8 @@ fn opening(ticket: u64, client: &str, address: &str, ports: &[&str], secs: u64) 
         address: address.parse().unwrap(),
         ports: ports.iter().flat_map(|text| PortSpec::parse(text).unwrap()).collect(),
         lasting: Duration::from_secs(secs),
+        destination: None,
+        way: Way::Here,
     };
     Said::Open(ticket, opening)
 }

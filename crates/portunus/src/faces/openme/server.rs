@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use portunus_config::profile::{Profile, Show, openme as profile_file};
 use portunus_config::{Entry, Files, NewClient, Overlay, Settings, fingerprint, openme, render_date};
-use portunus_model::{ClientKey, ClientName, PortSpec};
+use portunus_model::{ClientName, PortSpec};
 use portunus_sys::files::{self, Lock};
 use zeroize::Zeroizing;
 
@@ -63,7 +63,7 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     crate::say::in_the_future(add.expires)?;
     let identity = Identity::generate()?;
     let public = identity.public;
-    let mut client = NewClient::new(add.name.clone(), ClientKey::Openme(public));
+    let mut client = NewClient::new(add.name.clone(), public);
     client.services = add.ports;
     client.expires = add.expires;
     client.any_target = true;
@@ -160,8 +160,7 @@ pub(super) fn list(config: &Path) -> Done {
     }
     let mut table = Table::new(&["NAME", "FINGERPRINT", "PORTS", "EXPIRES"]);
     for entry in &entries {
-        let ClientKey::Openme(key) = &entry.key;
-        table.row([entry.name.to_string(), fingerprint(key), ports(entry), expires(entry)]);
+        table.row([entry.name.to_string(), fingerprint(entry.key.as_bytes()), ports(entry), expires(entry)]);
     }
     out(table);
     Ok(())

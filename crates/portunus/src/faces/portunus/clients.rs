@@ -10,7 +10,7 @@ use portunus_config::{
     render_duration,
 };
 use portunus_ctl::control::{Client, ControlError, Killed, Session};
-use portunus_model::{ClientKey, ClientName, PortSpec};
+use portunus_model::{ClientName, PortSpec};
 use serde_json::json;
 
 use super::NAME;
@@ -31,7 +31,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     known_services(places, &add.ports)?;
     crate::say::in_the_future(add.expires)?;
     let identity = Identity::generate()?;
-    let mut client = NewClient::new(add.name.clone(), ClientKey::Openme(identity.public));
+    let mut client = NewClient::new(add.name.clone(), identity.public);
     client.services = add.ports;
     client.expires = add.expires;
     client.lasting = add.lasting;
@@ -287,8 +287,7 @@ fn unknown(name: &ClientName) -> Failure {
 }
 
 fn print_of(entry: &Entry) -> String {
-    let ClientKey::Openme(key) = &entry.key;
-    fingerprint(key)
+    fingerprint(entry.key.as_bytes())
 }
 
 fn ports(entry: &Entry) -> String {

@@ -46,7 +46,7 @@ fn from_openme(places: &Places, file: &Path, force: bool) -> Done {
         after = after.with(path, text.as_str());
     }
     for entry in entries {
-        let mut client = NewClient::new(entry.name, entry.key);
+        let mut client = NewClient::new(entry.name, *entry.key.as_bytes());
         client.services = entry.services;
         client.expires = entry.expires;
         client.any_target = entry.any_target;
