@@ -10,6 +10,7 @@ mod clock;
 mod datagram;
 mod event;
 mod grant;
+mod lengths;
 mod net;
 mod port;
 mod rules;
@@ -21,6 +22,7 @@ pub use clock::{Mono, Now, Unix};
 pub use datagram::{Datagram, LONGEST, Via};
 pub use event::{Detail, Dialect, Event, Reason};
 pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};
+pub use lengths::Lengths;
 pub use net::{Net, NetError};
 pub use port::{PortError, PortSpec, Proto};
 pub use rules::{

@@ -70,7 +70,7 @@ impl Udp {
 }
 
 fn datagram(packet: Packet<'_>) -> Datagram {
-    Datagram::new(packet.bytes, packet.source, Via::Udp)
+    Datagram::new(packet.bytes, packet.source, Via::Udp).sent_to(packet.destination)
 }
 
 /// Which interfaces we receive from, by name: it stays true when one is made anew under its old name.
@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(&*got[0].bytes, b"knock");
         assert_eq!(got[0].via, Via::Udp);
         assert!(got[0].source.ip().is_loopback());
+        assert_eq!(got[0].destination, Some("127.0.0.1".parse().unwrap()));
     }
 
     #[test]

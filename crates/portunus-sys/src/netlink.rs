@@ -7,6 +7,8 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use crate::bpf::{self, Step, set};
+
 /// `NETLINK_NETFILTER`: nf_tables and conntrack.
 const NETFILTER: i32 = libc::NETLINK_NETFILTER;
 
@@ -125,21 +127,15 @@ impl NetlinkSocket {
     /// `ld [12]; jeq port, drop; keep`: the netlink header's port stands at offset 12 (struct nlmsghdr), in host
     /// byte order, while a filter loads in network order.
     fn ignore_port(&self, port: u32) -> io::Result<()> {
-        let step = |code: u32, jt: u8, k: u32| libc::sock_filter {
-            code: u16::try_from(code).unwrap_or_default(),
-            jt,
-            jf: 0,
-            k,
-        };
-        let program = [
-            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 12),
-            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, port.to_be()),
-            step(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
-            step(libc::BPF_RET | libc::BPF_K, 0, 0),
-        ];
-        let filter = libc::sock_fprog { len: 4, filter: program.as_ptr().cast_mut() };
-        // The kernel copies the program; it does not write to it.
-        set(&self.fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+        bpf::attach(
+            &self.fd,
+            &[
+                Step::plain(bpf::LOAD_WORD, 12),
+                Step { code: bpf::IF_EQUAL, jt: 1, jf: 0, k: port.to_be() },
+                Step::plain(bpf::RETURN, u32::MAX),
+                Step::plain(bpf::RETURN, 0),
+            ],
+        )
     }
 }
 
@@ -165,11 +161,4 @@ fn bind(fd: &OwnedFd) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(address.nl_pid)
-}
-
-fn set<T>(fd: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default();
-    // SAFETY: the pointer is to a whole T of that length, which outlives the call.
-    let done = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -9,7 +9,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr;
 
+use portunus_model::Lengths;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::bpf::{self, Step, set};
 
 /// How many datagrams one call takes.
 pub const BATCH: usize = 64;
@@ -47,42 +50,26 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// As the system says.
-pub fn only_lengths(fd: impl AsFd, lengths: &[usize]) -> io::Result<()> {
-    let program = lengths_program(lengths);
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
-        filter: program.as_ptr().cast_mut(),
-    };
-    // The kernel copies the program; it does not write to it.
-    set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+pub fn only_lengths(fd: impl AsFd, lengths: &Lengths) -> io::Result<()> {
+    bpf::attach(fd, &lengths_program(lengths))
 }
 
-/// `ld len; jeq …; ret`: a socket filter of a UDP socket sees the packet from the UDP header on (8 bytes, RFC 768).
-fn lengths_program(lengths: &[usize]) -> Vec<libc::sock_filter> {
-    let step = |code: u32, jt: u8, k: u32| libc::sock_filter {
-        code: u16::try_from(code).unwrap_or(0),
-        jt,
-        jf: 0,
-        k,
-    };
-    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0, 0)];
-    let lengths = lengths.get(..lengths.len().min(64)).unwrap_or_default();
-    for (index, length) in lengths.iter().enumerate() {
-        let to_accept = u8::try_from(lengths.len() - index).unwrap_or(0);
-        let length = u32::try_from(length + 8).unwrap_or(u32::MAX);
-        program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, to_accept, length));
+/// The UDP header: a socket filter of a UDP socket sees the packet from there on (RFC 768).
+const HEADER: u32 = 8;
+
+/// Ascending: above this range, ask the next; not below it, keep the packet; else drop it.
+fn lengths_program(lengths: &Lengths) -> Vec<Step> {
+    let mut program = vec![Step::plain(bpf::LOAD_LENGTH, 0)];
+    for ((low, high), left) in lengths.ranges().zip((0..lengths.ranges().len()).rev()) {
+        // Two steps for each range that is left, then the two returns.
+        let to_drop = u8::try_from(2 * left).unwrap_or(u8::MAX);
+        program.push(Step { code: bpf::IF_ABOVE, jt: 1, jf: 0, k: HEADER + u32::from(high) });
+        let to_keep = to_drop.saturating_add(1);
+        program.push(Step { code: bpf::IF_AT_LEAST, jt: to_keep, jf: to_drop, k: HEADER + u32::from(low) });
     }
-    program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0));
-    program.push(step(libc::BPF_RET | libc::BPF_K, 0, u32::MAX));
+    program.push(Step::plain(bpf::RETURN, 0));
+    program.push(Step::plain(bpf::RETURN, u32::MAX));
     program
-}
-
-fn set<T>(fd: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    let size = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
-    // SAFETY: `value` is alive and has `size` bytes; the kernel only reads them.
-    let rc =
-        unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, ptr::from_ref(value).cast(), size) };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The name of an interface by its number, asked through any socket; `None` when there is none.
@@ -98,6 +85,8 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// The source that the header claims.
     pub source: SocketAddr,
+    /// The address that the header sends it to; `None` when the kernel did not say.
+    pub destination: Option<IpAddr>,
     /// The number of the interface that it came in by; 0 when the kernel did not say.
     pub interface: u32,
 }
@@ -167,7 +156,7 @@ impl Batch {
             let length = usize::try_from(header.msg_len).unwrap_or(0);
             let bytes = self.payloads.get(start..start + length).unwrap_or_default();
             let Some(source) = self.names.get(index).and_then(source) else { continue };
-            each(Packet { bytes, source, interface: told.interface });
+            each(Packet { bytes, source, destination: told.destination, interface: told.interface });
         }
         self.dropped = dropped.unwrap_or(self.dropped);
         Ok(count)
@@ -210,6 +199,7 @@ impl std::fmt::Debug for Batch {
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     interface: u32,
+    destination: Option<IpAddr>,
     dropped: Option<u32>,
 }
 
@@ -230,9 +220,12 @@ fn told(header: &libc::msghdr) -> Told {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if fits(size_of::<libc::in_pktinfo>()) => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
                     told.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                    told.destination = Some(IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into()));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if fits(size_of::<libc::in6_pktinfo>()) => {
-                    told.interface = data.cast::<libc::in6_pktinfo>().read_unaligned().ipi6_ifindex;
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    told.interface = info.ipi6_ifindex;
+                    told.destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
                 }
                 _ => (),
             }
@@ -279,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    fn exchange(address: &str, lengths: &[usize], sent: &[usize]) -> (Vec<usize>, u32) {
+    fn exchange(address: &str, lengths: &Lengths, sent: &[usize]) -> (Vec<usize>, u32) {
         let fd = listen(address.parse().unwrap()).unwrap();
         only_lengths(&fd, lengths).unwrap();
         let to = UdpSocket::from(fd.try_clone().unwrap()).local_addr().unwrap();
@@ -293,6 +286,7 @@ mod tests {
             let count = batch
                 .receive(&fd, |packet| {
                     assert_eq!(packet.source, sender.local_addr().unwrap());
+                    assert_eq!(packet.destination, Some(to.ip()));
                     assert_eq!(interface_name(&fd, packet.interface).as_deref(), Some("lo"));
                     assert!(packet.bytes.iter().all(|b| *b == 7));
                     got.push(packet.bytes.len());
@@ -307,17 +301,32 @@ mod tests {
     #[test]
     fn only_packets_of_the_lengths_arrive_and_the_rest_is_counted() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let (got, dropped) = exchange(address, &[165, 180], &[165, 164, 166, 0, 180, 1400, 165]);
+            let (got, dropped) =
+                exchange(address, &Lengths::of([165..=165, 180..=180]), &[165, 164, 166, 0, 180, 1400, 165]);
             assert_eq!(got, [165, 180, 165]);
             assert_eq!(dropped, 4);
             // What is longer than the room is left out, never cut.
-            assert_eq!(exchange(address, &[165, 300], &[300, 165]).0, [165]);
+            assert_eq!(exchange(address, &Lengths::of([165..=165, 300..=300]), &[300, 165]).0, [165]);
+        }
+    }
+
+    #[test]
+    fn the_filter_admits_exactly_the_ranges() {
+        for lengths in [
+            Lengths::default(),
+            Lengths::of([36..=60]),
+            Lengths::of([0..=0, 3..=5, 20..=22, 190..=200]),
+            Lengths::of((0..16).map(|n| n * 4..=n * 4 + 1)),
+        ] {
+            let sent: Vec<usize> = (0..=200).collect();
+            let wanted: Vec<usize> = sent.iter().copied().filter(|length| lengths.admit(*length)).collect();
+            assert_eq!(exchange("127.0.0.1:0", &lengths, &sent).0, wanted, "{lengths:?}");
         }
     }
 
     #[test]
     fn many_datagrams_come_in_few_calls() {
-        let (got, _) = exchange("127.0.0.1:0", &[165], &[165; 200]);
+        let (got, _) = exchange("127.0.0.1:0", &Lengths::of([165..=165]), &[165; 200]);
         assert_eq!(got.len(), 200);
     }
 

@@ -11,6 +11,8 @@ use std::path::Path;
 
 use portunus_config::Settings;
 use portunus_ctl::control;
+use portunus_dialect::openme;
+use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
 use portunus_sys::users::Ids;
 use portunus_sys::{tcp, udp};
@@ -64,7 +66,7 @@ impl Ears {
                 }
                 Err(e) => return Err(listen_error(*address, "udp", &e)),
             };
-            udp::only_lengths(&socket, &[portunus_dialect::openme::LENGTH])
+            udp::only_lengths(&socket, &lengths())
                 .map_err(|e| StartError::System("a filter on the knock socket", e.to_string()))?;
             ears.sockets.push(socket);
             ears.addresses.push(*address);
@@ -87,6 +89,11 @@ impl Ears {
         }
         Ok(())
     }
+}
+
+/// The lengths of the dialects' packets.
+fn lengths() -> Lengths {
+    Lengths::of([openme::LENGTH..=openme::LENGTH])
 }
 
 fn lacks_family(error: &io::Error) -> bool {
