@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
@@ -37,6 +38,30 @@ pub fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
+/// Base64 without padding, as packets have it.
+#[must_use]
+pub fn encode_bare(bytes: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+/// [`encode_bare`] into the front of `out`; how many letters, or `None` where they do not fit.
+pub(crate) fn encode_bare_into(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
+    STANDARD_NO_PAD.encode_slice(bytes, out).ok()
+}
+
+/// The one text that [`encode_bare`] writes for its bytes, and no other: no padding, the unused bits of the last letter
+/// zero. Into the front of `out`; how many bytes, or `None`.
+#[must_use]
+pub fn decode_bare(text: &[u8], out: &mut [u8]) -> Option<usize> {
+    STANDARD_NO_PAD.decode_slice(text, out).ok()
+}
+
+/// [`decode_bare`], but padding and the unused bits of the last letter are not looked at.
+#[must_use]
+pub fn decode_loose(text: &[u8]) -> Option<Vec<u8>> {
+    BASE64.decode(text).ok()
+}
+
 pub(crate) fn decode_into(text: &str, out: &mut [u8]) -> Result<(), TextError> {
     let bytes = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| TextError::NotBase64)?);
     if bytes.len() != out.len() {
@@ -65,6 +90,18 @@ mod tests {
         assert_eq!(decode::<1>("AQ"), Ok([1]));
         assert_eq!(decode::<1>("AR=="), Ok([1]));
         assert_eq!(encode(&[1]), "AQ==");
+    }
+
+    #[test]
+    fn bare_text_is_the_only_one_for_its_bytes() {
+        let mut out = [0; 4];
+        assert_eq!(encode_bare(&[1]), "AQ");
+        assert_eq!(decode_bare(b"AQ", &mut out), Some(1));
+        assert_eq!(out[0], 1);
+        for other in ["AR", "AQ=", "AQ==", "A", "A-", "AQ ", "AQIDBAU"] {
+            assert_eq!(decode_bare(other.as_bytes(), &mut out), None, "{other}");
+        }
+        assert_eq!(decode_loose(b"AR=="), Some(vec![1]));
     }
 
     #[test]

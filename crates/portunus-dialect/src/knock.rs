@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use portunus_model::{Claim, ClaimKey, ClientKey, Dialect, Unix};
 
+use crate::fwknop;
+
 /// A proven knock: sealed for our key and signed by a client's. Not yet fresh, new or allowed.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +15,27 @@ pub struct Knock {
     stamp: Unix,
     target: Option<IpAddr>,
     claim: ClaimKey,
+    ask: Ask,
+}
+
+/// What a knock asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// All that its client may open: openme's packets name nothing.
+    All,
+    /// What an fwknop packet names.
+    Fwknop(Box<fwknop::Asked>),
 }
 
 impl Knock {
-    pub(crate) const fn proven(key: ClientKey, stamp: Unix, target: Option<IpAddr>, claim: ClaimKey) -> Self {
-        Self { key, stamp, target, claim }
+    pub(crate) const fn proven(
+        key: ClientKey,
+        stamp: Unix,
+        target: Option<IpAddr>,
+        claim: ClaimKey,
+        ask: Ask,
+    ) -> Self {
+        Self { key, stamp, target, claim, ask }
     }
 
     /// The language it was written in.
@@ -45,6 +63,12 @@ impl Knock {
     #[must_use]
     pub const fn target(&self) -> Option<IpAddr> {
         self.target
+    }
+
+    /// What it asks for.
+    #[must_use]
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
     }
 
     /// The one right to use it. It is to be kept until the packet's own timestamp plus `window`, not for a window from

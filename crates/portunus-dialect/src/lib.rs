@@ -4,10 +4,11 @@
 //! one-way: bytes, [`Candidate`], unsealed, [`Knock`]; nothing here or above takes bytes *and* believes them.
 //! Not here: whether a knock is fresh, new or allowed: that is the gate's. The gate and the client call it.
 
+pub mod fwknop;
 mod knock;
 pub mod openme;
 
-pub use knock::Knock;
+pub use knock::{Ask, Knock};
 
 /// What a datagram may be, by its shape alone. Nobody is believed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

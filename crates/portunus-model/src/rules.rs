@@ -1,5 +1,6 @@
 //! Compiled policy: what the front decides by, and what the grantor allows.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -143,8 +144,16 @@ impl ClientKey {
 }
 
 /// Which set of fwknop keys: a hash of them and of how they are used. Two stanzas with the same keys have the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// Who has it can try guesses at a weak passphrase against it: it is kept like the configuration, and `Debug` hides it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 32]);
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyId(..)")
+    }
+}
 
 /// What the grantor allows, whatever the front says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

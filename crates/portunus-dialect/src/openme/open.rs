@@ -8,7 +8,7 @@ use portunus_model::{ClaimKey, ClientKey};
 
 use super::packet::{Packet, SIGNATURE, SIGNED, take};
 use super::plain::{self, Plain};
-use crate::Knock;
+use crate::{Ask, Knock};
 
 /// The server's key, ready to unseal.
 pub struct ServerKey(PrivateKey);
@@ -74,7 +74,7 @@ impl Unsealed {
             return None;
         }
         let key = ClientKey::Openme(*candidate.as_bytes());
-        Some(Knock::proven(key, self.plain.stamp(), self.plain.target, self.claim_key(candidate)))
+        Some(Knock::proven(key, self.plain.stamp(), self.plain.target, self.claim_key(candidate), Ask::All))
     }
 
     /// A claim is the client's and its nonce's, and nothing else's: made of what is signed *inside* the seal, so no

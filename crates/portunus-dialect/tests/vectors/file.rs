@@ -1,11 +1,11 @@
-//! A vector file: `name: value` lines, then packets as hex, each after a blank line.
+//! A vector file: `name: value` lines, then packets, each after a blank line: hex, or text as it goes over the wire.
 
 use std::path::{Path, PathBuf};
 
 pub(crate) struct Vector {
     path: PathBuf,
     head: Vec<(String, String)>,
-    packets: Vec<Vec<u8>>,
+    packets: Vec<String>,
 }
 
 impl Vector {
@@ -27,7 +27,7 @@ impl Vector {
             (name.to_owned(), value.to_owned())
         };
         let head = parts.next().unwrap().lines().map(line).collect();
-        let packets = parts.map(|part| hex(&part.split_whitespace().collect::<String>())).collect();
+        let packets = parts.map(|part| part.split_whitespace().collect()).collect();
         Self { path, head, packets }
     }
 
@@ -46,13 +46,24 @@ impl Vector {
         value
     }
 
-    /// The one packet.
-    pub(crate) fn packet(&self) -> &[u8] {
-        let [packet] = self.packets() else { panic!("{}: wants one packet", self.name()) };
-        packet
+    /// The value of the line with this name, where there is one.
+    pub(crate) fn maybe(&self, name: &str) -> Option<&str> {
+        (!self.each(name).is_empty()).then(|| self.one(name))
     }
 
-    pub(crate) fn packets(&self) -> &[Vec<u8>] {
+    /// The one packet, which is hex.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        let [packet] = &self.packets()[..] else { panic!("{}: wants one packet", self.name()) };
+        packet.clone()
+    }
+
+    /// The packets, which are hex.
+    pub(crate) fn packets(&self) -> Vec<Vec<u8>> {
+        self.packets.iter().map(|packet| hex(packet)).collect()
+    }
+
+    /// The packets, which are text.
+    pub(crate) fn texts(&self) -> &[String] {
         &self.packets
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn judged(vector: &Vector) {
     };
     let mut claimed = HashSet::new();
     let verdicts: Vec<_> =
-        vector.packets().iter().map(|packet| server.verdict(packet, &mut claimed)).collect();
+        vector.packets().into_iter().map(|packet| server.verdict(&packet, &mut claimed)).collect();
     assert_eq!(verdicts, vector.each("expect"), "{}", vector.name());
     differences_are_named(vector, &verdicts);
 }

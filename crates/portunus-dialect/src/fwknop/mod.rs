@@ -1,0 +1,21 @@
+//! fwknop 2.x: one packet of base64 text, AES-256 and HMAC with keys that both ends have (docs: "The fwknop packet").
+//!
+//! `packet` knows the shape, `keys` what opens and makes it, `open` the way in, `seal` the way out, `plain` and
+//! `message` the text inside. GnuPG packets are not here yet; they have the same text inside.
+
+mod keys;
+mod message;
+mod open;
+mod packet;
+mod plain;
+mod seal;
+
+/// A hash, as a digest of the text or under the HMAC.
+pub use portunus_crypto::hash::HashType;
+
+pub use keys::{Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, Mode};
+pub use message::{LONGEST_HOST, LONGEST_MESSAGE, Message, Nat, read_ports};
+pub use open::OpenError;
+pub use packet::{LONGEST, Packet, SHORTEST};
+pub use plain::{Asked, FieldError, Kind, LONGEST_TIMEOUT, LONGEST_USER, VERSION, Wish};
+pub use seal::{SealError, Sealed, seal};
