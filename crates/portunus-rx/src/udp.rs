@@ -105,7 +105,8 @@ mod tests {
     use super::*;
 
     fn received(interfaces: &[&str]) -> Vec<Datagram> {
-        let fd = portunus_sys::udp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let fd = portunus_sys::udp::listen("127.0.0.1:0".parse().unwrap(), portunus_sys::udp::Binding::Now)
+            .unwrap();
         let to = UdpSocket::from(fd.try_clone().unwrap()).local_addr().unwrap();
         let interfaces = interfaces.iter().map(ToString::to_string).collect();
         let mut udp = Udp::new(vec![fd], 200, interfaces);

@@ -77,6 +77,14 @@ impl Channel {
         Ok(Self(fd))
     }
 
+    /// Ends it for both sides: the other hears that nobody is there any more.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn shut(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both)?)
+    }
+
     /// Asks the kernel for room for `bytes` of messages on their way.
     pub fn make_room(&self, bytes: usize) {
         // The default holds a few messages anyway; a refusal only means smaller batches.

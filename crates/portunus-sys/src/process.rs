@@ -16,6 +16,7 @@ use crate::channel::Channel;
 /// # Errors
 /// When the system has no processes left.
 pub fn start_again(title: &str, words: &[&OsStr], channel: Channel, variables: &[&str]) -> io::Result<Child> {
+    keep_descriptors_to_ourselves();
     let mut command = Command::new("/proc/self/exe");
     command.arg0(title).args(words).env_clear();
     for name in variables {
@@ -24,6 +25,22 @@ pub fn start_again(title: &str, words: &[&OsStr], channel: Channel, variables: &
         }
     }
     command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
+}
+
+/// What we open is closed in children by itself. What we were started with (a shell's, another program's leaked ones)
+/// is not: it might be anything, and a part that reads strangers' packets gets none of it.
+fn keep_descriptors_to_ourselves() {
+    // SAFETY: takes three numbers and no pointer; the flag closes nothing here.
+    let rc = unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+    if rc == 0 {
+        return;
+    }
+    // Linux before 5.11.
+    let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(4096).min(65_536);
+    for number in 3..i32::try_from(most).unwrap_or(4096) {
+        // SAFETY: takes numbers alone; a number that is no descriptor is an error that changes nothing.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
 /// Has the kernel kill this process when the one that started it ends. A change of user forgets it, so call it after.

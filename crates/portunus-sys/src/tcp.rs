@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::udp::{Binding, bind_freely};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// Binds a socket to an address, without listening. An IPv6 one takes no IPv4 connection.
 ///
 /// # Errors
 /// As the system says: in use, family lacking, permission.
-pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+pub fn bind(address: SocketAddr, when: Binding) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -20,6 +21,7 @@ pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
+    bind_freely(&fd, address, when)?;
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
 }
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn bound_is_closed_until_it_listens_and_then_answers() {
-        let fd = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let fd = bind("127.0.0.1:0".parse().unwrap(), Binding::Now).unwrap();
         let to = TcpListener::from(fd.try_clone().unwrap()).local_addr().unwrap();
         assert!(TcpStream::connect(to).is_err());
         listen(&fd, 64).unwrap();
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn a_port_somebody_listens_on_is_in_use() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = bind(held.local_addr().unwrap()).and_then(|fd| listen(fd, 1));
+        let taken = bind(held.local_addr().unwrap(), Binding::Now).and_then(|fd| listen(fd, 1));
         assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -23,11 +23,20 @@ const CONTROL: usize = 96;
 /// Bytes of waiting datagrams that we ask the kernel to hold, so that a burst waits instead of being lost.
 const HOLD: usize = 8 << 20;
 
+/// Whether an address that no interface has may be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// It may not: the system says so.
+    Now,
+    /// It may: one will have it.
+    Early,
+}
+
 /// Opens a socket for receiving on `address`. An IPv6 one takes no IPv4 packet: both families may have one each.
 ///
 /// # Errors
 /// As the system says: in use, family lacking, permission.
-pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
+pub fn listen(address: SocketAddr, when: Binding) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
@@ -38,12 +47,20 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
         set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1i32)?;
     }
     set(&fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &1i32)?;
+    bind_freely(&fd, address, when)?;
     // With CAP_NET_ADMIN beyond the machine's usual limit, else as far as that goes.
     if sockopt::set_socket_recv_buffer_size_force(&fd, HOLD).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(&fd, HOLD);
     }
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
+}
+
+/// For [`Binding::Early`], lets the address be one that nobody has.
+pub(crate) fn bind_freely(fd: impl AsFd, address: SocketAddr, when: Binding) -> io::Result<()> {
+    let early = when == Binding::Early;
+    let set = if address.is_ipv4() { sockopt::set_ip_freebind } else { sockopt::set_ipv6_freebind };
+    Ok(set(fd, early)?)
 }
 
 /// Has the kernel drop every datagram whose payload has none of these lengths. With no length, everything is dropped.
@@ -273,7 +290,7 @@ mod tests {
     use super::*;
 
     fn exchange(address: &str, lengths: &Lengths, sent: &[usize]) -> (Vec<usize>, u32) {
-        let fd = listen(address.parse().unwrap()).unwrap();
+        let fd = listen(address.parse().unwrap(), Binding::Now).unwrap();
         only_lengths(&fd, lengths).unwrap();
         let to = UdpSocket::from(fd.try_clone().unwrap()).local_addr().unwrap();
         let sender = UdpSocket::bind((to.ip(), 0)).unwrap();
@@ -332,10 +349,10 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_said_so() {
-        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = listen("127.0.0.1:0".parse().unwrap(), Binding::Now).unwrap();
         let taken = UdpSocket::from(first).local_addr().unwrap();
         let held = UdpSocket::bind(("127.0.0.1", taken.port()));
-        let error = listen(taken).map(drop).unwrap_err();
+        let error = listen(taken, Binding::Now).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(held);
     }

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
+use portunus_store::StoreError;
 use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
 
@@ -23,10 +24,11 @@ pub use plan::{Loader, LogLevel, Plan};
 
 /// Runs the daemon in the foreground until SIGTERM, SIGINT or an error.
 ///
-/// Exit codes: 0 ended as asked, 1 failed while running, 78 could not start (configuration, rights, a port in use);
+/// Exit codes: 0 ended as asked, 1 failed while running or for now (a port in use, a full disk: try again), 78 could
+/// not start and will not until somebody mends it (configuration, rights, a rule in the way);
 /// the words and the mend go to standard error.
 #[must_use]
-pub fn serve(plan: Plan) -> ExitCode {
+pub fn serve(plan: &Plan) -> ExitCode {
     keeper::serve(plan)
 }
 
@@ -54,10 +56,17 @@ pub fn part_main(words: &[OsString]) -> ExitCode {
     log::start(level, name);
     match run(ids) {
         Ok(()) => ExitCode::SUCCESS,
+        // Only whoever we speak with is gone, and who goes says why.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            tracing::debug!(%error, "this part ends");
+            log::flush();
+            ExitCode::FAILURE
+        }
         Err(error) => {
             tracing::error!(%error, "this part ends");
             log::flush();
-            ExitCode::FAILURE
+            let lasting = error.kind() == io::ErrorKind::InvalidData;
+            if lasting { ExitCode::from(keeper::EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -65,6 +74,15 @@ pub fn part_main(words: &[OsString]) -> ExitCode {
 fn ids_of(text: &str) -> Option<Ids> {
     let (uid, gid) = text.split_once(':')?;
     Some(Ids { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+}
+
+/// A store that cannot be opened, with its place. What is wrong with the files themselves stays wrong.
+fn bad_files(place: &str, error: &StoreError) -> io::Error {
+    let kind = match error {
+        StoreError::WrongFile { .. } | StoreError::Damaged { .. } => io::ErrorKind::InvalidData,
+        StoreError::Io { .. } => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, format!("{place}: {error}"))
 }
 
 /// For the log.

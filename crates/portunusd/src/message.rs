@@ -118,8 +118,9 @@ impl Wish {
 /// Keeper to front.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToFront {
-    /// With: the snapshot, the channel to the grantor, two store files, the control socket, then the UDP sockets.
-    Setup,
+    /// With: the snapshot, the channel to the grantor, two store files (and how to name them), the control socket, then
+    /// the UDP sockets.
+    Setup { store: String },
     /// Every protected port is guarded: begin. With: the health port's sockets.
     Serve { place: String },
     /// With: the snapshot.
@@ -148,8 +149,8 @@ pub(crate) enum FromFront {
 /// Keeper to grantor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToGrantor {
-    /// With: the snapshot, the channel to the front, two journal files.
-    Setup,
+    /// With: the snapshot, the channel to the front, two journal files (and how to name them).
+    Setup { journal: String },
     /// With: the channel to the errand process.
     Errand,
     /// With: the snapshot.

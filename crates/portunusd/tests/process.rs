@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for (name, test) in stage::cases::ALL {
+    for (name, test) in stage::cases::ALL.iter().chain(stage::starts::ALL) {
         trials.push(Trial::test(*name, move || {
             test();
             Ok(())

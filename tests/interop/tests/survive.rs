@@ -163,6 +163,27 @@ fn an_idle_connection_lives_on_when_the_daemon_starts() {
     assert!(closed(&world.client, DOOR), "new connections are dropped");
 }
 
+/// The unit starts before the network is up: a server that gave up then would let nobody in after any boot.
+#[test]
+fn an_address_that_comes_later_is_listened_on_then() {
+    let world = World::new(Firewall::None);
+    let alice = world.add("alice", &["--ports", "ssh"]);
+    let file = world.place("etc").join("portunus.toml");
+    let text = std::fs::read_to_string(&file).expect("init made it");
+    let listens = text.lines().find(|line| line.contains("listen = [")).expect("init writes listen");
+    let text = text.replace(listens, "listen = [\"10.90.0.9:54154\", \"[fd90::9]:54154\"]");
+    std::fs::write(&file, text).expect("the file can be written");
+    let daemon = world.serve();
+    assert!(daemon.log().contains("no interface has this address yet"), "{}", daemon.log());
+    for (address, length) in [("10.90.0.9", "8"), ("fd90::9", "64")] {
+        let with_length = format!("{address}/{length}");
+        world.server.run("ip", &["addr", "add", &with_length, "dev", "door0", "nodad"]);
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, address)), "granted", "{address}");
+    }
+    let _listener = serve_tcp(&world.server, DOOR);
+    assert!(connects(&world.client, DOOR, SOON));
+}
+
 #[test]
 fn a_second_daemon_in_one_namespace_is_refused() {
     let world = World::new(Firewall::PolicyDrop);

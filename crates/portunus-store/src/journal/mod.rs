@@ -104,6 +104,17 @@ impl<S: Segment> Journal<S> {
         Ok((journal, rows))
     }
 
+    /// Begins with nothing open, whatever the files hold: for a journal that [`Journal::open`] found damaged.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn begin_anew(segments: [S; 2], boot: BootId) -> Result<(Self, Vec<Row>), StoreError> {
+        for segment in &segments {
+            segment.empty().map_err(writing())?;
+        }
+        Self::open(segments, boot, Mono::default())
+    }
+
     /// Writes `entries` down, in order.
     ///
     /// # Errors

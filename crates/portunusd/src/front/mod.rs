@@ -89,9 +89,10 @@ struct Front {
 
 impl Front {
     fn set_up(keeper: Channel, mut came: Came<ToFront>, boot: BootId) -> io::Result<Self> {
-        if !matches!(came.value, ToFront::Setup) {
+        let ToFront::Setup { store: place } = &came.value else {
             return Err(io::Error::other("the keeper began with something else than the setup"));
-        }
+        };
+        let place = place.clone();
         let snapshot: FrontSnapshot = came.beside()?;
         let grantor = Channel::from_descriptor(came.descriptor()?)?;
         let store = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
@@ -99,7 +100,7 @@ impl Front {
         let sockets = came.rest();
 
         let now = clock::now();
-        let store = FileStore::open(store, CLAIMS, boot, now).map_err(io::Error::other)?;
+        let store = FileStore::open(store, CLAIMS, boot, now).map_err(|e| crate::bad_files(&place, &e))?;
         let FrontSnapshot { rules, keys, interfaces, about } = snapshot;
         let tuning = Tuning { seed: seed()?, ..Tuning::default() };
         let front = Self {
@@ -229,7 +230,8 @@ impl Front {
             Taken::Message(came) => self.on_keeper_said(came),
             Taken::Nothing => Ok(()),
             Taken::Ended => {
-                tracing::error!("the keeper is gone");
+                // It has said why, or was killed.
+                tracing::debug!("the keeper is gone");
                 self.end = true;
                 Ok(())
             }
@@ -238,7 +240,7 @@ impl Front {
 
     fn on_keeper_said(&mut self, mut came: Came<ToFront>) -> io::Result<()> {
         match &mut came.value {
-            ToFront::Setup => Err(io::Error::other("a second setup")),
+            ToFront::Setup { .. } => Err(io::Error::other("a second setup")),
             ToFront::Serve { place } => {
                 self.about.place = std::mem::take(place);
                 self.health = came.rest();

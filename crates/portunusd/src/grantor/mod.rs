@@ -19,7 +19,7 @@ use std::time::Duration;
 use portunus_ctl::frame::{self, Said, Writer};
 use portunus_fw::Standing;
 use portunus_model::{Mono, Place};
-use portunus_store::{BootId, Journal};
+use portunus_store::{BootId, Journal, Row as JournalRow, StoreError};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::confine::{self, Confinement};
 use portunus_sys::poll::{Alarm, Interest, Poll};
@@ -64,13 +64,16 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let landlock = confine::confine(Confinement::Grantor).map_err(io::Error::other)?;
     tracing::debug!(landlock = sandbox_words(landlock), "confined");
 
-    if !matches!(came.value, ToGrantor::Setup) {
+    let ToGrantor::Setup { journal: place } = &came.value else {
         return Err(io::Error::other("the keeper began with something else than the setup"));
-    }
+    };
+    let place = place.clone();
     let snapshot: GrantorSnapshot = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     let journal = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
-    match Grantor::begin(keeper, front, journal, boot, ground, snapshot)? {
+    let (journal, rows) =
+        take_journal(journal, boot, clock::mono()).map_err(|e| crate::bad_files(&place, &e))?;
+    match Grantor::begin(keeper, front, (journal, rows), ground, snapshot)? {
         Some(mut grantor) => grantor.serve(),
         None => Ok(()),
     }
@@ -143,8 +146,7 @@ impl Grantor {
     fn begin(
         keeper: Channel,
         front: Channel,
-        journal: [File; 2],
-        boot: BootId,
+        (journal, rows): (Journal, Vec<JournalRow>),
         ground: Ground,
         snapshot: GrantorSnapshot,
     ) -> io::Result<Option<Self>> {
@@ -153,7 +155,6 @@ impl Grantor {
             Ok(None)
         };
         let now = clock::mono();
-        let (journal, rows) = Journal::open(journal, boot, now).map_err(io::Error::other)?;
         let place = match ground.find(&snapshot.limits, &snapshot.wish) {
             Ok(place) => place,
             Err(why) => return refuse(why),
@@ -377,13 +378,14 @@ impl Grantor {
             Taken::Message(came) => came,
             Taken::Nothing => return Ok(()),
             Taken::Ended => {
-                tracing::error!("the keeper is gone");
+                // It has said why, or was killed.
+                tracing::debug!("the keeper is gone");
                 self.end = true;
                 return Ok(());
             }
         };
         match came.value {
-            ToGrantor::Setup => Err(io::Error::other("a second setup")),
+            ToGrantor::Setup { .. } => Err(io::Error::other("a second setup")),
             ToGrantor::Errand => Ok(()),
             ToGrantor::Reload => self.reload(came),
             ToGrantor::End { close } => {
@@ -470,6 +472,22 @@ impl Grantor {
         self.book.install(now, &structure).map_err(|e| e.to_string())?;
         self.place = place;
         self.say_in_force().map_err(|e| e.to_string())
+    }
+}
+
+/// Opens the journal. Of a damaged one nothing is believed: nothing is open then, and what the kernel still has goes with
+/// the rules that are put in. That closes doors and keeps nobody out, so it is no reason not to start.
+fn take_journal(files: [File; 2], boot: BootId, now: Mono) -> Result<(Journal, Vec<JournalRow>), StoreError> {
+    let again = [files.first(), files.last()].map(|file| file.and_then(|file| file.try_clone().ok()));
+    match Journal::open(files, boot, now) {
+        Err(error @ StoreError::Damaged { .. }) => {
+            let [Some(one), Some(two)] = again else { return Err(error) };
+            tracing::warn!(
+                "the journal of open grants is damaged: begun anew, so who had a grant has to knock again"
+            );
+            Journal::begin_anew([one, two], boot)
+        }
+        other => other,
     }
 }
 

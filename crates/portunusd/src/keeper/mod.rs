@@ -1,18 +1,18 @@
 //! The keeper: the process that was started. It reads the configuration, opens what the parts need, starts them, and
 //! ends when one of them does, so that the supervisor starts all anew. It never sees a byte of a stranger's.
 
+mod error;
 mod open;
 mod part;
 mod reload;
 mod state;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use portunus_config::{Diagnostic, OnExit, Settings};
+use portunus_config::{OnExit, Settings};
 use portunus_model::{Mono, Now};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
@@ -24,6 +24,8 @@ use portunus_sys::{clock, files, process};
 use crate::message::{self, About, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
 use crate::{Plan, log};
+pub(crate) use error::EX_CONFIG;
+use error::StartError;
 use open::{Alone, Ears};
 use part::Part;
 
@@ -33,43 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The session file is written no more often; the front says it once a second.
 const SESSIONS_EVERY: Duration = Duration::from_millis(500);
-/// The exit code of a configuration that cannot be run (sysexits.h, EX_CONFIG).
-const EX_CONFIG: u8 = 78;
-
-/// Why the daemon does not start. Each says the mend.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("{}", lines(.0))]
-    Config(Vec<Diagnostic>),
-    #[error(
-        "the capability CAP_NET_ADMIN is missing, so no port can be opened: run this as root, or give the service \
-         AmbientCapabilities=CAP_NET_ADMIN"
-    )]
-    MissingCapability,
-    #[error("another daemon is there already ({0}): stop it first, `systemctl stop portunus`")]
-    Another(String),
-    #[error("cannot listen on {address}/{proto}: {mend}")]
-    Listen { address: SocketAddr, proto: &'static str, mend: String },
-    #[error("the configuration names no address to listen on: set `listen`")]
-    NoListen,
-    #[error("{0}")]
-    File(#[from] files::FileError),
-    #[error("{0}")]
-    Firewall(String),
-    #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
-    NoUser,
-    #[error("{0}: {1}")]
-    System(&'static str, String),
-    #[error("the {0} process did not come up: its own words are above")]
-    Part(&'static str),
-}
-
-fn lines(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
 /// Runs until told to end.
-pub(crate) fn serve(plan: Plan) -> ExitCode {
+pub(crate) fn serve(plan: &Plan) -> ExitCode {
     log::start(plan.log, "keeper");
     let since = clock::now();
     let supervisor = Supervisor::find();
@@ -80,14 +47,20 @@ pub(crate) fn serve(plan: Plan) -> ExitCode {
             for line in error.to_string().lines() {
                 eprintln!("{program}: {line}");
             }
-            ExitCode::from(EX_CONFIG)
+            state::hold_the_doors(plan);
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
+/// Whether that lasts is known when it has ended.
+fn part(name: &'static str) -> StartError {
+    StartError::Part { name, lasting: false }
+}
+
 /// The keeper while it runs.
-struct Keeper {
-    plan: Plan,
+struct Keeper<'p> {
+    plan: &'p Plan,
     supervisor: Supervisor,
     signals: Signals,
     watch: Option<Watch>,
@@ -115,27 +88,21 @@ const WATCH: u64 = 2;
 const FRONT: u64 = 3;
 const GRANTOR: u64 = 4;
 
-impl Keeper {
+impl<'p> Keeper<'p> {
     /// Everything that can fail because of what somebody configured is tried before the ruleset is touched; the health
     /// port listens after the drops are in; knocks are served last.
-    fn start(plan: Plan, supervisor: Supervisor, since: Now) -> Result<Self, StartError> {
+    fn start(plan: &'p Plan, supervisor: Supervisor, since: Now) -> Result<Self, StartError> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
         let signals = Signals::open().map_err(system("signals"))?;
         process::raise_descriptors(1024);
         files::make_folder(&plan.state_dir, 0o700)?;
         files::make_folder(&plan.run_dir, 0o755)?;
-        let settings = match (plan.load)() {
-            Ok(settings) => settings,
-            Err(mistakes) => {
-                state::hold_the_doors(&plan);
-                return Err(StartError::Config(mistakes));
-            }
-        };
+        let settings = (plan.load)().map_err(StartError::Config)?;
         if !users::have_net_admin() {
             return Err(StartError::MissingCapability);
         }
         let alone = Alone::be(&plan.run_dir)?;
-        let ids = parts_user(&plan)?;
+        let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
         let about = About {
             version: plan.version.to_owned(),
@@ -169,20 +136,39 @@ impl Keeper {
             grantor,
             _alone: alone,
         };
-        keeper.set_up_grantor(grantor_end)?;
-        keeper.set_up_front(front_end, &ears, ids)?;
-        keeper.about.place = keeper.wait_for_grantor()?;
-        state::remember(&keeper.plan, &keeper.settings);
-        ears.open_health()?;
-        keeper.wait_for_front_ready()?;
-        let serve = ToFront::Serve { place: keeper.about.place.clone() };
-        let said = keeper.front.say(&serve, &message::borrowed(&ears.health));
-        said.map_err(|_| StartError::Part("front"))?;
+        if let Err(mut error) = keeper.bring_up((front_end, grantor_end), &ears, ids) {
+            // They have their own words to say, and nothing of theirs may go on beside whoever comes next.
+            let ended = [&mut keeper.front, &mut keeper.grantor].map(Part::end_now);
+            if let StartError::Part { lasting, .. } = &mut error {
+                *lasting = ended.contains(&true);
+            }
+            return Err(error);
+        }
         keeper.watch_sources();
+        ears.early.iter().for_each(|address| {
+            tracing::warn!(%address, "no interface has this address yet: it is listened on once one has");
+        });
         keeper.say_warnings();
         keeper.say_ready(since);
         process::trim_memory();
         Ok(keeper)
+    }
+
+    fn bring_up(
+        &mut self,
+        ends: (Channel, Channel),
+        ears: &Ears,
+        ids: Option<Ids>,
+    ) -> Result<(), StartError> {
+        self.set_up_grantor(ends.1)?;
+        self.set_up_front(ends.0, ears, ids)?;
+        self.about.place = self.wait_for_grantor()?;
+        state::remember(self.plan, &self.settings);
+        ears.open_health()?;
+        self.wait_for_front_ready()?;
+        let serve = ToFront::Serve { place: self.about.place.clone() };
+        let said = self.front.say(&serve, &message::borrowed(&ears.health));
+        said.map_err(|_| part("front"))
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
@@ -190,10 +176,11 @@ impl Keeper {
             .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
         let descriptors = [snapshot.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
-        let said = self.grantor.say(&ToGrantor::Setup, &descriptors);
+        let journal = open::pair_words(&self.plan.state_dir, "grants");
+        let said = self.grantor.say(&ToGrantor::Setup { journal }, &descriptors);
         // Only the parts hold the ends from now on, so that each sees when the other is gone.
         drop(front_end);
-        said.map_err(|_| StartError::Part("grantor"))
+        said.map_err(|_| part("grantor"))
     }
 
     fn set_up_front(
@@ -209,16 +196,17 @@ impl Keeper {
         let mut descriptors =
             vec![snapshot.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd(), control.as_fd()];
         descriptors.extend(message::borrowed(&ears.sockets));
-        let said = self.front.say(&ToFront::Setup, &descriptors);
+        let store = open::pair_words(&self.plan.state_dir, "replay");
+        let said = self.front.say(&ToFront::Setup { store }, &descriptors);
         drop(grantor_end);
-        said.map_err(|_| StartError::Part("front"))
+        said.map_err(|_| part("front"))
     }
 
     /// Waits until the kernel has the rules; runs the errand process if the grantor needs it for that.
     fn wait_for_grantor(&mut self) -> Result<String, StartError> {
         loop {
             let heard = self.grantor.hear::<FromGrantor>(PATIENCE);
-            let Ok(Taken::Message(came)) = heard else { return Err(StartError::Part("grantor")) };
+            let Ok(Taken::Message(came)) = heard else { return Err(part("grantor")) };
             match came.value {
                 FromGrantor::InForce { place } => return Ok(place),
                 FromGrantor::Refused { why } => return Err(StartError::Firewall(why)),
@@ -230,19 +218,16 @@ impl Keeper {
     /// The process that runs iptables' tools, with our rights. Only the grantor can ask it anything.
     fn start_errand(&mut self) -> Result<(), StartError> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
-        let (grantor_end, errand_end) = Channel::pair().map_err(system("a channel"))?;
-        let errand = Part::start(self.plan.program, "errand", self.plan.log, None)
-            .map_err(system("starting the errand process"))?;
-        let sent = errand.channel.send(b"s", &[errand_end.as_fd()]);
-        sent.map_err(system("the errand process"))?;
+        let (errand, grantor_end) =
+            part::start_errand(self.plan).map_err(system("starting the errand process"))?;
         self.errand = Some(errand);
-        self.grantor.say(&ToGrantor::Errand, &[grantor_end.as_fd()]).map_err(|_| StartError::Part("grantor"))
+        self.grantor.say(&ToGrantor::Errand, &[grantor_end.as_fd()]).map_err(|_| part("grantor"))
     }
 
     fn wait_for_front_ready(&mut self) -> Result<(), StartError> {
         match self.front.hear::<FromFront>(PATIENCE) {
             Ok(Taken::Message(came)) if matches!(came.value, FromFront::Ready) => Ok(()),
-            Ok(Taken::Message(_) | Taken::Nothing | Taken::Ended) | Err(_) => Err(StartError::Part("front")),
+            Ok(Taken::Message(_) | Taken::Nothing | Taken::Ended) | Err(_) => Err(part("front")),
         }
     }
 
@@ -365,7 +350,7 @@ impl Keeper {
                     let now = clock::mono();
                     if now.since(self.last_sessions) >= SESSIONS_EVERY {
                         self.last_sessions = now;
-                        state::write_sessions(&self.plan, &mut came);
+                        state::write_sessions(self.plan, &mut came);
                     }
                     Next::Go
                 }
@@ -420,7 +405,7 @@ impl Keeper {
         while self.front.ended().is_none() && clock::mono() < deadline {
             match self.front.hear::<FromFront>(Duration::from_millis(5)) {
                 Ok(Taken::Message(mut came)) if matches!(came.value, FromFront::Sessions) => {
-                    state::write_sessions(&self.plan, &mut came);
+                    state::write_sessions(self.plan, &mut came);
                 }
                 Ok(Taken::Message(_) | Taken::Nothing) => (),
                 Ok(Taken::Ended) | Err(_) => break,

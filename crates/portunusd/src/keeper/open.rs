@@ -14,6 +14,7 @@ use portunus_ctl::control;
 use portunus_dialect::openme;
 use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
+use portunus_sys::udp::Binding;
 use portunus_sys::users::Ids;
 use portunus_sys::{tcp, udp};
 
@@ -51,15 +52,24 @@ pub(super) struct Ears {
     pub(super) addresses: Vec<SocketAddr>,
     /// The health port's, bound and not yet listening.
     pub(super) health: Vec<OwnedFd>,
+    /// Those of the addresses that no interface has yet: at boot we come before the network.
+    pub(super) early: Vec<SocketAddr>,
 }
 
 impl Ears {
     pub(super) fn open(settings: &Settings) -> Result<Self, StartError> {
-        let mut ears = Self { sockets: Vec::new(), addresses: Vec::new(), health: Vec::new() };
+        let mut ears =
+            Self { sockets: Vec::new(), addresses: Vec::new(), health: Vec::new(), early: Vec::new() };
         let mut left_out = None;
         for address in &settings.listen {
-            let socket = match udp::listen(*address) {
+            let mut when = Binding::Now;
+            let socket = match udp::listen(*address, when) {
                 Ok(socket) => socket,
+                Err(e) if settings.listen_named && e.kind() == io::ErrorKind::AddrNotAvailable => {
+                    when = Binding::Early;
+                    ears.early.push(*address);
+                    udp::listen(*address, when).map_err(|e| listen_error(*address, "udp", &e))?
+                }
                 Err(e) if !settings.listen_named && lacks_family(&e) => {
                     left_out = Some(listen_error(*address, "udp", &e));
                     continue;
@@ -72,7 +82,7 @@ impl Ears {
             ears.addresses.push(*address);
             if let Some(port) = settings.health_port {
                 let address = SocketAddr::new(address.ip(), port);
-                ears.health.push(tcp::bind(address).map_err(|e| listen_error(address, "tcp", &e))?);
+                ears.health.push(tcp::bind(address, when).map_err(|e| listen_error(address, "tcp", &e))?);
             }
         }
         match (ears.sockets.is_empty(), left_out) {
@@ -123,7 +133,7 @@ fn listen_error(address: SocketAddr, proto: &'static str, error: &io::Error) -> 
     } else {
         error.to_string()
     };
-    StartError::Listen { address, proto, mend }
+    StartError::Listen { address, proto, mend, in_use: kind == io::ErrorKind::AddrInUse }
 }
 
 /// The control socket: root's, and for the parts' group to ask.
@@ -149,4 +159,9 @@ pub(super) fn control(run_dir: &Path, ids: Option<Ids>) -> Result<UnixListener, 
 pub(super) fn pair(state_dir: &Path, name: &str) -> Result<[File; 2], StartError> {
     let open = |letter: &str| files::open_state(&state_dir.join(format!("{name}.{letter}")));
     Ok([open("a")?, open("b")?])
+}
+
+/// How a part, which knows no path, names its pair of state files.
+pub(super) fn pair_words(state_dir: &Path, name: &str) -> String {
+    format!("{}.a and .b", state_dir.join(name).display())
 }

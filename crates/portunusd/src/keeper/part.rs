@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use portunus_sys::users::Ids;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::{EX_CONFIG, LAST_PATIENCE};
 use crate::message::{self, Taken};
-use crate::{LogLevel, PART_FLAG};
+use crate::{LogLevel, PART_FLAG, Plan};
 
 /// What a part inherits of the environment.
 const VARIABLES: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
@@ -56,6 +57,14 @@ impl Part {
         message::try_receive(&self.channel)
     }
 
+    /// Has it end because the start failed; whether it says that its trouble does not mend itself.
+    pub(super) fn end_now(&mut self) -> bool {
+        // Both directions: it hears that nobody is there any more.
+        let _ = self.channel.shut();
+        self.finish(LAST_PATIENCE);
+        self.ended().and_then(|status| status.code()) == Some(i32::from(EX_CONFIG))
+    }
+
     /// Whether it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
@@ -73,4 +82,12 @@ impl Part {
         // Without CAP_KILL this may fail; then the closed channel ends it.
         let _ = self.child.kill();
     }
+}
+
+/// Starts the process that runs iptables' tools with our rights, and makes the channel by which the grantor alone asks it.
+pub(super) fn start_errand(plan: &Plan) -> io::Result<(Part, Channel)> {
+    let (grantor_end, errand_end) = Channel::pair()?;
+    let errand = Part::start(plan.program, "errand", plan.log, None)?;
+    errand.channel.send(b"s", &[errand_end.as_fd()])?;
+    Ok((errand, grantor_end))
 }

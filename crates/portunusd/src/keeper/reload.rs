@@ -18,7 +18,7 @@ pub(super) fn grantor_snapshot(settings: &Settings) -> GrantorSnapshot {
     GrantorSnapshot { limits: settings.limits.clone(), wish: Wish::of(&settings.stance, port) }
 }
 
-impl Keeper {
+impl Keeper<'_> {
     /// What the front runs by.
     pub(super) fn front_snapshot(&self) -> FrontSnapshot {
         let mut rules = self.settings.rules.clone();
@@ -87,7 +87,7 @@ impl Keeper {
         self.about.admins.clone_from(&self.settings.admins);
         self.generation += 1;
         self.reload_front()?;
-        super::state::remember(&self.plan, &self.settings);
+        super::state::remember(self.plan, &self.settings);
         for warning in &warnings {
             tracing::warn!(at = warning.as_str(), "configuration");
         }
@@ -128,7 +128,7 @@ impl Keeper {
                     FromFront::InForce => return Ok(()),
                     // It may have been written after we read: this one is for the next round.
                     FromFront::PleaseReload => self.asked += 1,
-                    FromFront::Sessions => super::state::write_sessions(&self.plan, &mut came),
+                    FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
                     FromFront::Ready => (),
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {

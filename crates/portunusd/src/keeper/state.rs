@@ -3,12 +3,13 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portunus_config::{Settings, sessions};
 use portunus_sys::channel::Channel;
 use portunus_sys::{clock, files, users};
 
-use super::part::Part;
+use super::part::{self, Part};
 use super::{PATIENCE, open, parts_user, reload};
 use crate::Plan;
 use crate::message::{self, Came, FromFront, FromGrantor, GrantorSnapshot, Sessions, Taken, ToGrantor};
@@ -30,8 +31,8 @@ pub(super) fn remember(plan: &Plan, settings: &Settings) {
     }
 }
 
-/// The configuration cannot be read, so nobody can be let in; but after a boot the ports that were protected would
-/// stand open. So the rules of the last start that worked are put in, without a grant.
+/// The start has failed, so nobody can be let in; but after a boot the ports that were protected would stand open. So
+/// the rules of the last start that worked are put in, with no grant but those that are still due.
 pub(super) fn hold_the_doors(plan: &Plan) {
     let Ok(bytes) = files::read_bytes(&stance_file(plan), files::Secrecy::Secret) else { return };
     let Ok(snapshot) = postcard::from_bytes::<GrantorSnapshot>(&bytes) else { return };
@@ -45,7 +46,10 @@ pub(super) fn hold_the_doors(plan: &Plan) {
             "{}: the protected ports are kept closed as the last working configuration said",
             plan.program
         ),
-        Err(why) => eprintln!("{}: the protected ports may be open: {why}", plan.program),
+        Err(why) => eprintln!(
+            "{}: the rules of the last working configuration cannot be put in either, so protected ports may be open: {why}",
+            plan.program
+        ),
     }
 }
 
@@ -57,17 +61,28 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
     let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
     let beside = message::beside(snapshot).map_err(words)?;
     let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];
-    grantor.say(&ToGrantor::Setup, &descriptors).map_err(words)?;
-    let answer = match grantor.hear::<FromGrantor>(PATIENCE) {
-        Ok(Taken::Message(came)) => match came.value {
-            FromGrantor::InForce { .. } => Ok(()),
-            FromGrantor::Refused { why } => Err(why),
-            FromGrantor::NeedErrand => Err("iptables is needed for that".to_owned()),
-        },
-        Ok(Taken::Nothing | Taken::Ended) | Err(_) => Err("the grantor did not come up".to_owned()),
+    let journal = open::pair_words(&plan.state_dir, "grants");
+    grantor.say(&ToGrantor::Setup { journal }, &descriptors).map_err(words)?;
+    let mut errand = None;
+    let answer = loop {
+        match grantor.hear::<FromGrantor>(PATIENCE) {
+            Ok(Taken::Message(came)) => match came.value {
+                FromGrantor::InForce { .. } => break Ok(()),
+                FromGrantor::Refused { why } => break Err(why),
+                FromGrantor::NeedErrand => {
+                    let (process, channel) = part::start_errand(plan).map_err(words)?;
+                    errand = Some(process);
+                    grantor.say(&ToGrantor::Errand, &[channel.as_fd()]).map_err(words)?;
+                }
+            },
+            Ok(Taken::Nothing | Taken::Ended) | Err(_) => break Err("the grantor did not come up".to_owned()),
+        }
     };
     let _ = grantor.say(&ToGrantor::End { close: false }, &[]);
     grantor.finish(PATIENCE);
+    if let Some(errand) = &mut errand {
+        errand.finish(Duration::ZERO);
+    }
     answer
 }
 

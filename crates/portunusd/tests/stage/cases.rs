@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use portunus_ctl::control::Followed;
 use portunus_model::Reason;
 
-use super::world::World;
+use super::world::{SmallDisk, World};
 
-type Case = (&'static str, fn());
+pub(crate) type Case = (&'static str, fn());
 
 pub(crate) const ALL: &[Case] = &[
     ("a_knock_opens_a_replay_does_not_and_the_end_is_clean", a_knock_opens),
@@ -16,8 +16,6 @@ pub(crate) const ALL: &[Case] = &[
     ("a_broken_file_changes_nothing_while_it_runs", broken_reload),
     ("when_a_part_dies_all_end", a_part_dies),
     ("when_the_keeper_is_killed_all_end_and_a_restart_knows_what_is_open", keeper_killed),
-    ("what_cannot_start_says_why_and_exits_78", cannot_start),
-    ("a_broken_start_holds_the_doors_shut", broken_start),
     ("parts_run_as_nobody_special", rights),
     ("no_part_gets_out_of_its_walls", walls),
     ("strangers_packets_end_nothing", strangers),
@@ -147,49 +145,6 @@ fn keeper_killed() {
     again.until("replayed", || again.client().status().unwrap().verdicts["replayed"] == 1);
 }
 
-fn cannot_start() {
-    let world = World::new();
-    let folder = world.path().to_str().unwrap().to_owned();
-    let refused = |words: &[&str], wanted: &str| {
-        let output = world.run_ourselves(words);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains(wanted), "{said}");
-        // Nothing was dropped that was not before.
-        assert_eq!(world.inside("nft", &["list", "ruleset"]), "");
-    };
-    refused(&["--serve", &folder], "config.yaml");
-    world.configure(&[1], "");
-    refused(&["--serve-with-no-rights", &folder], "CAP_NET_ADMIN");
-    let squatter = world.path().join("squat.sh");
-    fs::write(&squatter, "exec python3 -c \"import socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('0.0.0.0',54154)); print('up',flush=True); time.sleep(60)\"\n").unwrap();
-    let mut held = world.start_squatter(&squatter);
-    refused(&["--serve", &folder], "port is in use");
-    held.kill().unwrap();
-    held.wait().unwrap();
-    let daemon = world.start();
-    let second = world.run_ourselves(&["--serve", &folder]);
-    assert_eq!(second.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another daemon"), "{second:?}");
-    assert!(daemon.client().status().is_ok());
-}
-
-fn broken_start() {
-    let world = World::new();
-    world.configure(&[1], "");
-    let mut daemon = world.start();
-    daemon.signal("TERM");
-    daemon.wait();
-    // As after a boot: no rules, and a file that somebody broke.
-    world.inside("nft", &["flush", "ruleset"]);
-    fs::write(world.path().join("config.yaml"), "clients: [").unwrap();
-    let output = world.run_ourselves(&["--serve", world.path().to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("kept closed"), "{said}");
-    assert!(world.inside("nft", &["list", "ruleset"]).contains("drop"));
-}
-
 fn rights() {
     let world = World::new();
     world.configure(&[1], "");
@@ -218,6 +173,7 @@ fn rights() {
             .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().to_string_lossy().into_owned())
             .collect();
         assert!(open.iter().all(|name| !name.contains("config.yaml")), "{title} {open:?}");
+        assert!(open.iter().all(|name| name != super::world::LEAKED), "{title} {open:?}");
         let state = open.iter().filter(|name| name.contains("/state/")).count();
         assert_eq!(state, 2, "{title} {open:?}");
     }
@@ -312,22 +268,11 @@ fn flushed() {
 }
 
 fn full_disk() {
-    struct Disk(String);
-    impl Drop for Disk {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").args(["-l", &self.0]).output();
-        }
-    }
     let world = World::new();
     world.configure(&[1], "  knock_timeout: 1m\n");
     let state = world.path().join("state");
     fs::create_dir(&state).unwrap();
-    let disk = Disk(state.to_str().unwrap().to_owned());
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", &disk.0])
-        .status()
-        .unwrap();
-    assert!(mounted.success());
+    let _disk = SmallDisk::over(&state, "256k");
     let daemon = world.start();
     let filler = state.join("filler");
     assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());

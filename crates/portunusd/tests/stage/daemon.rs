@@ -22,7 +22,7 @@ impl Files for Disk {
 pub(crate) fn serve(folder: &OsStr) -> ExitCode {
     let folder = PathBuf::from(folder);
     let config = folder.join("config.yaml");
-    portunusd::serve(portunusd::Plan {
+    portunusd::serve(&portunusd::Plan {
         program: "portunus",
         version: "test",
         load: Box::new(move || openme::load(&Disk, &config)),

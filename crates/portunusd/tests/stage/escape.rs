@@ -32,7 +32,10 @@ pub(crate) fn try_everything(part: &str) -> ExitCode {
     attempt("run a program", Command::new("/bin/true").spawn().is_ok());
     attempt("make a UDP socket", UdpSocket::bind("127.0.0.1:0").is_ok());
     attempt("connect", TcpStream::connect("127.0.0.1:9").is_ok_and(|_| true));
-    attempt("make a TCP socket", portunus_sys::tcp::bind("127.0.0.1:0".parse().unwrap()).is_ok());
+    attempt(
+        "make a TCP socket",
+        portunus_sys::tcp::bind("127.0.0.1:0".parse().unwrap(), portunus_sys::udp::Binding::Now).is_ok(),
+    );
     attempt("become root", become_user(Some(portunus_sys::users::Ids { uid: 0, gid: 0 }), keep).is_ok());
     attempt("watch files", portunus_sys::watch::Watch::over(&["/etc/passwd".into()]).is_ok());
     let netlink = NetlinkSocket::netfilter().is_ok();

@@ -5,4 +5,5 @@ pub(crate) mod daemon;
 pub(crate) mod escape;
 pub(crate) mod figures;
 pub(crate) mod knocker;
+pub(crate) mod starts;
 pub(crate) mod world;

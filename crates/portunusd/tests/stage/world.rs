@@ -14,6 +14,9 @@ use portunus_ctl::control::Client;
 
 use super::knocker;
 
+/// What the daemon is started with, as a careless program would: no part may have it.
+pub(crate) const LEAKED: &str = "/etc/hostname";
+
 /// A namespace and a folder; gone with the value.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
@@ -89,8 +92,13 @@ impl World {
         let _ = fs::remove_file(&notify);
         let supervisor = UnixDatagram::bind(&notify).unwrap();
         supervisor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut child = self
-            .command(&["--serve", self.path().to_str().unwrap()])
+        let leaking = format!("exec 9<{LEAKED}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.name, "sh", "-c", &leaking])
+            .arg(std::env::current_exe().unwrap());
+        let mut child = command
+            .args(["--serve", self.path().to_str().unwrap()])
             .env("NOTIFY_SOCKET", &notify)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -127,6 +135,23 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// A disk that is soon full; gone with the value.
+pub(crate) struct SmallDisk(String);
+
+impl SmallDisk {
+    pub(crate) fn over(folder: &Path, size: &str) -> Self {
+        let disk = Self(folder.to_str().unwrap().to_owned());
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &disk.0]);
+        disk
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).output();
     }
 }
 

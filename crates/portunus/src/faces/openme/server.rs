@@ -212,7 +212,7 @@ pub(super) fn serve(config: PathBuf, wish: Serve, log_level: LogLevel) -> ExitCo
         }
         Ok(settings)
     };
-    portunusd::serve(portunusd::Plan {
+    portunusd::serve(&portunusd::Plan {
         program: NAME,
         version: env!("CARGO_PKG_VERSION"),
         load: Box::new(load),

@@ -14,7 +14,7 @@ use crate::say::{FAILED, Failure, line, remark};
 /// `portunus serve`.
 pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
     let dir = places.config_dir.clone();
-    portunusd::serve(portunusd::Plan {
+    portunusd::serve(&portunusd::Plan {
         program: NAME,
         version: env!("CARGO_PKG_VERSION"),
         load: Box::new(move || native::load(&RealFiles, &dir)),

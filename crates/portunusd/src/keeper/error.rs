@@ -1,0 +1,65 @@
+//! Why the daemon does not start, and what its exit asks of whoever supervises it.
+
+use std::net::SocketAddr;
+
+use portunus_config::Diagnostic;
+use portunus_sys::files;
+
+/// The exit code of what does not mend itself (sysexits.h, EX_CONFIG): the supervisor is told not to try again.
+pub(crate) const EX_CONFIG: u8 = 78;
+/// The exit code of what may pass by itself: the supervisor tries again.
+const EX_PASSING: u8 = 1;
+
+/// Why the daemon does not start. Each says the mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{}", lines(.0))]
+    Config(Vec<Diagnostic>),
+    #[error(
+        "the capability CAP_NET_ADMIN is missing, so no port can be opened: run this as root, or give the service \
+         AmbientCapabilities=CAP_NET_ADMIN"
+    )]
+    MissingCapability,
+    #[error("another daemon is there already ({0}): stop it first, `systemctl stop portunus`")]
+    Another(String),
+    #[error("cannot listen on {address}/{proto}: {mend}")]
+    Listen { address: SocketAddr, proto: &'static str, mend: String, in_use: bool },
+    #[error("the configuration names no address to listen on: set `listen`")]
+    NoListen,
+    #[error("{0}")]
+    File(#[from] files::FileError),
+    #[error("{0}")]
+    Firewall(String),
+    #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
+    NoUser,
+    #[error("{0}: {1}")]
+    System(&'static str, String),
+    #[error("the {name} process did not come up: its own words are above")]
+    Part { name: &'static str, lasting: bool },
+}
+
+impl StartError {
+    /// Whoever exits with [`EX_CONFIG`] is not started again, and a server that is not started again lets nobody in. So
+    /// only what stays as it is until a person mends it counts as that: not a port that a resolver's query holds just
+    /// now (ours lies among those), not a full disk, not a part that somebody killed.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Listen { in_use: true, .. } | Self::System(..) | Self::Part { lasting: false, .. } => {
+                EX_PASSING
+            }
+            Self::Config(_)
+            | Self::MissingCapability
+            | Self::Another(_)
+            | Self::Listen { in_use: false, .. }
+            | Self::NoListen
+            | Self::File(_)
+            | Self::Firewall(_)
+            | Self::NoUser
+            | Self::Part { lasting: true, .. } => EX_CONFIG,
+        }
+    }
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
