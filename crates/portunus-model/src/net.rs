@@ -50,6 +50,18 @@ impl Net {
         Ok(Self { address, mask })
     }
 
+    /// The address, without the bits outside the mask.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The bits of [`Self::address`] that count: the lower 32 for IPv4, else 128.
+    #[must_use]
+    pub const fn mask(&self) -> u128 {
+        self.mask
+    }
+
     /// Whether `address` is one of them; a v4-mapped one is the IPv4 address that it is.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

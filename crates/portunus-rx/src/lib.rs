@@ -1,7 +1,11 @@
 //! Receivers: each turns a source of packets into datagrams.
-//!
-//! Here is [`Udp`]. Not here: what a datagram means, and how a socket is opened (portunus-sys). Called by the front.
 
+mod filter;
+mod frame;
+mod link;
 mod udp;
 
+pub use filter::{Fault, Filter, FilterError};
+pub use frame::{Carrier, Frame, Payload};
+pub use link::Link;
 pub use udp::Udp;

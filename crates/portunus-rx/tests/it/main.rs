@@ -1,0 +1,12 @@
+//! The receivers against the kernel, libpcap's own program, and captures of other programs.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test may fail where it stands"
+)]
+
+mod craft;
+mod filter;
+mod libpcap;
