@@ -2,6 +2,7 @@
 //!
 //! Here is what the kernel offers, as safe functions. Not here: any decision. Called by every crate that does IO.
 
+mod batch;
 pub mod bpf;
 pub mod channel;
 pub mod clock;

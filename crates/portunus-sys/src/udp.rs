@@ -4,24 +4,19 @@
 //! Called by the keeper (which opens) and by portunus-rx (which receives). Not here: whose datagram it is.
 
 use std::io;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 
 use portunus_model::Lengths;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::batch::{self, Arrived, drop_count};
 use crate::bpf::{self, Step, set};
 
 /// How many datagrams one call takes.
-pub const BATCH: usize = 64;
-
-/// Room for the control messages that we ask for: drop count (4), IPv4 (12) or IPv6 (20) packet information.
-const CONTROL: usize = 96;
-
-/// Bytes of waiting datagrams that we ask the kernel to hold, so that a burst waits instead of being lost.
-const HOLD: usize = 8 << 20;
+pub const BATCH: usize = batch::BATCH;
 
 /// Whether an address that no interface has may be bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +43,7 @@ pub fn listen(address: SocketAddr, when: Binding) -> io::Result<OwnedFd> {
     }
     set(&fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &1i32)?;
     bind_freely(&fd, address, when)?;
-    // With CAP_NET_ADMIN beyond the machine's usual limit, else as far as that goes.
-    if sockopt::set_socket_recv_buffer_size_force(&fd, HOLD).is_err() {
-        let _ = sockopt::set_socket_recv_buffer_size(&fd, HOLD);
-    }
+    batch::hold(&fd);
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
 }
@@ -111,33 +103,15 @@ pub struct Packet<'a> {
 /// Room for a batch of datagrams, used again and again.
 pub struct Batch {
     longest: usize,
-    payloads: Vec<u8>,
-    controls: Vec<Control>,
-    names: Vec<libc::sockaddr_in6>,
-    headers: Vec<libc::mmsghdr>,
-    vectors: Vec<libc::iovec>,
+    room: batch::Batch<libc::sockaddr_in6>,
     dropped: u32,
 }
-
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; CONTROL]);
 
 impl Batch {
     /// Room for datagrams of at most `longest` bytes; longer ones are left out.
     #[must_use]
     pub fn new(longest: usize) -> Self {
-        // SAFETY: all-zero bytes are a valid value of this plain structure of integers.
-        let name = unsafe { mem::zeroed::<libc::sockaddr_in6>() };
-        Self {
-            longest,
-            payloads: vec![0; longest * BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
-            names: vec![name; BATCH],
-            headers: Vec::with_capacity(BATCH),
-            vectors: Vec::with_capacity(BATCH),
-            dropped: 0,
-        }
+        Self { longest, room: batch::Batch::new(longest), dropped: 0 }
     }
 
     /// Receives what is there, at most [`BATCH`], and shows each to `each`. Returns how many the kernel handed over.
@@ -145,64 +119,20 @@ impl Batch {
     /// # Errors
     /// As the system says; nothing being there is `Ok(0)`.
     pub fn receive(&mut self, fd: impl AsFd, mut each: impl FnMut(Packet<'_>)) -> io::Result<usize> {
-        self.prepare();
-        // SAFETY: each header points at a payload, a name and a control buffer of `self`, with their true lengths; none
-        // of them moves or is read until the call is over. A null timeout is allowed.
-        let count = unsafe {
-            libc::recvmmsg(
-                fd.as_fd().as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                ptr::null_mut(),
-            )
-        };
-        let Ok(count) = usize::try_from(count) else {
-            let error = io::Error::last_os_error();
-            let nothing = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-            return if nothing { Ok(0) } else { Err(error) };
-        };
-        let mut dropped = None;
-        for (index, header) in self.headers.iter().take(count).enumerate() {
-            let told = told(&header.msg_hdr);
-            dropped = told.dropped.or(dropped);
-            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-                continue;
-            }
-            let start = index * self.longest;
-            let length = usize::try_from(header.msg_len).unwrap_or(0);
-            let bytes = self.payloads.get(start..start + length).unwrap_or_default();
-            let Some(source) = self.names.get(index).and_then(source) else { continue };
-            each(Packet { bytes, source, destination: told.destination, interface: told.interface });
-        }
-        self.dropped = dropped.unwrap_or(self.dropped);
-        Ok(count)
+        let dropped = &mut self.dropped;
+        self.room.receive(fd, |arrived| {
+            let told = told(&arrived);
+            *dropped = told.dropped.unwrap_or(*dropped);
+            let Some(source) = source(arrived.name).filter(|_| arrived.whole) else { return };
+            let Told { interface, destination, .. } = told;
+            each(Packet { bytes: arrived.bytes, source, destination, interface });
+        })
     }
 
     /// How many datagrams the kernel dropped at this socket since it was opened: filtered by length, or for want of room.
     #[must_use]
     pub fn dropped(&self) -> u32 {
         self.dropped
-    }
-
-    fn prepare(&mut self) {
-        self.headers.clear();
-        self.vectors.clear();
-        for payload in self.payloads.chunks_exact_mut(self.longest) {
-            self.vectors.push(libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() });
-        }
-        let parts = self.vectors.iter_mut().zip(&mut self.names).zip(&mut self.controls);
-        for ((vector, name), control) in parts {
-            // SAFETY: all-zero bytes are a valid value of this plain structure of integers and pointers.
-            let mut header = unsafe { mem::zeroed::<libc::mmsghdr>() };
-            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
-            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL as _;
-            self.headers.push(header);
-        }
     }
 }
 
@@ -220,35 +150,24 @@ struct Told {
     dropped: Option<u32>,
 }
 
-fn told(header: &libc::msghdr) -> Told {
+fn told(arrived: &Arrived<'_, libc::sockaddr_in6>) -> Told {
     let mut told = Told::default();
-    // SAFETY: the kernel filled `header`, whose control buffer is alive; the macros walk it within msg_controllen, and
-    // each value is read (unaligned) only when its message is long enough for its type.
-    unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(header);
-        while let Some(head) = message.as_ref() {
-            let data = libc::CMSG_DATA(head);
-            let length = head.cmsg_len;
-            let fits = |size: usize| length >= libc::CMSG_LEN(size as libc::c_uint) as usize;
-            match (head.cmsg_level, head.cmsg_type) {
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if fits(4) => {
-                    told.dropped = Some(data.cast::<u32>().read_unaligned());
-                }
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) if fits(size_of::<libc::in_pktinfo>()) => {
-                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    told.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                    told.destination = Some(IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into()));
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if fits(size_of::<libc::in6_pktinfo>()) => {
-                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    told.interface = info.ipi6_ifindex;
-                    told.destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
-                }
-                _ => (),
-            }
-            message = libc::CMSG_NXTHDR(header, head);
+    arrived.controls(|level, kind, value| match (level, kind) {
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => told.dropped = drop_count(value),
+        // struct in_pktinfo (ip(7)): interface, our own address, the address in the header.
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let ([interface, _, address], _) = value.as_chunks::<4>() else { return };
+            told.interface = u32::from_ne_bytes(*interface);
+            told.destination = Some(IpAddr::from(*address));
         }
-    }
+        // struct in6_pktinfo (ipv6(7)): the address in the header, interface.
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let Some((address, rest)) = value.split_first_chunk::<16>() else { return };
+            told.interface = rest.first_chunk().map_or(0, |number| u32::from_ne_bytes(*number));
+            told.destination = Some(IpAddr::from(*address));
+        }
+        _ => (),
+    });
     told
 }
 
