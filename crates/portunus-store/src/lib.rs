@@ -1,12 +1,13 @@
-//! What must survive: the replay store and the journal of open grants.
+//! What must survive: the replay store, the journal of open grants, and fwknop's digest.cache.
 //!
-//! Here are two small file formats over descriptors that the caller has opened: the front and the grantor live in a
+//! Here are three small file formats over descriptors that the caller has opened: the front and the grantor live in a
 //! sandbox and can open nothing. Not here: paths, locks, clocks, any decision about a knock. The daemon calls it.
 //!
-//! Both keep two *segments* in turns: one is appended to, the other is emptied when nothing in it is needed any more.
+//! The first two keep two *segments* in turns: one is appended to, the other is emptied when nothing in it is needed any more.
 //! Nothing is ever renamed or created, and every record carries a checksum and the generation of its segment, so what a
 //! torn write or an older turn left behind is never taken for a record.
 
+mod digests;
 mod error;
 mod journal;
 mod memory;
@@ -16,6 +17,7 @@ mod segment;
 #[cfg(test)]
 mod disk;
 
+pub use digests::{Accepted, CacheRead, DigestCache, check_digests};
 pub use error::StoreError;
 pub use journal::{Entry, Journal, Key, Row};
 pub use memory::MemoryStore;
