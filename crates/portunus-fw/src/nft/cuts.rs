@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use portunus_model::PortSpec;
 
+use super::echo::Echoes;
 use super::message::Batch;
 use super::plan::Meaning;
 use super::stand::Stand;
@@ -62,7 +63,7 @@ impl Nft {
         }
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
         for stand in &self.stands {
-            grants::write(&mut batch, stand, Meaning::Cut, changes);
+            grants::write(&mut batch, stand, Meaning::Cut, changes, 0, &mut Echoes::default());
         }
         self.talk.commit(STEP, &batch.end())
     }

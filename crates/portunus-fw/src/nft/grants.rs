@@ -1,32 +1,31 @@
 //! Opening and closing: one transaction a batch, without the bad ones when the kernel refuses it, and read back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
+use super::echo::Echoes;
 use super::message::{Batch, MOST_ELEMENTS, TableName};
 use super::plan::Meaning;
 use super::stand::{Keyed, Stand};
 use super::talk::kernel;
-use super::{Nft, ROOM, plan};
-use crate::{Change, Element, FirewallError};
+use super::{Nft, ROOM};
+use crate::{Change, FirewallError};
 
 const STEP: &str = "changing grants";
 
 const ENOENT: i32 = 2;
 
-type Answers = Vec<Result<(), FirewallError>>;
+type Outcome = Result<(), FirewallError>;
 
 impl Nft {
     /// See [`crate::Firewall::change`].
-    pub(super) fn carry_out(&mut self, changes: &[Change]) -> Answers {
-        let mut answers: Answers = changes.iter().map(|change| self.check(change)).collect();
+    pub(super) fn carry_out(&mut self, changes: &[Change]) -> Vec<Outcome> {
+        let mut answers: Vec<Outcome> = changes.iter().map(|change| self.check(change)).collect();
         let allowed = |(_, answer): &(&Change, &Result<(), FirewallError>)| answer.is_ok();
         let good: Vec<Change> =
             changes.iter().zip(&answers).filter(allowed).map(|(change, _)| *change).collect();
-        let began = Instant::now();
         let mut carried = vec![Ok(()); good.len()];
         self.apply(&good, &mut carried);
-        self.read_back(&good, &mut carried, began);
         let slots = answers.iter_mut().filter(|answer| answer.is_ok());
         for (slot, answer) in slots.zip(carried) {
             *slot = answer;
@@ -46,11 +45,11 @@ impl Nft {
     /// Carries `changes` out in one transaction. When the kernel refuses it, it is said again with each change in
     /// messages of its own, so that the kernel blames the bad ones by their numbers; then once more without those.
     /// (Trying halves would cost a refused transaction each, and the kernel takes milliseconds to undo one.)
-    fn apply(&mut self, changes: &[Change], answers: &mut [Result<(), FirewallError>]) {
-        if changes.is_empty() || self.transact(changes).is_ok() {
+    fn apply(&mut self, changes: &[Change], answers: &mut [Outcome]) {
+        if changes.is_empty() || self.transact(changes, answers).is_ok() {
             return;
         }
-        let blamed = match self.transact_singly(changes) {
+        let blamed = match self.transact_singly(changes, answers) {
             Ok(()) => return,
             Err(blamed) => blamed,
         };
@@ -69,17 +68,18 @@ impl Nft {
             put(answers, place, Err(kernel(STEP, errno)));
         }
         let again: Vec<Change> = unlucky.iter().filter_map(|place| changes.get(*place).copied()).collect();
-        if let Some(error) = self.transact(&again).err() {
-            unlucky.into_iter().for_each(|place| put(answers, place, Err(error.clone())));
+        let mut carried = vec![Ok(()); again.len()];
+        if !again.is_empty()
+            && let Err(error) = self.transact(&again, &mut carried)
+        {
+            carried.fill(Err(error));
+        }
+        for (place, answer) in unlucky.into_iter().zip(carried) {
+            put(answers, place, answer);
         }
     }
 
-    fn apply_some(
-        &mut self,
-        changes: &[Change],
-        places: &[usize],
-        answers: &mut [Result<(), FirewallError>],
-    ) {
+    fn apply_some(&mut self, changes: &[Change], places: &[usize], answers: &mut [Outcome]) {
         let some: Vec<Change> = places.iter().filter_map(|place| changes.get(*place).copied()).collect();
         let mut carried = vec![Ok(()); some.len()];
         self.apply(&some, &mut carried);
@@ -88,71 +88,41 @@ impl Nft {
         }
     }
 
-    fn transact(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
+    /// All in one transaction, and read back: an answer changes only where something is not there as it was asked for.
+    fn transact(&mut self, changes: &[Change], answers: &mut [Outcome]) -> Result<(), FirewallError> {
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
+        let mut echoes = Echoes::default();
         for stand in &self.stands {
-            write(&mut batch, stand, Meaning::Open, changes);
+            write(&mut batch, stand, Meaning::Open, changes, 0, &mut echoes);
         }
-        self.talk.commit(STEP, &batch.end())
+        let began = Instant::now();
+        self.talk.commit_telling(STEP, &batch.end(), |_, _| (), |answer| echoes.hear(&answer, began))?;
+        not_there(echoes.missing(&mut self.talk, began), answers);
+        Ok(())
     }
 
-    fn transact_singly(&mut self, changes: &[Change]) -> Result<(), Blamed> {
+    fn transact_singly(&mut self, changes: &[Change], answers: &mut [Outcome]) -> Result<(), Blamed> {
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
+        let mut echoes = Echoes::default();
         let mut places = BTreeMap::new();
         for (place, change) in changes.iter().enumerate() {
             places.insert(batch.next(), place);
             for stand in &self.stands {
-                write(&mut batch, stand, Meaning::Open, std::slice::from_ref(change));
+                write(&mut batch, stand, Meaning::Open, std::slice::from_ref(change), place, &mut echoes);
             }
         }
         let mut errors: BTreeMap<usize, i32> = BTreeMap::new();
-        let told = self.talk.commit_telling(STEP, &batch.end(), |sequence, errno| {
+        let began = Instant::now();
+        let blamed = |sequence, errno| {
             // The first error of a change is its own; what follows (a delete of what was not added) follows from it.
             if let Some((_, place)) = places.range(..=sequence).next_back() {
                 errors.entry(*place).or_insert(errno);
             }
-        });
-        told.map_err(|whole| Blamed { whole, errors })
-    }
-
-    /// Marks every opened element that is not there, or not for as long as was asked.
-    fn read_back(&mut self, changes: &[Change], answers: &mut [Result<(), FirewallError>], began: Instant) {
-        let carried: Vec<Change> = changes
-            .iter()
-            .zip(&*answers)
-            .filter(|(_, answer)| answer.is_ok())
-            .map(|(change, _)| *change)
-            .collect();
-        let opened = opened(&carried);
-        let mut missing = BTreeSet::new();
-        for stand in &self.stands {
-            for (set, elements) in stand.by_set(Meaning::Open, &opened) {
-                for part in elements.chunks(MOST_ELEMENTS) {
-                    missing.extend(
-                        self.talk
-                            .missing(&stand.table, &set, part, began)
-                            .into_iter()
-                            .map(|key| (set.clone(), key)),
-                    );
-                }
-            }
-        }
-        if missing.is_empty() {
-            return;
-        }
-        let stands = &self.stands;
-        let is_missing = |element: Element| {
-            let key = plan::key_of(&element);
-            stands.iter().any(|stand| missing.contains(&(stand.set_of(&element, Meaning::Open), key.clone())))
         };
-        for (change, answer) in changes.iter().zip(answers) {
-            if answer.is_ok() && matches!(change, Change::Open(element, _) if is_missing(*element)) {
-                *answer = Err(FirewallError::NotThere);
-            }
-        }
+        let told = self.talk.commit_telling(STEP, &batch.end(), blamed, |answer| echoes.hear(&answer, began));
+        told.map_err(|whole| Blamed { whole, errors })?;
+        not_there(echoes.missing(&mut self.talk, began), answers);
+        Ok(())
     }
 }
 
@@ -163,40 +133,50 @@ struct Blamed {
 }
 
 /// Add, delete, add: the one form that leaves an element with the end that it is to have, whatever was there before.
-pub(super) fn write(batch: &mut Batch, stand: &Stand, meaning: Meaning, changes: &[Change]) {
-    let all = changes.iter().map(|change| match change {
-        Change::Open(element, lasting) => (*element, *lasting),
-        // Any timeout does: it is deleted in the same transaction.
-        Change::Close(element) => (*element, Duration::from_secs(1)),
-    });
-    for (set, elements) in stand.by_set(meaning, &all.collect::<Vec<_>>()) {
-        add(batch, &stand.table, &set, &elements);
+/// The last add is read back. `first` is the place of the first of these changes among all.
+pub(super) fn write<'a>(
+    batch: &mut Batch,
+    stand: &'a Stand,
+    meaning: Meaning,
+    changes: &[Change],
+    first: usize,
+    echoes: &mut Echoes<'a>,
+) {
+    let table = &stand.table;
+    for (set, elements) in stand.by_set(meaning, changes.iter().copied()) {
+        add(batch, table, set, &elements);
         for part in elements.chunks(MOST_ELEMENTS) {
-            batch.delete_elements(&stand.table, &set, part.iter().map(|(key, _)| key.as_slice()));
+            batch.delete_elements(table, set, part.iter().map(|one| one.key.as_bytes()));
         }
-    }
-    for (set, elements) in stand.by_set(meaning, &opened(changes)) {
-        add(batch, &stand.table, &set, &elements);
+        let opened: Vec<Keyed> = elements.into_iter().filter(|one| one.opens).collect();
+        for part in opened.chunks(MOST_ELEMENTS) {
+            batch.new_elements_read_back(table, set, timed(part));
+            for one in part {
+                echoes.expect(table, set, Keyed { place: first + one.place, ..*one });
+            }
+        }
     }
 }
 
-fn put(answers: &mut [Result<(), FirewallError>], place: usize, answer: Result<(), FirewallError>) {
+fn not_there(places: Vec<usize>, answers: &mut [Outcome]) {
+    for place in places {
+        put(answers, place, Err(FirewallError::NotThere));
+    }
+}
+
+fn put(answers: &mut [Outcome], place: usize, answer: Result<(), FirewallError>) {
     if let Some(slot) = answers.get_mut(place) {
         *slot = answer;
     }
 }
 
 /// Adds elements to a set.
-pub(super) fn add(batch: &mut Batch, table: &TableName, set: &str, elements: &Keyed) {
+pub(super) fn add(batch: &mut Batch, table: &TableName, set: &str, elements: &[Keyed]) {
     for part in elements.chunks(MOST_ELEMENTS) {
-        batch.new_elements(table, set, part.iter().map(|(key, timeout)| (key.as_slice(), *timeout)));
+        batch.new_elements(table, set, timed(part));
     }
 }
 
-fn opened(changes: &[Change]) -> Vec<(Element, Duration)> {
-    let opened = |change: &Change| match change {
-        Change::Open(element, lasting) => Some((*element, *lasting)),
-        Change::Close(_) => None,
-    };
-    changes.iter().filter_map(opened).collect()
+fn timed(elements: &[Keyed]) -> impl Iterator<Item = (&[u8], Option<u64>)> {
+    elements.iter().map(|one| (one.key.as_bytes(), Some(one.milliseconds)))
 }

@@ -23,7 +23,7 @@ const NEW_RULE: u16 = SUBSYSTEM | 6;
 const DEL_RULE: u16 = SUBSYSTEM | 8;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const DEL_SET: u16 = SUBSYSTEM | 11;
-const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
+pub(super) const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
 const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
 const DEL_ELEMENTS: u16 = SUBSYSTEM | 14;
 const GET_GENERATION: u16 = SUBSYSTEM | 16;
@@ -32,6 +32,7 @@ const GET_GENERATION: u16 = SUBSYSTEM | 16;
 pub(crate) const REQUEST: u16 = 0x1;
 pub(crate) const ACK: u16 = 0x4;
 pub(crate) const DUMP: u16 = 0x300;
+const ECHO: u16 = 0x8;
 pub(super) const EXCLUSIVE: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
@@ -61,6 +62,9 @@ pub(super) const ANONYMOUS: &[u8] = b"__set%d";
 /// Elements a message: an attribute's length has 16 bits.
 pub(super) const MOST_ELEMENTS: usize = 500;
 
+/// Bytes of a usual transaction.
+const USUAL: usize = 16_384;
+
 /// Bytes of `struct nlmsghdr`.
 pub(super) const HEADER: usize = 16;
 
@@ -73,16 +77,19 @@ pub(super) struct TableName {
 
 impl TableName {
     fn header(&self) -> Nfgenmsg {
-        // NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
-        let family = match self.family {
+        Nfgenmsg { nfgen_family: self.nfproto(), ..Nfgenmsg::new() }
+    }
+
+    /// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    pub(super) const fn nfproto(&self) -> u8 {
+        match self.family {
             Family::Inet => 1,
             Family::Ip => Version::V4.nfproto(),
             Family::Ip6 => Version::V6.nfproto(),
-        };
-        Nfgenmsg { nfgen_family: family, ..Nfgenmsg::new() }
+        }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.name.as_bytes()
     }
 }
@@ -107,7 +114,7 @@ pub(super) struct Transaction {
 impl Batch {
     /// Begins one. With a generation the kernel refuses it (`ERESTART`) when somebody changed the rules since.
     pub(super) fn begin(sequence: u32, generation: Option<u32>) -> Self {
-        let mut batch = Self { bytes: Vec::new(), sequence, set_ids: 0, last: 0 };
+        let mut batch = Self { bytes: Vec::with_capacity(USUAL), sequence, set_ids: 0, last: 0 };
         batch.message(BATCH_BEGIN, 0, |bytes| {
             let attributes = OpBatchBeginDo::encode_request(bytes, &batch_header());
             if let Some(generation) = generation {
@@ -318,6 +325,33 @@ impl Batch {
         self.message(NEW_ELEMENTS, CREATE, |bytes| push_elements(bytes, table, set, elements));
     }
 
+    /// The same; when the transaction is done, the kernel says of each element what it now has, as it says it to who
+    /// listens to changes, and in this order.
+    pub(super) fn new_elements_read_back<'a>(
+        &mut self,
+        table: &TableName,
+        set: &str,
+        elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+    ) {
+        self.message(NEW_ELEMENTS, CREATE | ECHO, |bytes| push_elements(bytes, table, set, elements));
+    }
+
+    /// An element as the kernel tells of it.
+    #[cfg(test)]
+    pub(super) fn says_new_element(&mut self, table: &TableName, set: &str, key: &[u8], left: u64) {
+        self.message(NEW_ELEMENTS, 0, |bytes| {
+            OpNewsetelemDo::encode_request(bytes, &table.header())
+                .push_table_bytes(table.bytes())
+                .push_set_bytes(set.as_bytes())
+                .nested_elements()
+                .nested_elem()
+                .nested_key()
+                .push_value(key)
+                .end_nested()
+                .push_expiration(left.to_be());
+        });
+    }
+
     pub(super) fn delete_elements<'a>(
         &mut self,
         table: &TableName,
@@ -334,15 +368,10 @@ impl Batch {
     }
 }
 
-/// Asks for these elements of a set, each answered by one message.
-pub(super) fn get_elements<'a>(
-    sequence: u32,
-    table: &TableName,
-    set: &str,
-    keys: impl Iterator<Item = &'a [u8]>,
-) -> Vec<u8> {
+/// Asks for one element of a set.
+pub(super) fn get_element(sequence: u32, table: &TableName, set: &str, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, keys.map(|key| (key, None)));
+    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, std::iter::once((key, None)));
     frame(&mut bytes, GET_ELEMENTS, REQUEST | ACK, sequence, fill);
     bytes
 }

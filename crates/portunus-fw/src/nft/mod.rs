@@ -5,6 +5,7 @@
 //! an element that has just expired would spoil the whole). Every opened element is read back.
 
 mod cuts;
+mod echo;
 mod expressions;
 pub(crate) mod flows;
 #[cfg(all(test, target_endian = "little"))]
@@ -114,8 +115,9 @@ impl Nft {
         for stand in &stands {
             stand.write(&mut batch, structure);
             for (meaning, elements) in [(Meaning::Open, open), (Meaning::Cut, &cuts)] {
-                for (set, elements) in stand.by_set(meaning, elements) {
-                    grants::add(&mut batch, &stand.table, &set, &elements);
+                let changes = elements.iter().map(|(element, lasting)| Change::Open(*element, *lasting));
+                for (set, elements) in stand.by_set(meaning, changes) {
+                    grants::add(&mut batch, &stand.table, set, &elements);
                 }
             }
         }

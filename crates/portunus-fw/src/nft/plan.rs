@@ -83,6 +83,15 @@ pub(super) enum Keys {
 }
 
 impl Keys {
+    fn of(element: &Element) -> Self {
+        let (version, port) = (Version::of(element.address), element.port);
+        if port.is_single() {
+            Self::Single(version)
+        } else {
+            Self::Range(version, (port.first(), port.last()))
+        }
+    }
+
     const fn version(self) -> Option<Version> {
         match self {
             Self::Single(version) | Self::Range(version, _) => Some(version),
@@ -280,29 +289,53 @@ fn spans(ports: &[PortSpec], proto: Proto) -> Vec<Span> {
     merged
 }
 
-/// The set that an element lives in.
-pub(super) fn set_of(element: &Element, meaning: Meaning, prefix: &str) -> String {
-    let version = Version::of(element.address);
-    if element.port.is_single() {
-        single(meaning, prefix, version)
-    } else {
-        range(meaning, prefix, version, (element.port.first(), element.port.last()))
+impl TablePlan {
+    /// The set that such an element lives in; `None`: there is none for a range that is no door.
+    pub(super) fn set_of(&self, element: &Element, meaning: Meaning) -> Option<&str> {
+        let sets = match meaning {
+            Meaning::Open => &self.sets,
+            Meaning::Cut => &self.cut_sets,
+        };
+        let keys = Keys::of(element);
+        Some(sets.iter().find(|set| set.keys == keys)?.name.as_str())
     }
 }
 
 /// The bytes of an element's key, as the rules load them: each field padded to four bytes.
-pub(super) fn key_of(element: &Element) -> Vec<u8> {
-    let mut key = Vec::with_capacity(24);
-    match element.address {
-        IpAddr::V4(address) => key.extend(address.octets()),
-        IpAddr::V6(address) => key.extend(address.octets()),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    bytes: [u8; LONGEST_KEY],
+    length: usize,
+}
+
+/// An IPv6 address, a protocol, a port.
+const LONGEST_KEY: usize = 16 + 4 + 4;
+
+impl Key {
+    pub(super) fn of(element: &Element) -> Self {
+        let mut key = Self { bytes: [0; LONGEST_KEY], length: 0 };
+        match element.address {
+            IpAddr::V4(address) => key.push(&address.octets()),
+            IpAddr::V6(address) => key.push(&address.octets()),
+        }
+        key.push(&[element.port.proto().number(), 0, 0, 0]);
+        if element.port.is_single() {
+            let [high, low] = element.port.first().to_be_bytes();
+            key.push(&[high, low, 0, 0]);
+        }
+        key
     }
-    key.extend([element.port.proto().number(), 0, 0, 0]);
-    if element.port.is_single() {
-        key.extend(element.port.first().to_be_bytes());
-        key.extend([0, 0]);
+
+    fn push(&mut self, field: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().skip(self.length).zip(field) {
+            *to = *from;
+        }
+        self.length += field.len();
     }
-    key
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
@@ -499,11 +532,16 @@ mod tests {
     fn keys_are_what_the_rules_load() {
         let element =
             |address: &str, text: &str| Element { address: address.parse().unwrap(), port: port(text) };
-        assert_eq!(key_of(&element("192.0.2.1", "22/tcp")), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
-        assert_eq!(key_of(&element("192.0.2.1", "1-2/udp")), [192, 0, 2, 1, 17, 0, 0, 0]);
-        assert_eq!(key_of(&element("2001:db8::1", "22/tcp")).len(), 24);
-        assert_eq!(set_of(&element("::1", "1-2/udp"), Meaning::Open, "x_"), "x_range6_1_2");
-        assert_eq!(set_of(&element("::1", "1-2/udp"), Meaning::Cut, PREFIX), "portunus_cut6_1_2");
+        let key = |address, text| Key::of(&element(address, text)).as_bytes().to_vec();
+        assert_eq!(key("192.0.2.1", "22/tcp"), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
+        assert_eq!(key("192.0.2.1", "1-2/udp"), [192, 0, 2, 1, 17, 0, 0, 0]);
+        assert_eq!(key("2001:db8::1", "22/tcp").len(), 24);
+        let plan = table(&structure(), Family::Inet, Host::Admin);
+        let set = |address, text, meaning| plan.set_of(&element(address, text), meaning);
+        assert_eq!(set("::1", "8000-8010/udp", Meaning::Open), Some("portunus_range6_8000_8010"));
+        assert_eq!(set("::1", "8000-8010/udp", Meaning::Cut), Some("portunus_cut6_8000_8010"));
+        assert_eq!(set("192.0.2.1", "80/tcp", Meaning::Open), Some("portunus_open4"));
+        assert_eq!(set("192.0.2.1", "1-2/udp", Meaning::Open), None);
         assert!(is_cut_set("cut4") && is_cut_set("portunus_cut6_1_2") && !is_cut_set("portunus_open4"));
     }
 }

@@ -1,19 +1,25 @@
 //! A table that we stand in, and the messages that put us there.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use portunus_model::{Family, Place};
 
 use super::message::{Batch, CUT_CHAIN, OURS, TableName};
-use super::plan::{self, Host, Keys, Meaning, TablePlan, Version};
-use crate::{Element, Structure};
+use super::plan::{self, Host, Key, Keys, Meaning, TablePlan, Version};
+use crate::{Change, Element, Structure};
 
 /// Our base chain in our own table.
 const INPUT: &str = "input";
 
-/// Keys and timeouts (in milliseconds) of the elements of one set.
-pub(super) type Keyed = Vec<(Vec<u8>, Option<u64>)>;
+/// A change as it is said to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keyed {
+    pub(super) key: Key,
+    /// For so long.
+    pub(super) milliseconds: u64,
+    /// Whether it is to be there afterwards.
+    pub(super) opens: bool,
+    /// Its place among the changes.
+    pub(super) place: usize,
+}
 
 /// One table.
 #[derive(Debug, Clone)]
@@ -81,26 +87,36 @@ impl Stand {
         plan::versions(self.table.family).contains(&Version::of(element.address))
     }
 
-    /// The set of an element.
-    pub(super) fn set_of(&self, element: &Element, meaning: Meaning) -> String {
-        plan::set_of(element, meaning, self.host.prefix())
-    }
-
-    /// The elements that this table sees, by their set.
+    /// The changes of elements that this table sees, by their set.
     pub(super) fn by_set(
         &self,
         meaning: Meaning,
-        elements: &[(Element, Duration)],
-    ) -> BTreeMap<String, Keyed> {
-        let mut sets: BTreeMap<String, Keyed> = BTreeMap::new();
-        for (element, lasting) in elements.iter().filter(|(element, _)| self.sees(element)) {
-            // A timeout of 0 would be no timeout at all.
-            let milliseconds = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1);
-            let set = sets.entry(self.set_of(element, meaning)).or_default();
-            set.push((plan::key_of(element), Some(milliseconds)));
+        changes: impl Iterator<Item = Change>,
+    ) -> Vec<(&str, Vec<Keyed>)> {
+        let mut sets: Vec<(&str, Vec<Keyed>)> = Vec::new();
+        for (place, change) in changes.enumerate() {
+            let element = change.element();
+            let Some(set) = self.plan.set_of(&element, meaning).filter(|_| self.sees(&element)) else {
+                continue;
+            };
+            let keyed = keyed(place, &change);
+            match sets.iter_mut().find(|(name, _)| *name == set) {
+                Some((_, elements)) => elements.push(keyed),
+                None => sets.push((set, vec![keyed])),
+            }
         }
         sets
     }
+}
+
+fn keyed(place: usize, change: &Change) -> Keyed {
+    let (milliseconds, opens) = match change {
+        // A timeout of 0 would be no timeout at all.
+        Change::Open(_, lasting) => (u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1), true),
+        // Any timeout does: it is deleted in the same transaction.
+        Change::Close(_) => (1000, false),
+    };
+    Keyed { key: Key::of(&change.element()), milliseconds, opens, place }
 }
 
 /// An interface's name as the kernel compares it: sixteen bytes (`IFNAMSIZ`).

@@ -1,10 +1,8 @@
 //! Talking to nf_tables: one transaction out, its answer in; and reading sets.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::slice;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_bindings::nftables::OpNewsetelemDo;
 use portunus_model::{PortSpec, Proto};
@@ -24,12 +22,6 @@ const DONE: u16 = 3;
 
 /// The kernel's words for "somebody changed the rules since".
 pub(super) const CHANGED_MEANWHILE: i32 = 85;
-
-/// The kernel's rounding, and far more. What is further from what was asked kept the end that it had before.
-const SLACK: Duration = Duration::from_secs(1);
-
-/// Keys of elements that are there, and how long yet; `None`: without end.
-type There = HashMap<Vec<u8>, Option<Duration>>;
 
 /// A socket to nf_tables, and a buffer for its answers.
 #[derive(Debug)]
@@ -71,15 +63,17 @@ impl Talk {
         step: &'static str,
         transaction: &Transaction,
     ) -> Result<(), FirewallError> {
-        self.commit_telling(step, transaction, |_, _| ())
+        self.commit_telling(step, transaction, |_, _| (), |_| ())
     }
 
-    /// The same; tells each message that the kernel blames, by its sequence number, and the error number.
+    /// The same; `blamed` is told each message that the kernel blames, by its sequence number, and the error number;
+    /// `echo` whatever else it says.
     pub(super) fn commit_telling(
         &mut self,
         step: &'static str,
         transaction: &Transaction,
-        mut tell: impl FnMut(u32, i32),
+        mut blamed: impl FnMut(u32, i32),
+        mut echo: impl FnMut(Answer<'_>),
     ) -> Result<(), FirewallError> {
         self.socket.send(&transaction.bytes).map_err(|error| failed(step, &error))?;
         let mut acknowledged = false;
@@ -89,11 +83,12 @@ impl Talk {
                 Some(0) => acknowledged |= answer.sequence == transaction.last,
                 Some(errno) => {
                     refused = refused.or(Some(errno));
-                    tell(answer.sequence, errno);
+                    blamed(answer.sequence, errno);
                 }
-                None => {}
+                None => echo(answer),
             }
-            true
+            // What was acknowledged is done, and nothing comes after that.
+            !acknowledged
         })?;
         match refused {
             Some(errno) => Err(kernel(step, errno)),
@@ -118,41 +113,20 @@ impl Talk {
         generation.ok_or(FirewallError::NotThere)
     }
 
-    /// Which of these elements of a set are not there as they were asked for. One question for all; where the kernel
-    /// stops at the first that is missing, each of the others is asked for by itself.
-    pub(super) fn missing(
-        &mut self,
-        table: &TableName,
-        set: &str,
-        asked: &[(Vec<u8>, Option<u64>)],
-        began: Instant,
-    ) -> Vec<Vec<u8>> {
-        let there = self.there(table, set, asked);
-        let mut missing = Vec::new();
-        for one in asked.iter().filter(|one| !is_as_asked(&there, one, began)) {
-            let known = asked.len() == 1 || there.contains_key(&one.0);
-            if known || !is_as_asked(&self.there(table, set, slice::from_ref(one)), one, began) {
-                missing.push(one.0.clone());
-            }
-        }
-        missing
-    }
-
-    /// Which of these elements are there, and for how long.
-    fn there(&mut self, table: &TableName, set: &str, asked: &[(Vec<u8>, Option<u64>)]) -> There {
-        let mut there = There::with_capacity(asked.len());
-        let keys = asked.iter().map(|(key, _)| key.as_slice());
-        let request = message::get_elements(self.sequence(1), table, set, keys);
-        if self.socket.send(&request).is_ok() {
-            // Whatever cannot be read is not there: never said to be open.
-            let _ = self.answers("reading grants back", |answer| {
-                elements_of(answer.body, &mut |key, left| {
-                    there.insert(key.to_vec(), left);
-                });
-                true
+    /// How much longer an element of a set is there (its end may be none); `None`: it is not, or cannot be read.
+    pub(super) fn left(&mut self, table: &TableName, set: &str, key: &[u8]) -> Option<Option<Duration>> {
+        let request = message::get_element(self.sequence(1), table, set, key);
+        self.socket.send(&request).ok()?;
+        let mut left = None;
+        let read = self.answers("reading a grant back", |answer| {
+            elements_of(answer.body, &mut |found, for_so_long| {
+                if found == key {
+                    left = Some(for_so_long);
+                }
             });
-        }
-        there
+            true
+        });
+        read.ok().and(left)
     }
 
     /// Every element of a set.
@@ -226,7 +200,7 @@ fn error_of(answer: &Answer<'_>) -> Option<i32> {
 }
 
 /// Each element's key, and what is left of its time; `None`: it has no end.
-fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Duration>)) {
+pub(super) fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Duration>)) {
     let (_, attributes) = OpNewsetelemDo::decode_request(body);
     let Ok(list) = attributes.get_elements() else { return };
     for element in list.get_elem() {
@@ -234,16 +208,6 @@ fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Duration>)) {
         // In network order, which netlink-bindings leaves as it is.
         let left = element.get_expiration().map(u64::from_be).map(Duration::from_millis);
         seen(key, left.ok());
-    }
-}
-
-/// Whether an element has the end that it was given after `began`: not none, and not the one that it had before.
-fn is_as_asked(there: &There, (key, timeout): &(Vec<u8>, Option<u64>), began: Instant) -> bool {
-    let asked = timeout.map(Duration::from_millis);
-    match (there.get(key), asked) {
-        (Some(Some(left)), Some(asked)) => *left <= asked + SLACK && *left + SLACK + began.elapsed() >= asked,
-        (Some(None), None) => true,
-        (Some(_), _) | (None, _) => false,
     }
 }
 
