@@ -58,7 +58,7 @@ pub(crate) fn round_trip(data: &[u8]) {
 }
 
 fn prove(bytes: &[u8]) -> Option<Knock> {
-    let Candidate::Openme(packet) = recognise(bytes)?;
+    let Candidate::Openme(packet) = recognise(bytes)? else { return None };
     SCENE.server.unseal(&packet).ok()?.verify(&SCENE.public)
 }
 

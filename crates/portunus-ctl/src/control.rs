@@ -221,12 +221,18 @@ impl From<&Event> for EventLine {
         };
         match &event.detail {
             None => (),
-            Some(Detail::Grant { address, ports, lasting }) => {
+            Some(Detail::Grant { address, ports, lasting, .. }) => {
                 line.address = Some(*address);
                 line.ports = ports.iter().map(ToString::to_string).collect();
                 line.lasting_s = Some(lasting.as_secs());
             }
             Some(Detail::ClockOffset(millis)) => line.clock_offset_ms = Some(*millis),
+            Some(Detail::Ran { address, lasting }) => {
+                line.address = *address;
+                line.lasting_s = Some(lasting.as_secs()).filter(|secs| *secs > 0);
+                line.said = Some("a command was begun".to_owned());
+            }
+            Some(Detail::Refusals(refusals)) => line.said = Some(Detail::refusals_in_words(refusals)),
             Some(Detail::Said(words)) => line.said = Some((*words).to_owned()),
         }
         line

@@ -2,7 +2,7 @@
 
 use portunus_model::{Claim, Closing, Event};
 
-use crate::Warrant;
+use crate::{Mandate, Warrant};
 
 /// What the shell is to do. In the order given: a `Close` means the opens before it too.
 #[must_use]
@@ -12,6 +12,10 @@ pub enum Action {
     Claim(Ticket, Claim),
     /// Have it opened; the answer goes to [`crate::Gate::handle_opened`].
     Open(Ticket, Warrant),
+    /// Have it run; the answer goes to [`crate::Gate::handle_ran`].
+    Run(Ticket, Mandate),
+    /// Look this name up; the answer goes to [`crate::Gate::handle_resolved`].
+    Resolve(Ticket, String),
     /// Have it closed now, before its time.
     Close(Closing),
     /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.

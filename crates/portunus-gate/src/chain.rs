@@ -4,14 +4,27 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use portunus_dialect::Knock;
-use portunus_model::{Claim, Claimed, Detail, Dialect, Now, Reason, Via};
+use portunus_dialect::{Ask, Knock};
+use portunus_model::{Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
+
+/// As good as for ever, and still a time that the store can write.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Where a datagram seems to come from, and how it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) source: SocketAddr,
+    /// The source's address that an HTTP proxy named, where the administrator trusts that proxy.
+    pub(crate) claimed: Option<IpAddr>,
+    pub(crate) destination: Option<IpAddr>,
     pub(crate) via: Via,
+}
+
+impl Origin {
+    /// For whom the knock is, when it does not say it itself; canonical.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.claimed.unwrap_or(self.source.ip()).to_canonical()
+    }
 }
 
 /// A knock whose key is the client's with this index.
@@ -32,8 +45,8 @@ pub(crate) struct Fresh {
 /// Fresh, and nobody had it before: the store says so.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    source: SocketAddr,
-    target: Option<IpAddr>,
+    origin: Origin,
+    knock: Knock,
 }
 
 /// What became of a datagram, for the one event that says so.
@@ -54,15 +67,16 @@ impl Proven {
         self.knock.dialect()
     }
 
-    /// Age first: |now - timestamp| <= window.
-    pub(crate) fn fresh(self, now: Now, window: Duration) -> Result<Fresh, Outcome> {
+    /// Age first: |now - timestamp| <= window. Without a window (ENABLE_SPA_PACKET_AGING N) it is fresh whatever its age,
+    /// and the claim is kept for ever.
+    pub(crate) fn fresh(self, now: Now, window: Option<Duration>) -> Result<Fresh, Outcome> {
         let stamp = self.knock.stamp();
-        if now.wall.distance(stamp) > window {
+        if window.is_some_and(|window| now.wall.distance(stamp) > window) {
             let ahead = stamp.as_nanos().saturating_sub(now.wall.as_nanos()) / 1_000_000;
             let offset = i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
             return Err(Outcome { reason: Reason::Stale, detail: Some(Detail::ClockOffset(offset)) });
         }
-        let claim = self.knock.claim(window);
+        let claim = self.knock.claim(window.unwrap_or(FOR_EVER));
         Ok(Fresh { proven: self, claim })
     }
 }
@@ -84,9 +98,7 @@ impl Fresh {
     pub(crate) fn taken(self, answer: Claimed) -> Result<Taken, Outcome> {
         let refused = |reason, said| Err(Outcome { reason, detail: said });
         match answer {
-            Claimed::Fresh => {
-                Ok(Taken { source: self.proven.origin.source, target: self.proven.knock.target() })
-            }
+            Claimed::Fresh => Ok(Taken { origin: self.proven.origin, knock: self.proven.knock }),
             Claimed::Replayed => refused(Reason::Replayed, None),
             Claimed::BelowHorizon => refused(
                 Reason::Stale,
@@ -98,17 +110,45 @@ impl Fresh {
 }
 
 impl Taken {
-    pub(crate) const fn source(&self) -> SocketAddr {
-        self.source
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.knock.dialect()
+    }
+
+    /// Where it came from; canonical.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.origin.address()
+    }
+
+    /// Where it went to, where the receiver could tell; canonical.
+    pub(crate) fn destination(&self) -> Option<IpAddr> {
+        self.origin.destination.map(|address| address.to_canonical())
     }
 
     /// For which address; `None`: the source.
     pub(crate) const fn target(&self) -> Option<IpAddr> {
-        self.target
+        self.knock.target()
     }
 
+    pub(crate) const fn stamp(&self) -> Unix {
+        self.knock.stamp()
+    }
+
+    pub(crate) const fn ask(&self) -> &Ask {
+        self.knock.ask()
+    }
+
+    /// A knock that says `wish`, made at `stamp`, as if it were claimed.
     #[cfg(test)]
-    pub(crate) const fn for_test(source: SocketAddr, target: Option<IpAddr>) -> Self {
-        Self { source, target }
+    pub(crate) fn for_test(source: SocketAddr, wish: portunus_dialect::fwknop::Wish, stamp: Unix) -> Self {
+        use portunus_dialect::fwknop::{Keys, Mode, Packet, seal};
+        let keys = Keys::new(b"key", Mode::Cbc, None).unwrap();
+        let wire = seal(&keys, wish, stamp, &mut portunus_crypto::SystemEntropy).unwrap().wire;
+        let knock = keys.open(&Packet::new_checked(wire.as_bytes()).unwrap()).unwrap();
+        let origin = Origin { source, claimed: None, destination: None, via: Via::Udp };
+        Self { origin, knock }
     }
 }

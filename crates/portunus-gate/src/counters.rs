@@ -32,6 +32,8 @@ pub struct Effort {
     pub unsealed: u64,
     /// Signatures verified, or tried: one Ed25519 each.
     pub verified: u64,
+    /// Sets of fwknop's keys tried: one MAC or a block cipher's first blocks each.
+    pub tried: u64,
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ mod knock;
 mod verdict;
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portunus_dialect::openme::Unsealed;
-use portunus_dialect::{openme, recognise};
+use portunus_dialect::{fwknop, openme};
 use portunus_model::{
-    Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Reason, Rules, Unix,
+    Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason, Rules, Unix,
 };
 
 use crate::chain::Outcome;
@@ -19,9 +20,10 @@ use crate::clients::{Allowance, Clients, NOBODY};
 use crate::counters::{Counters, Effort};
 use crate::crowd::Crowd;
 use crate::grants::Grants;
+use crate::keysets::KeySets;
 use crate::lane::{Job, Lane, Waste};
-use crate::pending::{Asked, Claiming, Overdue, Pending, Waiting, is_meant};
-use crate::policy::{self, Decision};
+use crate::names::Names;
+use crate::pending::{Claimant, Claiming, Overdue, Pending, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
 use crate::{Action, RestoredGrant, Session, Ticket};
@@ -31,6 +33,8 @@ use crate::{Action, RestoredGrant, Session, Ticket};
 pub struct Keyring {
     /// openme v1; `None`: not spoken.
     pub openme: Option<openme::ServerKey>,
+    /// fwknop: the sets of keys of all stanzas, each once; none: not spoken.
+    pub fwknop: Vec<fwknop::Keys>,
 }
 
 /// Bounds of memory, work and patience. None of them is about who may open what.
@@ -72,9 +76,11 @@ impl Default for Tuning {
 
 /// The gate.
 pub struct Gate {
-    keys: Keyring,
+    server: Option<openme::ServerKey>,
+    keysets: KeySets,
     prefilter: Prefilter,
     clients: Clients,
+    names: Names,
     tuning: Tuning,
     sources: Sources,
     /// Known sources' packets, when too many of them turned out not to be from them.
@@ -90,21 +96,30 @@ pub struct Gate {
     effort: Effort,
 }
 
-/// An opened packet of an unknown source, and who is still to be tried.
+/// A packet of an unknown source, and who is still to be tried.
 struct Walk {
     job: Job,
-    unsealed: Box<Unsealed>,
-    order: Vec<u32>,
-    next: usize,
+    trial: Trial,
+}
+
+enum Trial {
+    /// Opened already; clients by their numbers, one Ed25519 each.
+    Openme { unsealed: Box<Unsealed>, order: Vec<u32>, next: usize },
+    /// Sets of keys in their order, one MAC each.
+    Fwknop { next: u32 },
 }
 
 impl Gate {
     /// A gate with nothing open.
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
+        let Keyring { openme: server, fwknop } = keys;
+        let keysets = KeySets::new(fwknop, &rules.clients);
         Self {
-            prefilter: Prefilter::of(&keys),
-            keys,
+            prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
+            server,
+            keysets,
+            names: Names::default(),
             clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
             sources: Sources::new(tuning.known_sources),
@@ -123,8 +138,7 @@ impl Gate {
     /// A datagram came in. A known source's is judged at once; everybody else's waits for [`Gate::work`].
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram) {
         let job = Job { datagram, unsealed: None };
-        let bytes = &job.datagram.bytes;
-        if !self.prefilter.admits(bytes.len()) || recognise(bytes).is_none() {
+        if self.prefilter.admit(&job.datagram.bytes).is_none() {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
         } else if self.sources.clients(job.address()).is_empty() {
             self.enqueue_unknown(now, job);
@@ -154,34 +168,35 @@ impl Gate {
     pub fn handle_claimed(&mut self, now: Now, ticket: Ticket, answer: Claimed) {
         let Some(Claiming { fresh, origin, dialect }) = self.pending.take_claim(ticket) else { return };
         let number = fresh.client();
-        let Some(client) = self.clients.get(number) else {
+        let Some(name) = self.clients.name(number) else {
             return self.verdict(now, origin, Some(dialect), None, Reason::UnknownClient);
         };
-        let name = Some(client.name.clone());
-        let taken = match fresh.taken(answer) {
-            Ok(taken) => taken,
+        match fresh.taken(answer) {
+            Ok(taken) => {
+                // Only now is anything remembered of a packet: before, everything in it could be a replay.
+                self.sources.heard(origin.address(), number);
+                self.clients.saw(number, now);
+                self.decide(now, Claimant { taken, client: number });
+            }
             Err(outcome) => {
                 self.charge(origin);
-                return self.conclude(now, origin, Some(dialect), name, outcome);
-            }
-        };
-        let decision = policy::decide(&taken, client, now);
-        // Only now is anything remembered of a packet: before, everything in it could be a replay.
-        self.sources.heard(origin.source.ip().to_canonical(), number);
-        self.clients.saw(number, now);
-        match decision {
-            Decision::Refuse(reason, detail) => {
-                self.conclude(now, origin, Some(dialect), name, Outcome { reason, detail });
-            }
-            Decision::Grant(warrant) => {
-                let opening = (*warrant).clone();
-                let asked = Asked { opening, origin, dialect, revoked: false, stray: false };
-                match self.pending.insert(now.mono, Waiting::Open(asked)) {
-                    Some(ticket) => self.actions.push_back(Action::Open(ticket, warrant)),
-                    None => self.verdict(now, origin, Some(dialect), name, Reason::Busy),
-                }
+                self.conclude(now, origin, Some(dialect), Some(name), outcome);
             }
         }
+    }
+
+    /// A name was looked up; `None`: nobody knows it.
+    pub fn handle_resolved(&mut self, now: Now, ticket: Ticket, name: String, answer: Option<IpAddr>) {
+        self.names.learn(name, answer, now.mono);
+        if let Some(claimant) = self.pending.take_name(ticket) {
+            self.decide(now, claimant);
+        }
+    }
+
+    /// Who runs orders has answered.
+    pub fn handle_ran(&mut self, now: Now, ticket: Ticket, answer: Ran) {
+        let Some(ordered) = self.pending.take_order(ticket) else { return };
+        self.ran(now, ordered, answer);
     }
 
     /// The grantor has answered.
@@ -192,7 +207,7 @@ impl Gate {
             Some(Waiting::Abandoned(asked)) if answer == Opened::Open || asked.stray => {
                 self.opened_too_late(now, asked);
             }
-            Some(Waiting::Abandoned(_) | Waiting::Claim(_)) | None => {}
+            Some(Waiting::Abandoned(_) | Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_)) | None => {}
         }
     }
 
@@ -200,8 +215,10 @@ impl Gate {
     /// has another key, is expired or will be before they end, or has lost one of the ports that are open, are closed;
     /// nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
-        self.prefilter = Prefilter::of(&keys);
-        self.keys = keys;
+        let Keyring { openme: server, fwknop } = keys;
+        self.keysets = KeySets::new(fwknop, &rules.clients);
+        self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
+        self.server = server;
         let before = self.clients.keys();
         let numbers = self.clients.replace(rules);
         let number = |old: u32| numbers.get(old as usize).copied().flatten();
@@ -221,9 +238,7 @@ impl Gate {
         self.actions.push_back(Action::Close(closing.clone()));
         self.pending.revoke(closing);
         let ended = match (&closing.client, closing.address) {
-            (Some(client), Some(address)) => {
-                self.grants.end_one(client, address.to_canonical()).into_iter().collect()
-            }
+            (Some(client), Some(address)) => self.grants.end_one(client, address.to_canonical()),
             _ => self.grants.end(|client, address| is_meant(closing, client, address)),
         };
         let count = u32::try_from(ended.len()).unwrap_or(u32::MAX);
@@ -236,10 +251,12 @@ impl Gate {
         let clients = self.clients.by_name();
         for grant in grants.into_iter().filter(|grant| grant.until > now.mono) {
             // It was proven before the restart: its next knock need not wait behind strangers.
-            if let Some(&(number, _)) = clients.get(&grant.client) {
+            let known = clients.get(&grant.client);
+            if let Some(&(number, _)) = known {
                 self.sources.heard(grant.address, number);
             }
-            self.grants.restored(grant, now);
+            let asked = known.is_some_and(|(_, client)| client.stanza.is_some());
+            self.grants.restored(grant, asked, now);
         }
         self.review_grants(now, &HashMap::new());
     }
@@ -258,6 +275,14 @@ impl Gate {
                     let name = self.clients.name(fresh.client());
                     self.verdict(now, origin, Some(dialect), name, Reason::StoreUnavailable);
                 }
+                Overdue::Name(Claimant { taken, client }) => {
+                    let name = self.clients.name(client);
+                    let detail =
+                        Some(Detail::Said("the inner host's name was not found in time: knock again"));
+                    let outcome = Outcome { reason: Reason::Busy, detail };
+                    self.conclude(now, taken.origin(), Some(taken.dialect()), name, outcome);
+                }
+                Overdue::Run(ordered) => self.ran(now, ordered, Ran::Failed),
                 Overdue::Open { client, origin, dialect } => {
                     let detail = Some(Detail::Said("the grantor did not answer in time"));
                     let outcome = Outcome { reason: Reason::FirewallFailed, detail };

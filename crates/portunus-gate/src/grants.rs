@@ -1,11 +1,11 @@
 //! The grants that are open, as far as the gate knows: for sessions, for "extended", for the word at the end. The
 //! kernel closes by its own timer; what is kept here never runs out before that.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::{ClientName, Mono, Now, Opening, PortSpec, Reason, Unix};
+use portunus_model::{ClientName, Mono, Now, Opening, PortSpec, Reason, Unix, Way};
 
 /// A grant that the grantor found still open when it was started again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +15,20 @@ pub struct RestoredGrant {
     /// For which address; canonical.
     pub address: IpAddr,
     /// What is open.
-    pub ports: Box<[PortSpec]>,
+    pub door: Door,
     /// Until when.
     pub until: Mono,
+}
+
+/// What is open: ports, to where, by which way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Door {
+    /// The ports; none for [`Way::All`].
+    pub ports: Box<[PortSpec]>,
+    /// Only for packets to this address of ours.
+    pub destination: Option<IpAddr>,
+    /// By which way.
+    pub way: Way,
 }
 
 /// A grant that is open now.
@@ -28,7 +39,7 @@ pub struct Session<'a> {
     /// For which address.
     pub address: IpAddr,
     /// What is open.
-    pub ports: &'a [PortSpec],
+    pub door: &'a Door,
     /// Since when (for a restored one: since it was restored).
     pub opened: Unix,
     /// Until when.
@@ -37,15 +48,22 @@ pub struct Session<'a> {
     pub left: Duration,
 }
 
+/// Where the client asks for ports itself (fwknop) each door is a grant of its own. Where policy names the ports (openme)
+/// there is one grant for a client and an address, whatever the policy was when it was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    open: HashMap<(ClientName, IpAddr), Grant>,
-    deadlines: BTreeSet<(Mono, ClientName, IpAddr)>,
+    open: HashMap<(ClientName, IpAddr), Vec<Grant>>,
+    /// By deadline and the grant's number: whose it is, and for which address.
+    deadlines: BTreeMap<(Mono, u64), (ClientName, IpAddr)>,
+    number: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Grant {
-    pub(crate) ports: Box<[PortSpec]>,
+    pub(crate) door: Door,
+    number: u64,
+    /// Whether the client asked for this door itself.
+    asked: bool,
     opened: Unix,
     pub(crate) until: Mono,
 }
@@ -55,61 +73,76 @@ pub(crate) struct Grant {
 pub(crate) struct Ended {
     pub(crate) client: ClientName,
     pub(crate) address: IpAddr,
-    pub(crate) ports: Box<[PortSpec]>,
+    pub(crate) door: Door,
 }
 
 impl Grants {
-    /// The kernel has it. The deadline counts from the answer, so it is never before the kernel's.
-    pub(crate) fn opened(&mut self, opening: Opening, now: Now) -> Reason {
+    /// The kernel has it. The deadline counts from the answer, so it is never before the kernel's. `asked`: the client
+    /// asked for these ports itself.
+    pub(crate) fn opened(&mut self, opening: Opening, asked: bool, now: Now) -> Reason {
         let until = now.mono.after(opening.lasting);
-        self.put((opening.client, opening.address), opening.ports, now, until)
+        let Opening { client, address, ports, destination, way, lasting: _ } = opening;
+        self.put(client, address, Door { ports, destination, way }, asked, now, until)
     }
 
-    pub(crate) fn restored(&mut self, grant: RestoredGrant, now: Now) {
-        let _ = self.put((grant.client, grant.address), grant.ports, now, grant.until);
+    pub(crate) fn restored(&mut self, grant: RestoredGrant, asked: bool, now: Now) {
+        let RestoredGrant { client, address, door, until } = grant;
+        let _ = self.put(client, address, door, asked, now, until);
     }
 
-    fn put(&mut self, key: (ClientName, IpAddr), ports: Box<[PortSpec]>, now: Now, until: Mono) -> Reason {
-        let was = self.open.get_mut(&key).filter(|grant| grant.until > now.mono);
-        if let Some(grant) = was {
-            grant.ports = ports;
-            self.prolong(key, until);
+    fn put(
+        &mut self,
+        client: ClientName,
+        address: IpAddr,
+        door: Door,
+        asked: bool,
+        now: Now,
+        until: Mono,
+    ) -> Reason {
+        let pair = (client, address);
+        let all = self.open.entry(pair.clone()).or_default();
+        let same = |grant: &&mut Grant| grant.asked == asked && (!asked || grant.door == door);
+        let Some(grant) = all.iter_mut().find(same) else {
+            self.number += 1;
+            all.reserve_exact(1);
+            all.push(Grant { door, number: self.number, asked, opened: now.wall, until });
+            self.deadlines.insert((until, self.number), pair);
+            return Reason::Granted;
+        };
+        grant.door = door;
+        let (was, old) = (grant.until > now.mono, grant.until);
+        // A live grant lasts until then at least: a shorter one never takes away from it.
+        grant.until = if was { old.max(until) } else { until };
+        if grant.until != old {
+            self.deadlines.remove(&(old, grant.number));
+            self.deadlines.insert((grant.until, grant.number), pair);
+        }
+        if was {
             return Reason::Extended;
         }
-        let (client, address) = key.clone();
-        self.deadlines.insert((until, client, address));
-        if let Some(old) = self.open.insert(key.clone(), Grant { ports, opened: now.wall, until })
-            && old.until != until
-        {
-            self.deadlines.remove(&(old.until, key.0, key.1));
-        }
+        grant.opened = now.wall;
         Reason::Granted
     }
 
-    /// A live grant lasts until then at least: a shorter one never takes away from it.
-    fn prolong(&mut self, key: (ClientName, IpAddr), until: Mono) {
-        let Some(grant) = self.open.get_mut(&key).filter(|grant| grant.until < until) else { return };
-        let (client, address) = key;
-        self.deadlines.remove(&(grant.until, client.clone(), address));
-        grant.until = until;
-        self.deadlines.insert((until, client, address));
-    }
-
     pub(crate) fn is_open(&self, client: &ClientName, address: IpAddr, now: Mono) -> bool {
-        self.open.get(&(client.clone(), address)).is_some_and(|grant| grant.until > now)
+        let all = self.open.get(&(client.clone(), address));
+        all.is_some_and(|all| all.iter().any(|grant| grant.until > now))
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.deadlines.first().map(|&(until, ..)| until)
+        self.deadlines.keys().next().map(|&(until, _)| until)
     }
 
     /// The next whose time is up.
     pub(crate) fn overdue(&mut self, now: Mono) -> Option<Ended> {
-        self.deadlines.first().filter(|(until, ..)| *until <= now)?;
-        let (_, client, address) = self.deadlines.pop_first()?;
-        let key = (client, address);
-        let grant = self.open.remove(&key)?;
-        Some(Ended { client: key.0, address, ports: grant.ports })
+        self.deadline().filter(|until| *until <= now)?;
+        let ((_, number), pair) = self.deadlines.pop_first()?;
+        let all = self.open.get_mut(&pair)?;
+        let grant = all.swap_remove(all.iter().position(|grant| grant.number == number)?);
+        if all.is_empty() {
+            self.open.remove(&pair);
+        }
+        Some(Ended { client: pair.0, address: pair.1, door: grant.door })
     }
 
     /// Whose grants, and where, `which` says of (client, grant); in an order that depends on no hash.
@@ -117,35 +150,45 @@ impl Grants {
         &self,
         which: impl Fn(&ClientName, &Grant) -> bool,
     ) -> BTreeSet<(ClientName, IpAddr)> {
-        let meant = self.open.iter().filter(|((client, _), grant)| which(client, grant));
+        let meant =
+            self.open.iter().filter(|((client, _), all)| all.iter().any(|grant| which(client, grant)));
         meant.map(|(pair, _)| pair.clone()).collect()
     }
 
-    /// Ends the one of `client` at `address`, if there is one: a reload may end ten thousand, each by itself.
-    pub(crate) fn end_one(&mut self, client: &ClientName, address: IpAddr) -> Option<Ended> {
-        let (key, grant) = self.open.remove_entry(&(client.clone(), address))?;
-        self.deadlines.remove(&(grant.until, key.0.clone(), address));
-        Some(Ended { client: key.0, address, ports: grant.ports })
+    /// Ends those of `client` at `address`: a reload may end ten thousand, each pair by itself.
+    pub(crate) fn end_one(&mut self, client: &ClientName, address: IpAddr) -> Vec<Ended> {
+        let all = self.open.remove(&(client.clone(), address)).unwrap_or_default();
+        let mut ended = Vec::new();
+        self.strike(client, address, all, &mut ended);
+        ended.sort_unstable_by(|a, b| a.door.cmp(&b.door));
+        ended
     }
 
     /// Ends those that `ends` says of (client, address).
     pub(crate) fn end(&mut self, ends: impl Fn(&ClientName, IpAddr) -> bool) -> Vec<Ended> {
         let mut ended: Vec<Ended> = Vec::new();
-        for (key, grant) in self.open.extract_if(|key, _| ends(&key.0, key.1)) {
-            self.deadlines.remove(&(grant.until, key.0.clone(), key.1));
-            ended.push(Ended { client: key.0, address: key.1, ports: grant.ports });
+        let gone: Vec<_> = self.open.extract_if(|key, _| ends(&key.0, key.1)).collect();
+        for ((client, address), all) in gone {
+            self.strike(&client, address, all, &mut ended);
         }
         // What is said must not depend on a hash's order.
-        ended.sort_unstable_by(|a, b| (&a.client, a.address).cmp(&(&b.client, b.address)));
+        ended.sort_unstable_by(|a, b| (&a.client, a.address, &a.door).cmp(&(&b.client, b.address, &b.door)));
         ended
     }
 
+    fn strike(&mut self, client: &ClientName, address: IpAddr, all: Vec<Grant>, ended: &mut Vec<Ended>) {
+        for grant in all {
+            self.deadlines.remove(&(grant.until, grant.number));
+            ended.push(Ended { client: client.clone(), address, door: grant.door });
+        }
+    }
+
     pub(crate) fn sessions(&self, now: Mono) -> impl Iterator<Item = Session<'_>> {
-        let live = self.open.iter().filter(move |(_, grant)| grant.until > now);
-        live.map(move |((client, address), grant)| Session {
+        let all = self.open.iter().flat_map(|(pair, all)| all.iter().map(move |grant| (pair, grant)));
+        all.filter(move |(_, grant)| grant.until > now).map(move |((client, address), grant)| Session {
             client,
             address: *address,
-            ports: &grant.ports,
+            door: &grant.door,
             opened: grant.opened,
             until: grant.until,
             left: grant.until.since(now),
@@ -155,8 +198,6 @@ impl Grants {
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::Way;
-
     use super::*;
 
     fn at(secs: u64) -> Now {
@@ -183,10 +224,10 @@ mod tests {
     #[test]
     fn each_grant_lives_and_ends_by_itself() {
         let mut grants = Grants::default();
-        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 30), at(0)), Reason::Granted);
-        assert_eq!(grants.opened(opening("bob", "192.0.2.1", 10), at(5)), Reason::Granted);
-        assert_eq!(grants.opened(opening("alice", "192.0.2.11", 30), at(6)), Reason::Granted);
-        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 30), at(7)), Reason::Extended);
+        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 30), false, at(0)), Reason::Granted);
+        assert_eq!(grants.opened(opening("bob", "192.0.2.1", 10), false, at(5)), Reason::Granted);
+        assert_eq!(grants.opened(opening("alice", "192.0.2.11", 30), false, at(6)), Reason::Granted);
+        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 30), false, at(7)), Reason::Extended);
         assert_eq!(grants.deadline(), Some(at(15).mono));
         assert_eq!(overdue(&mut grants, at(15)), ["bob@192.0.2.1"]);
         assert_eq!(overdue(&mut grants, at(36)), ["alice@192.0.2.11"]);
@@ -197,8 +238,8 @@ mod tests {
     #[test]
     fn a_shorter_one_takes_nothing_away() {
         let mut grants = Grants::default();
-        let _ = grants.opened(opening("alice", "192.0.2.1", 30), at(0));
-        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 5), at(1)), Reason::Extended);
+        let _ = grants.opened(opening("alice", "192.0.2.1", 30), false, at(0));
+        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 5), false, at(1)), Reason::Extended);
         assert_eq!(overdue(&mut grants, at(29)), [""; 0]);
         assert_eq!(overdue(&mut grants, at(30)).len(), 1);
     }
@@ -206,9 +247,9 @@ mod tests {
     #[test]
     fn one_that_is_over_but_not_yet_said_is_granted_anew() {
         let mut grants = Grants::default();
-        let _ = grants.opened(opening("alice", "192.0.2.1", 5), at(0));
+        let _ = grants.opened(opening("alice", "192.0.2.1", 5), false, at(0));
         assert_eq!(grants.sessions(at(5).mono).count(), 0);
-        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 5), at(6)), Reason::Granted);
+        assert_eq!(grants.opened(opening("alice", "192.0.2.1", 5), false, at(6)), Reason::Granted);
         assert_eq!(grants.deadline(), Some(at(11).mono));
         assert_eq!(overdue(&mut grants, at(11)).len(), 1);
     }
@@ -216,9 +257,26 @@ mod tests {
     #[test]
     fn an_end_leaves_nothing_behind() {
         let mut grants = Grants::default();
-        let _ = grants.opened(opening("alice", "192.0.2.1", 5), at(0));
-        let _ = grants.opened(opening("bob", "192.0.2.1", 5), at(0));
+        let _ = grants.opened(opening("alice", "192.0.2.1", 5), false, at(0));
+        let _ = grants.opened(opening("bob", "192.0.2.1", 5), false, at(0));
         assert_eq!(grants.end(|client, _| client.as_str() == "alice").len(), 1);
         assert_eq!((grants.open.len(), grants.deadlines.len()), (1, 1));
+    }
+
+    #[test]
+    fn ports_that_were_asked_for_are_grants_of_their_own() {
+        let mut grants = Grants::default();
+        let asks = |port: &str, secs| Opening {
+            ports: PortSpec::parse(port).unwrap().into(),
+            ..opening("stanza 1", "192.0.2.1", secs)
+        };
+        assert_eq!(grants.opened(asks("22/tcp", 30), true, at(0)), Reason::Granted);
+        assert_eq!(grants.opened(asks("80/tcp", 10), true, at(0)), Reason::Granted);
+        assert_eq!(grants.opened(asks("22/tcp", 40), true, at(1)), Reason::Extended);
+        assert_eq!(grants.sessions(at(2).mono).count(), 2);
+        let first = grants.overdue(at(10).mono).unwrap();
+        assert_eq!(first.door.ports[0].to_string(), "80/tcp");
+        assert_eq!(grants.end_one(&ClientName::new("stanza 1").unwrap(), first.address).len(), 1);
+        assert!(grants.open.is_empty() && grants.deadlines.is_empty());
     }
 }

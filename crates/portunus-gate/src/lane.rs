@@ -20,11 +20,12 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) const fn origin(&self) -> Origin {
-        Origin { source: self.datagram.source, via: self.datagram.via }
+        let Datagram { source, claimed, destination, via, .. } = &self.datagram;
+        Origin { source: *source, claimed: *claimed, destination: *destination, via: *via }
     }
 
     pub(crate) fn address(&self) -> IpAddr {
-        self.datagram.source.ip().to_canonical()
+        self.origin().address()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portunus_model::{ClientName, Closing, Dialect, Mono, Opening};
 
 use crate::Ticket;
-use crate::chain::{Fresh, Origin};
+use crate::chain::{Fresh, Origin, Taken};
 
 /// A knock whose claim is with the store.
 #[derive(Debug)]
@@ -42,6 +42,28 @@ pub(crate) enum Waiting {
     Open(Asked),
     /// Its verdict was given; an answer that comes all the same must not leave a door open.
     Abandoned(Asked),
+    /// A claimed knock that waits for the address of the inner host that it names.
+    Name(Claimant),
+    /// An order that is with who runs it.
+    Run(Ordered),
+}
+
+/// A knock that is claimed, and not yet decided.
+#[derive(Debug)]
+pub(crate) struct Claimant {
+    pub(crate) taken: Taken,
+    /// Whose it is: the first of its stanzas.
+    pub(crate) client: u32,
+}
+
+/// What was ordered.
+#[derive(Debug)]
+pub(crate) struct Ordered {
+    pub(crate) client: ClientName,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) lasting: Duration,
+    pub(crate) origin: Origin,
+    pub(crate) dialect: Dialect,
 }
 
 /// What its time is up for.
@@ -49,6 +71,8 @@ pub(crate) enum Waiting {
 pub(crate) enum Overdue {
     Claim(Claiming),
     Open { client: ClientName, origin: Origin, dialect: Dialect },
+    Name(Claimant),
+    Run(Ordered),
 }
 
 #[derive(Debug)]
@@ -109,21 +133,33 @@ impl Pending {
     }
 
     pub(crate) fn take_claim(&mut self, ticket: Ticket) -> Option<Claiming> {
-        match self.peek(ticket)? {
-            Waiting::Claim(_) => match self.take(ticket)? {
-                Waiting::Claim(claiming) => Some(claiming),
-                Waiting::Open(_) | Waiting::Abandoned(_) => None,
-            },
-            Waiting::Open(_) | Waiting::Abandoned(_) => None,
+        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Claim(_)))? {
+            Waiting::Claim(claiming) => Some(claiming),
+            Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
         }
     }
 
     /// A [`Waiting::Open`] or [`Waiting::Abandoned`].
     pub(crate) fn take_asked(&mut self, ticket: Ticket) -> Option<Waiting> {
-        match self.peek(ticket)? {
-            Waiting::Open(_) | Waiting::Abandoned(_) => self.take(ticket),
-            Waiting::Claim(_) => None,
+        self.take_if(ticket, |waiting| matches!(waiting, Waiting::Open(_) | Waiting::Abandoned(_)))
+    }
+
+    pub(crate) fn take_name(&mut self, ticket: Ticket) -> Option<Claimant> {
+        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Name(_)))? {
+            Waiting::Name(claimant) => Some(claimant),
+            Waiting::Claim(_) | Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_) => None,
         }
+    }
+
+    pub(crate) fn take_order(&mut self, ticket: Ticket) -> Option<Ordered> {
+        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Run(_)))? {
+            Waiting::Run(ordered) => Some(ordered),
+            Waiting::Claim(_) | Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) => None,
+        }
+    }
+
+    fn take_if(&mut self, ticket: Ticket, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        if is_it(self.peek(ticket)?) { self.take(ticket) } else { None }
     }
 
     fn peek(&self, ticket: Ticket) -> Option<&Waiting> {
@@ -146,7 +182,10 @@ impl Pending {
     }
 
     fn is_asking(&self, ticket: Ticket) -> bool {
-        matches!(self.peek(ticket), Some(Waiting::Claim(_) | Waiting::Open(_)))
+        match self.peek(ticket) {
+            Some(Waiting::Claim(_) | Waiting::Open(_) | Waiting::Name(_) | Waiting::Run(_)) => true,
+            Some(Waiting::Abandoned(_)) | None => false,
+        }
     }
 
     /// When [`Pending::overdue`] is to be called.
@@ -160,6 +199,12 @@ impl Pending {
             self.due.pop_front();
             if let Some(claiming) = self.take_claim(ticket) {
                 return Some(Overdue::Claim(claiming));
+            }
+            if let Some(claimant) = self.take_name(ticket) {
+                return Some(Overdue::Name(claimant));
+            }
+            if let Some(ordered) = self.take_order(ticket) {
+                return Some(Overdue::Run(ordered));
             }
             if let Some(overdue) = self.abandon(ticket) {
                 return Some(overdue);
@@ -176,7 +221,9 @@ impl Pending {
                 let (client, origin, dialect) = (asked.opening.client.clone(), asked.origin, asked.dialect);
                 (Waiting::Abandoned(asked), Some(Overdue::Open { client, origin, dialect }))
             }
-            other @ (Waiting::Claim(_) | Waiting::Abandoned(_)) => (other, None),
+            other @ (Waiting::Claim(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_)) => {
+                (other, None)
+            }
         };
         slot.waiting = Some(waiting);
         self.abandoned.push_back(ticket);
@@ -193,7 +240,7 @@ impl Pending {
     pub(crate) fn asked(&mut self) -> impl Iterator<Item = &mut Asked> {
         self.slots.iter_mut().filter_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(asked),
-            Waiting::Claim(_) => None,
+            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) => None,
         })
     }
 
@@ -201,7 +248,7 @@ impl Pending {
     pub(crate) fn open_for(&mut self, client: &ClientName, address: IpAddr) -> Option<&mut Asked> {
         self.slots.iter_mut().find_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) => Some(asked).filter(|asked| asked.is_of(client, address)),
-            Waiting::Claim(_) | Waiting::Abandoned(_) => None,
+            Waiting::Claim(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
         })
     }
 
@@ -223,9 +270,13 @@ impl Pending {
     /// After a reload the clients have other numbers.
     pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
         for slot in &mut self.slots {
-            if let Some(Waiting::Claim(claiming)) = &mut slot.waiting {
-                let client = number(claiming.fresh.client());
-                claiming.fresh.set_client(client);
+            match &mut slot.waiting {
+                Some(Waiting::Claim(claiming)) => {
+                    let client = number(claiming.fresh.client());
+                    claiming.fresh.set_client(client);
+                }
+                Some(Waiting::Name(claimant)) => claimant.client = number(claimant.client),
+                Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_)) | None => (),
             }
         }
     }

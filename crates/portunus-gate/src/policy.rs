@@ -3,9 +3,12 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use portunus_model::{Client, Detail, Now, Opening, Reason, Way, openable};
+use portunus_dialect::fwknop::Asked;
+use portunus_model::{Client, ClientName, Detail, Now, Opening, Order, Reason, Way, openable};
 
 use crate::chain::Taken;
+use crate::names::Names;
+use crate::stanza::{self, Judged};
 
 /// The right to have one [`Opening`] opened. It can be read, and be taken apart for the way to the grantor; it cannot be
 /// made.
@@ -30,12 +33,38 @@ impl Deref for Warrant {
     }
 }
 
+/// The right to have one [`Order`] run. It cannot be made either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mandate {
+    order: Order,
+}
+
+impl Mandate {
+    /// What is to be run, for a message to who runs it.
+    #[must_use]
+    pub fn into_order(self) -> Order {
+        self.order
+    }
+}
+
+impl Deref for Mandate {
+    type Target = Order;
+
+    fn deref(&self) -> &Order {
+        &self.order
+    }
+}
+
 /// What policy says to a knock.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// It may open this.
     Grant(Warrant),
+    /// It may have this run.
+    Run(Mandate),
+    /// This name is to be looked up first.
+    Name(String),
     /// It may not.
     Refuse(Reason, Option<Detail>),
 }
@@ -47,7 +76,7 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
     if left.is_zero() {
         return Decision::Refuse(Reason::Expired, None);
     }
-    let source = knock.source().ip().to_canonical();
+    let source = knock.source();
     let Ok(address) = openable(knock.target().unwrap_or(source), source) else {
         return refuse("no door is opened for such an address");
     };
@@ -69,13 +98,49 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
     })
 }
 
+/// Decides by the stanzas that have the knock's keys, in the order of the files: the first that does not refuse wins. A
+/// stanza that is not for packets from there to there is passed over; where none is, nobody knows the packet.
+pub(crate) fn decide_by_stanzas<'c>(
+    knock: &Taken,
+    asked: &Asked,
+    stanzas: impl Iterator<Item = &'c Client>,
+    names: &Names,
+    now: Now,
+) -> (Option<ClientName>, Decision) {
+    let mut refusals = Vec::new();
+    let mut last = None;
+    for client in stanzas {
+        let Some(stanza) = client.stanza.as_deref() else { continue };
+        if !stanza::is_for(stanza, knock.source(), knock.destination()) {
+            continue;
+        }
+        last = Some(client.name.clone());
+        let decision = match stanza::judge(knock, &asked.wish, client, stanza, names, now) {
+            Judged::Open(opening) => Decision::Grant(Warrant { opening }),
+            Judged::Run(order) => Decision::Run(Mandate { order }),
+            Judged::Name(name) => Decision::Name(name),
+            Judged::Refuse(refusal) => {
+                refusals.push((stanza.number, refusal));
+                continue;
+            }
+        };
+        return (last, decision);
+    }
+    let decision = match refusals.last() {
+        None => refuse("no stanza is for packets from there"),
+        Some((_, refusal)) => Decision::Refuse(refusal.reason(), Some(Detail::Refusals(refusals.into()))),
+    };
+    (last, decision)
+}
+
 fn refuse(why: &'static str) -> Decision {
     Decision::Refuse(Reason::NotAllowed, Some(Detail::Said(why)))
 }
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::{ClientKey, ClientName, PortSpec, Unix};
+    use portunus_dialect::fwknop::{Message, Wish};
+    use portunus_model::{ClientKey, ClientName, PortSpec, Proto, Unix};
 
     use super::*;
 
@@ -93,7 +158,9 @@ mod tests {
 
     fn decision(client: &Client, source: &str, target: Option<&str>) -> Decision {
         let target = target.map(|target| target.parse().unwrap());
-        let knock = Taken::for_test(source.parse().unwrap(), target);
+        let ports = vec![(Proto::Tcp, 22)];
+        let wish = Wish::new("alice", Message::Access { address: target, ports });
+        let knock = Taken::for_test(source.parse().unwrap(), wish, Unix::from_secs(1000));
         decide(&knock, client, Now { wall: Unix::from_secs(1000), ..Now::default() })
     }
 
@@ -101,6 +168,7 @@ mod tests {
         match decision {
             Decision::Grant(warrant) => Ok(warrant.address.to_string()),
             Decision::Refuse(reason, _) => Err(reason),
+            Decision::Run(_) | Decision::Name(_) => unreachable!("openme asks for neither"),
         }
     }
 
@@ -132,7 +200,7 @@ mod tests {
             let alice = Client { expires: Some(Unix::from_secs(expires)), ..client() };
             match decision(&alice, "192.0.2.7:1", None) {
                 Decision::Grant(warrant) => warrant.lasting.as_secs(),
-                Decision::Refuse(reason, _) => panic!("{reason:?}"),
+                other @ (Decision::Refuse(..) | Decision::Run(_) | Decision::Name(_)) => panic!("{other:?}"),
             }
         };
         assert_eq!((lasting(1001), lasting(1029), lasting(1030), lasting(i64::MAX)), (1, 29, 30, 30));

@@ -1,21 +1,20 @@
-//! What can be known of a datagram without a key: whether any dialect in use has packets of its length.
+//! What can be known of a datagram without a key: whether it has the shape of a packet of any dialect in use.
 
-use portunus_dialect::openme;
+use portunus_dialect::{Candidate, recognise};
 
-use crate::Keyring;
-
-/// The lengths of the dialects in use. The same list is the socket's filter in the kernel.
+/// The dialects in use. Their lengths are the socket's filter in the kernel, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Prefilter {
-    openme: bool,
+    pub(crate) openme: bool,
+    pub(crate) fwknop: bool,
 }
 
 impl Prefilter {
-    pub(crate) const fn of(keys: &Keyring) -> Self {
-        Self { openme: keys.openme.is_some() }
-    }
-
-    pub(crate) const fn admits(self, length: usize) -> bool {
-        self.openme && length == openme::LENGTH
+    /// The packet that it may be; `None` is noise, or of a dialect that is not in use.
+    pub(crate) fn admit<'a>(&self, bytes: &'a [u8]) -> Option<Candidate<'a>> {
+        recognise(bytes).filter(|candidate| match candidate {
+            Candidate::Openme(_) => self.openme,
+            Candidate::Fwknop(_) => self.fwknop,
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, Now, PortSpec, Via};
+use crate::{ClientName, Now, PortSpec, Refusal, Via, Way};
 
 /// A language that a knock can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,9 +137,31 @@ pub enum Detail {
         ports: Box<[PortSpec]>,
         /// For how long from the event on; zero for an end.
         lasting: Duration,
+        /// For packets to this address of ours only.
+        destination: Option<IpAddr>,
+        /// By which way.
+        way: Way,
     },
+    /// A command was begun.
+    Ran {
+        /// For which address; `None` for a command that the client sent.
+        address: Option<IpAddr>,
+        /// How long until the closing command runs; zero where there is none.
+        lasting: Duration,
+    },
+    /// Why each stanza that was tried refused, by its number. Never empty; the event's own reason is the last one's.
+    Refusals(Box<[(u32, Refusal)]>),
     /// How far the client's clock is from ours (positive: the client's runs ahead), in milliseconds.
     ClockOffset(i64),
     /// In words, of our making only: never a stranger's bytes.
     Said(&'static str),
+}
+
+impl Detail {
+    /// Refusals as one line of words: `stanza 1: its time is over; stanza 3: another user name is required`.
+    #[must_use]
+    pub fn refusals_in_words(refusals: &[(u32, Refusal)]) -> String {
+        let one = |(number, refusal): &(u32, Refusal)| format!("stanza {number}: {refusal}");
+        refusals.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
 }

@@ -12,7 +12,9 @@ mod event;
 mod grant;
 mod lengths;
 mod net;
+mod order;
 mod port;
+mod refusal;
 mod rules;
 
 pub use address::{NotOpenable, openable};
@@ -24,7 +26,9 @@ pub use event::{Detail, Dialect, Event, Reason};
 pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};
 pub use lengths::Lengths;
 pub use net::{Net, NetError};
+pub use order::{CycleFacts, Order, Ran, Work};
 pub use port::{PortError, PortSpec, Proto};
+pub use refusal::Refusal;
 pub use rules::{
     ChainRow, Chains, Client, ClientKey, CommandRule, Cycle, Family, KeyId, Limits, NatLimits, NatRule,
     Place, Rules, Seat, Stance, Stanza, Sudo,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use portunus_config::Settings;
 use portunus_dialect::{Candidate, openme, recognise};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
-use portunus_model::{Claimed, ClientKey, Datagram, Detail, Event, Now, Opened, Reason, Rules, Unix, Via};
+use portunus_model::{
+    Claimed, ClientKey, Datagram, Detail, Event, Now, Opened, Ran, Reason, Rules, Unix, Via,
+};
 
 use crate::capture::Caught;
 use crate::say::{CONFIG, Failure};
@@ -108,7 +110,7 @@ impl Pipeline {
     /// What the gate itself says, with a fresh claim and an open door for an answer.
     fn verdict(&self, bytes: &[u8], source: Option<IpAddr>, wall: Unix) -> Option<Event> {
         let now = Now { mono: portunus_sys::clock::mono(), wall };
-        let keys = Keyring { openme: server_key(&self.key).ok() };
+        let keys = Keyring { openme: server_key(&self.key).ok(), fwknop: Vec::new() };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
         gate.handle_datagram(now, Datagram::new(bytes, source, Via::Udp));
@@ -118,6 +120,8 @@ impl Pipeline {
                 match action {
                     Action::Claim(ticket, _) => gate.handle_claimed(now, ticket, Claimed::Fresh),
                     Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
+                    Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Begun),
+                    Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),
                     Action::Close(_) => (),
                     Action::Tell(event) => return Some(event),
                 }
@@ -142,12 +146,15 @@ fn server_key(key: &portunus_crypto::Secret<32>) -> Result<openme::ServerKey, Fa
 fn in_words(event: &Event) -> String {
     let mut words = event.reason.as_str().to_owned();
     match &event.detail {
-        Some(Detail::Grant { address, ports, lasting }) => {
+        Some(Detail::Grant { address, ports, lasting, .. }) => {
             let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
             words.push_str(&format!(": {} for {address}, {}", ports.join(", "), span(*lasting)));
         }
+        Some(Detail::Refusals(refusals)) => {
+            words.push_str(&format!(": {}", Detail::refusals_in_words(refusals)));
+        }
         Some(Detail::Said(said)) => words.push_str(&format!(": {said}")),
-        Some(Detail::ClockOffset(_)) | None => (),
+        Some(Detail::ClockOffset(_) | Detail::Ran { .. }) | None => (),
     }
     words
 }

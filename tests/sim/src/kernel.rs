@@ -102,7 +102,7 @@ impl Kernel {
         let restored = |((client, address), door): (&(ClientName, IpAddr), &Door)| RestoredGrant {
             client: client.clone(),
             address: *address,
-            ports: door.ports.clone(),
+            door: portunus_gate::Door { ports: door.ports.clone(), ..portunus_gate::Door::default() },
             until: door.until,
         };
         self.doors.iter().map(restored).collect()

@@ -187,6 +187,7 @@ impl World {
                     );
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
+                Action::Run(..) | Action::Resolve(..) => panic!("openme asks for neither"),
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(pair(&event)), "granted twice: {event:?}");
@@ -214,7 +215,7 @@ impl World {
             let mut named = self.rules.clients.iter().filter(|known| known.name == *session.client);
             named.any(|known| {
                 known.expires.is_none_or(|expires| latest(session.left) <= expires)
-                    && session.ports.iter().all(|port| known.ports.contains(port))
+                    && session.door.ports.iter().all(|port| known.ports.contains(port))
             })
         };
         assert!(self.gate.sessions(self.now).all(|session| allowed(&session)));
@@ -327,7 +328,7 @@ fn is_meant(closing: &Closing, opening: &Opening) -> bool {
 }
 
 fn keyring() -> Keyring {
-    Keyring { openme: Some(server_key()) }
+    Keyring { openme: Some(server_key()), ..Keyring::default() }
 }
 
 fn new_gate(rules: &Rules, seed: u64) -> Gate {

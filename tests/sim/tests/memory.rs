@@ -7,7 +7,7 @@ use std::time::Duration;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_gate::{Action, Gate, Keyring, RestoredGrant, Tuning};
+use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Tuning};
 use portunus_model::{
     Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
 };
@@ -43,7 +43,8 @@ fn ten_thousand_clients_are_cheap() {
     let before = resident();
     let rules =
         Rules { generation: 1, window: Duration::from_secs(60), clients: (0..CLIENTS).map(client).collect() };
-    let mut gate = Gate::new(rules, Keyring { openme: Some(server) }, Tuning::default());
+    let mut gate =
+        Gate::new(rules, Keyring { openme: Some(server), ..Keyring::default() }, Tuning::default());
     let mut store = MemoryStore::new(1 << 18);
     let loaded = resident() - before;
     // As after a restart with their doors open: all are known, so that none of them walks past the others.
@@ -51,7 +52,7 @@ fn ten_thousand_clients_are_cheap() {
     let restored = |n: u32| RestoredGrant {
         client: ClientName::new(&format!("client-{n}")).unwrap(),
         address: address(n).into(),
-        ports: PortSpec::parse("22/tcp").unwrap().into(),
+        door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: now.mono.after(Duration::from_secs(30)),
     };
     gate.handle_restored(now, (0..CLIENTS).map(restored).collect());
@@ -66,7 +67,7 @@ fn ten_thousand_clients_are_cheap() {
                     gate.handle_claimed(now, ticket, store.claim(now, &[claim])[0]);
                 }
                 Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
-                Action::Close(_) | Action::Tell(_) => {}
+                Action::Run(..) | Action::Resolve(..) | Action::Close(_) | Action::Tell(_) => {}
             }
         }
     }

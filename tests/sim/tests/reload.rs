@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use portunus_gate::{Gate, Keyring, RestoredGrant, Tuning};
+use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Tuning};
 use portunus_model::{ClientName, Mono, Now, PortSpec, Reason, Rules, Unix};
 
 #[test]
@@ -13,7 +13,7 @@ fn twenty_thousand_grants_end_without_a_walk_for_each() {
     let restored = |n: u32| RestoredGrant {
         client: ClientName::new(&format!("gone-{n}")).unwrap(),
         address: IpAddr::V4(Ipv4Addr::from(n)),
-        ports: PortSpec::parse("22/tcp").unwrap().into(),
+        door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: now.mono.after(Duration::from_secs(30)),
     };
     let began = Instant::now();

@@ -1,37 +1,80 @@
 //! From bytes to a claim: who is tried, in which order, and how old a knock may be.
 
 use portunus_dialect::openme::Unsealed;
-use portunus_dialect::{Candidate, recognise};
+use portunus_dialect::{Candidate, Knock, fwknop, openme};
 use portunus_model::{Dialect, Now, Reason};
 
-use super::{Gate, Walk};
+use super::{Gate, Trial, Walk};
 use crate::Action;
 use crate::chain::{Origin, Proven};
 use crate::lane::Job;
 use crate::pending::{Claiming, Waiting};
+use crate::stanza;
+
+/// So many sets of fwknop's keys are tried for one unit of work (one public-key operation).
+const TRIES: u32 = 64;
 
 impl Gate {
     /// A known source's packet is tried with the clients known from there. Gives the units that it took.
     pub(super) fn try_known(&mut self, now: Now, mut job: Job) -> u32 {
         let origin = job.origin();
-        let Some(unsealed) = self.unseal(&job) else {
-            self.waste.charge(1);
-            self.verdict(now, origin, Some(Dialect::Openme), None, Reason::Unauthentic);
-            return 1;
+        let (tried, units) = match self.prefilter.admit(&job.datagram.bytes) {
+            Some(Candidate::Openme(packet)) => self.try_known_openme(origin, &packet),
+            Some(Candidate::Fwknop(packet)) => self.try_known_fwknop(origin, &packet),
+            // A reload took the dialect away while it waited.
+            None => {
+                self.verdict(now, origin, None, None, Reason::Noise);
+                return 1;
+            }
         };
+        match tried {
+            Tried::Proven(proven) => {
+                self.proven(now, proven);
+                return units;
+            }
+            Tried::Nobodys => {
+                self.waste.charge(units);
+                self.verdict(now, origin, Some(Dialect::Openme), None, Reason::Unauthentic);
+                return units;
+            }
+            Tried::Unsealed(unsealed) => job.unsealed = Some(unsealed),
+            Tried::Unknown => (),
+        }
+        self.waste.charge(units);
+        self.enqueue_unknown(now, job);
+        units
+    }
+
+    fn try_known_openme(&mut self, origin: Origin, packet: &openme::Packet<'_>) -> (Tried, u32) {
+        let Some(unsealed) = self.unseal(packet) else { return (Tried::Nobodys, 1) };
         let mut units = 1;
-        for &client in self.sources.clients(origin.source.ip().to_canonical()) {
+        for &client in self.sources.clients(origin.address()) {
             units += 1;
             self.effort.verified += 1;
             if let Some(knock) = self.clients.verify(client, &unsealed) {
-                self.proven(now, Proven::by(client, knock, origin));
-                return units;
+                return (Tried::Proven(Proven::by(client, knock, origin)), units);
             }
         }
-        self.waste.charge(units);
-        job.unsealed = Some(unsealed);
-        self.enqueue_unknown(now, job);
-        units
+        (Tried::Unsealed(unsealed), units)
+    }
+
+    fn try_known_fwknop(&mut self, origin: Origin, packet: &fwknop::Packet<'_>) -> (Tried, u32) {
+        let clients = self.sources.clients(origin.address()).iter();
+        let sets = clients.filter_map(|&client| self.keysets.of(self.clients.get(client)?));
+        for set in sets {
+            self.effort.tried += 1;
+            if let Some(knock) = self.keysets.open(set, packet) {
+                return (self.by_set(set, knock, origin), 1);
+            }
+        }
+        (Tried::Unknown, 1)
+    }
+
+    fn by_set(&self, set: u32, knock: Knock, origin: Origin) -> Tried {
+        match self.keysets.stanzas(set).first() {
+            Some(&first) => Tried::Proven(Proven::by(first, knock, origin)),
+            None => Tried::Unknown,
+        }
     }
 
     pub(super) fn enqueue_unknown(&mut self, now: Now, job: Job) {
@@ -41,15 +84,15 @@ impl Gate {
 
     pub(super) fn busy(&mut self, now: Now, thrown: Option<Job>) {
         if let Some(job) = thrown {
-            self.verdict(now, job.origin(), Some(Dialect::Openme), None, Reason::Busy);
+            let dialect = self.prefilter.admit(&job.datagram.bytes).map(|candidate| candidate.dialect());
+            self.verdict(now, job.origin(), dialect, None, Reason::Busy);
         }
     }
 
     /// One X25519: whether it is sealed for us.
-    pub(super) fn unseal(&mut self, job: &Job) -> Option<Box<Unsealed>> {
-        let Candidate::Openme(packet) = recognise(&job.datagram.bytes)?;
+    fn unseal(&mut self, packet: &openme::Packet<'_>) -> Option<Box<Unsealed>> {
         self.effort.unsealed += 1;
-        self.keys.openme.as_ref()?.unseal(&packet).ok().map(Box::new)
+        self.server.as_ref()?.unseal(packet).ok().map(Box::new)
     }
 
     pub(super) fn work_on_unknown(&mut self, now: Now, mut units: u32) {
@@ -65,60 +108,121 @@ impl Gate {
                     None => return,
                 },
             };
-            if self.walk_on(now, &mut walk, &mut units) {
-                order = walk.order;
-            } else {
+            if !self.walk_on(now, &mut walk, &mut units) {
                 self.walk = Some(walk);
+            } else if let Trial::Openme { order: used, .. } = walk.trial {
+                order = used;
             }
         }
     }
 
-    pub(super) fn begin_walk(
-        &mut self,
-        now: Now,
-        mut job: Job,
-        units: &mut u32,
-        mut order: Vec<u32>,
-    ) -> Option<Walk> {
-        let unsealed = match job.unsealed.take() {
-            Some(unsealed) => unsealed,
-            None => {
+    fn begin_walk(&mut self, now: Now, mut job: Job, units: &mut u32, mut order: Vec<u32>) -> Option<Walk> {
+        let origin = job.origin();
+        let unsealed = match (job.unsealed.take(), self.prefilter.admit(&job.datagram.bytes)) {
+            (_, None) => {
+                self.verdict(now, origin, None, None, Reason::Noise);
+                return None;
+            }
+            (_, Some(Candidate::Fwknop(_))) => {
+                return Some(Walk { job, trial: Trial::Fwknop { next: 0 } });
+            }
+            (Some(unsealed), Some(Candidate::Openme(_))) => unsealed,
+            (None, Some(Candidate::Openme(packet))) => {
                 *units = units.saturating_sub(1);
-                let unsealed = self.unseal(&job);
+                let unsealed = self.unseal(&packet);
                 if unsealed.is_none() {
-                    self.verdict(now, job.origin(), Some(Dialect::Openme), None, Reason::Unauthentic);
+                    self.verdict(now, origin, Some(Dialect::Openme), None, Reason::Unauthentic);
                 }
                 unsealed?
             }
         };
         // Fixed at the beginning: who is seen meanwhile moves to the front, and nobody may be passed over.
         self.clients.by_recency(&mut order);
-        Some(Walk { job, unsealed, order, next: 0 })
+        Some(Walk { job, trial: Trial::Openme { unsealed, order, next: 0 } })
     }
 
-    /// Tries clients while there are units. True: the packet has found its client, or has none.
-    pub(super) fn walk_on(&mut self, now: Now, walk: &mut Walk, units: &mut u32) -> bool {
+    /// Tries while there are units. True: the packet has found whose it is, or is nobody's.
+    fn walk_on(&mut self, now: Now, walk: &mut Walk, units: &mut u32) -> bool {
+        match &mut walk.trial {
+            Trial::Openme { unsealed, order, next } => {
+                let origin = walk.job.origin();
+                self.walk_on_openme(now, origin, unsealed, order, next, units)
+            }
+            Trial::Fwknop { next } => self.walk_on_fwknop(now, &walk.job, next, units),
+        }
+    }
+
+    fn walk_on_openme(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        unsealed: &Unsealed,
+        order: &[u32],
+        next: &mut usize,
+        units: &mut u32,
+    ) -> bool {
         loop {
-            let Some(&client) = walk.order.get(walk.next) else {
-                self.verdict(now, walk.job.origin(), Some(Dialect::Openme), None, Reason::UnknownClient);
+            let Some(&client) = order.get(*next) else {
+                self.verdict(now, origin, Some(Dialect::Openme), None, Reason::UnknownClient);
                 return true;
             };
             if *units == 0 {
                 return false;
             }
             *units -= 1;
-            walk.next += 1;
+            *next += 1;
             self.effort.verified += 1;
-            if let Some(knock) = self.clients.verify(client, &walk.unsealed) {
-                self.proven(now, Proven::by(client, knock, walk.job.origin()));
+            if let Some(knock) = self.clients.verify(client, unsealed) {
+                self.proven(now, Proven::by(client, knock, origin));
                 return true;
             }
         }
     }
 
+    fn walk_on_fwknop(&mut self, now: Now, job: &Job, next: &mut u32, units: &mut u32) -> bool {
+        let origin = job.origin();
+        let Some(Candidate::Fwknop(packet)) = self.prefilter.admit(&job.datagram.bytes) else {
+            self.verdict(now, origin, None, None, Reason::Noise);
+            return true;
+        };
+        let mut tries = 0_u32;
+        loop {
+            if self.keysets.stanzas(*next).is_empty() {
+                *units = units.saturating_sub(tries.div_ceil(TRIES).max(1));
+                self.verdict(now, origin, Some(Dialect::Fwknop), None, Reason::Unauthentic);
+                return true;
+            }
+            if tries / TRIES >= *units {
+                *units = 0;
+                return false;
+            }
+            let set = *next;
+            *next += 1;
+            if !self.is_for(set, origin) {
+                continue;
+            }
+            tries += 1;
+            self.effort.tried += 1;
+            if let Some(knock) = self.keysets.open(set, &packet)
+                && let Tried::Proven(proven) = self.by_set(set, knock, origin)
+            {
+                *units = units.saturating_sub(tries.div_ceil(TRIES));
+                self.proven(now, proven);
+                return true;
+            }
+        }
+    }
+
+    /// Whether any stanza with these keys is for packets from there to there.
+    fn is_for(&self, set: u32, origin: Origin) -> bool {
+        let stanzas = self.keysets.stanzas(set).iter().filter_map(|&number| self.clients.get(number));
+        let mut stanzas = stanzas.filter_map(|client| client.stanza.as_deref());
+        stanzas.any(|stanza| stanza::is_for(stanza, origin.address(), origin.destination))
+    }
+
     /// A proven packet that is of no use, such as a replay: waste, when it came by the known sources' lane.
     pub(super) fn charge(&mut self, origin: Origin) {
-        if !self.sources.clients(origin.source.ip().to_canonical()).is_empty() {
+        if !self.sources.clients(origin.address()).is_empty() {
             self.waste.charge(2);
         }
     }
@@ -126,7 +230,7 @@ impl Gate {
     /// Age first, then the claim.
     pub(super) fn proven(&mut self, now: Now, proven: Proven) {
         let (origin, dialect, client) = (proven.origin, proven.dialect(), proven.client);
-        let fresh = match proven.fresh(now, self.clients.window()) {
+        let fresh = match proven.fresh(now, self.window(client)) {
             Ok(fresh) => fresh,
             Err(outcome) => {
                 self.charge(origin);
@@ -144,4 +248,27 @@ impl Gate {
             None => self.verdict(now, origin, Some(dialect), self.clients.name(client), Reason::Busy),
         }
     }
+
+    /// How old a client's knock may be; of stanzas with the same keys the most patient one counts here, and each again
+    /// for itself when it is asked. `None`: any age.
+    fn window(&self, client: u32) -> Option<std::time::Duration> {
+        let all = self.clients.window();
+        let Some(set) = self.clients.get(client).and_then(|client| self.keysets.of(client)) else {
+            return Some(all);
+        };
+        let stanzas = self.keysets.stanzas(set).iter().filter_map(|&number| self.clients.get(number));
+        let windows = stanzas.filter_map(|client| client.stanza.as_deref()).map(|stanza| stanza.window);
+        windows.max_by_key(|window| window.unwrap_or(std::time::Duration::MAX)).unwrap_or(Some(all))
+    }
+}
+
+/// What came of trying the clients that are known from an address.
+enum Tried {
+    Proven(Proven),
+    /// Not sealed for us.
+    Nobodys,
+    /// Sealed for us, and not theirs.
+    Unsealed(Box<Unsealed>),
+    /// Not theirs.
+    Unknown,
 }

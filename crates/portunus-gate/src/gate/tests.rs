@@ -8,7 +8,9 @@ use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
 use portunus_model::{Claim, Client, ClientKey, Event, Opening, PortSpec, Via};
 
 use super::*;
+use crate::Door;
 
+mod fwknop;
 mod hostile;
 
 /// Randomness that repeats itself.
@@ -57,7 +59,7 @@ fn rules(clients: Vec<Client>) -> Rules {
 }
 
 fn keyring() -> Keyring {
-    Keyring { openme: Some(ServerKey::new(&Secret::from_bytes(SERVER)).unwrap()) }
+    Keyring { openme: Some(ServerKey::new(&Secret::from_bytes(SERVER)).unwrap()), ..Keyring::default() }
 }
 
 fn gate(clients: u32) -> Gate {
@@ -170,7 +172,7 @@ fn the_last_of_ten_thousand_opens_after_ten_thousand_verifications_in_slices() {
         let effort = gate.effort();
         assert!(effort.unsealed + effort.verified <= 20 * slices, "a slice is a slice");
     }
-    assert_eq!(gate.effort(), Effort { unsealed: 1, verified: 10_000 });
+    assert_eq!(gate.effort(), Effort { unsealed: 1, verified: 10_000, tried: 0 });
     assert!(matches!(gate.poll_action(), Some(Action::Claim(..))));
 }
 
@@ -381,7 +383,9 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
                 closed.push(format!("{}@{}", closing.client.unwrap(), closing.address.unwrap()));
             }
             Action::Tell(event) => told += u32::from(event.reason == Reason::Closed),
-            Action::Claim(..) | Action::Open(..) => panic!("nothing else"),
+            Action::Claim(..) | Action::Open(..) | Action::Run(..) | Action::Resolve(..) => {
+                panic!("nothing else")
+            }
         }
     }
     assert_eq!(closed, ["client-1@192.0.2.1", "client-1@192.0.2.2", "client-2@192.0.2.1"]);
@@ -443,7 +447,7 @@ fn restored_grants_are_known_and_judged_by_the_rules_of_today() {
     let restored = |name: &str, until| RestoredGrant {
         client: ClientName::new(name).unwrap(),
         address: [192, 0, 2, 1].into(),
-        ports: PortSpec::parse("22/tcp").unwrap().into(),
+        door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: at(until).mono,
     };
     gate.handle_restored(

@@ -5,14 +5,16 @@ use std::time::Duration;
 use portunus_model::{ClientName, Detail, Dialect, Event, Now, Reason};
 
 use super::Gate;
-use crate::Action;
 use crate::chain::{Origin, Outcome};
 use crate::grants::Ended;
+use crate::{Action, Door};
 
 impl Gate {
     pub(super) fn say_closed(&mut self, now: Now, ended: Ended) {
         self.counters.count(Reason::Closed);
-        let detail = Detail::Grant { address: ended.address, ports: ended.ports, lasting: Duration::ZERO };
+        let Door { ports, destination, way } = ended.door;
+        let (address, lasting) = (ended.address, Duration::ZERO);
+        let detail = Detail::Grant { address, ports, lasting, destination, way };
         self.actions.push_back(Action::Tell(Event {
             at: now,
             source: None,

@@ -224,7 +224,7 @@ fn sessions(now: Now, gate: &Gate) -> control::Sessions {
     let open = gate.sessions(now).map(|one| control::Session {
         client: one.client.as_str().to_owned(),
         address: one.address,
-        ports: one.ports.iter().map(ToString::to_string).collect(),
+        ports: one.door.ports.iter().map(ToString::to_string).collect(),
         opened_at: control::when(one.opened),
         expires_at: control::when(now.wall.after(one.left)),
         left_s: one.left.as_secs(),

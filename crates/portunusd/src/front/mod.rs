@@ -16,7 +16,7 @@ use std::time::Duration;
 use portunus_crypto::{Entropy, Secret, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
 use portunus_dialect::openme;
-use portunus_gate::{Gate, Keyring, RestoredGrant, Ticket, Tuning};
+use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Ticket, Tuning};
 use portunus_model::{Closing, Mono, Now};
 use portunus_rx::Udp;
 use portunus_store::{BootId, FileStore};
@@ -311,7 +311,8 @@ impl Front {
                 self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
             }
             Said::Restored { client, address, ports, until } => {
-                self.restored.push(RestoredGrant { client, address, ports, until });
+                let door = Door { ports, ..Door::default() };
+                self.restored.push(RestoredGrant { client, address, door, until });
             }
             Said::RestoredAll => {
                 self.gate.handle_restored(now, std::mem::take(&mut self.restored));
@@ -390,7 +391,7 @@ fn session(now: Now, one: &portunus_gate::Session<'_>) -> Session {
     Session {
         client: one.client.clone(),
         address: one.address,
-        ports: one.ports.to_vec(),
+        ports: one.door.ports.to_vec(),
         opened: one.opened,
         expires: now.wall.after(one.left),
     }
@@ -398,7 +399,7 @@ fn session(now: Now, one: &portunus_gate::Session<'_>) -> Session {
 
 fn keyring(keys: &Keys) -> io::Result<Keyring> {
     let openme = keys.openme.map(|bytes| openme::ServerKey::new(&Secret::from_bytes(bytes)));
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)? })
+    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop: Vec::new() })
 }
 
 fn seed() -> io::Result<u64> {

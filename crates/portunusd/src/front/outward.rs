@@ -5,7 +5,7 @@ use std::io;
 
 use portunus_ctl::frame::{Said, Writer};
 use portunus_gate::{Action, Gate, Ticket};
-use portunus_model::{Claim, ClientName, Event, Now, Opened};
+use portunus_model::{Claim, ClientName, Event, Now, Opened, Ran};
 use portunus_store::{FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
@@ -64,6 +64,9 @@ impl Outward {
                             gate.handle_opened(now, ticket, Opened::Failed);
                         }
                     }
+                    // Nobody is there yet who runs or looks up anything.
+                    Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Failed),
+                    Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),
                     Action::Close(closing) => {
                         if !self.say(&Said::Close(closing))? {
                             return Err(io::Error::other("the grantor does not take what must be closed"));

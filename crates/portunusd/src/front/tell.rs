@@ -1,5 +1,7 @@
 //! Verdicts to the log: a proven client's always, a stranger's only for who debugs, and then a few a second.
 
+use std::borrow::Cow;
+
 use portunus_model::{Detail, Event, Mono, Reason};
 
 /// Strangers' lines a second.
@@ -43,16 +45,22 @@ fn write_client(event: &Event) {
         (None, None, None, None, None);
     match &event.detail {
         None => (),
-        Some(Detail::Grant { address: of, ports: which, lasting }) => {
+        Some(Detail::Grant { address: of, ports: which, lasting, .. }) => {
             address = Some(tracing::field::display(of));
             let which: Vec<String> = which.iter().map(ToString::to_string).collect();
             ports = Some(which.join(","));
             lasting_s = Some(lasting.as_secs()).filter(|secs| *secs > 0);
         }
         Some(Detail::ClockOffset(millis)) => clock_ahead_ms = Some(*millis),
-        Some(Detail::Said(words)) => said = Some(*words),
+        Some(Detail::Ran { address: of, lasting }) => {
+            address = of.as_ref().map(tracing::field::display);
+            lasting_s = Some(lasting.as_secs()).filter(|secs| *secs > 0);
+            said = Some(Cow::Borrowed("a command was begun"));
+        }
+        Some(Detail::Refusals(refusals)) => said = Some(Cow::Owned(Detail::refusals_in_words(refusals))),
+        Some(Detail::Said(words)) => said = Some(Cow::Borrowed(*words)),
     }
-    let ports = ports.as_deref();
+    let (ports, said) = (ports.as_deref(), said.as_deref());
     // The two that are our own fault, not the client's.
     if matches!(event.reason, Reason::FirewallFailed | Reason::StoreUnavailable) {
         tracing::warn!(

@@ -134,7 +134,8 @@ fn after_a_change_of_the_servers_key_nothing_counts_as_opened() {
     assert!(gate.work(at(1), 4));
     gate.handle_datagram(at(1), packet(8, at(1), 1, 1));
     assert_eq!(gate.waiting(), 2);
-    let other = Keyring { openme: Some(ServerKey::new(&Secret::from_bytes([9; 32])).unwrap()) };
+    let other =
+        Keyring { openme: Some(ServerKey::new(&Secret::from_bytes([9; 32])).unwrap()), ..Keyring::default() };
     gate.handle_rules(at(2), rules((0..10).map(client).collect()), other);
     while gate.work(at(2), 100) {}
     assert_eq!((reason(&mut gate), reason(&mut gate)), (Reason::Unauthentic, Reason::Unauthentic));

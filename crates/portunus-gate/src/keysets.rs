@@ -1,0 +1,61 @@
+//! fwknop's sets of keys, and which stanzas have each. A packet proves itself by a set of keys and by no stanza: those that
+//! share a set are asked one after the other, in the order of the files.
+
+use std::collections::HashMap;
+
+use portunus_dialect::Knock;
+use portunus_dialect::fwknop::{Keys, Packet};
+use portunus_model::{Client, ClientKey, KeyId};
+
+/// The sets that some stanza has, in the order of their first stanza.
+#[derive(Default)]
+pub(crate) struct KeySets {
+    sets: Vec<KeySet>,
+    by_id: HashMap<KeyId, u32>,
+}
+
+struct KeySet {
+    keys: Keys,
+    /// The numbers of its clients, in the order of the files. Never empty.
+    stanzas: Vec<u32>,
+}
+
+impl KeySets {
+    /// Keys without a stanza are left out, and a stanza without keys proves nothing.
+    pub(crate) fn new(keys: Vec<Keys>, clients: &[Client]) -> Self {
+        let mut given: HashMap<KeyId, Keys> = keys.into_iter().map(|keys| (keys.id(), keys)).collect();
+        let mut new = Self::default();
+        for (number, client) in (0..).zip(clients) {
+            let ClientKey::Fwknop(id) = client.key else { continue };
+            if let Some(set) = new.by_id.get(&id).and_then(|&set| new.sets.get_mut(set as usize)) {
+                set.stanzas.push(number);
+            } else if let Some(keys) = given.remove(&id) {
+                new.by_id.insert(id, u32::try_from(new.sets.len()).unwrap_or(u32::MAX));
+                new.sets.push(KeySet { keys, stanzas: vec![number] });
+            }
+        }
+        new
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    /// The set of a client.
+    pub(crate) fn of(&self, client: &Client) -> Option<u32> {
+        match client.key {
+            ClientKey::Fwknop(id) => self.by_id.get(&id).copied(),
+            ClientKey::Openme(_) => None,
+        }
+    }
+
+    /// The clients that have a set, in the order of the files; empty: there is no such set.
+    pub(crate) fn stanzas(&self, set: u32) -> &[u32] {
+        self.sets.get(set as usize).map_or(&[], |set| &set.stanzas)
+    }
+
+    /// Whether the packet is made with this set: under a microsecond when it is not.
+    pub(crate) fn open(&self, set: u32, packet: &Packet<'_>) -> Option<Knock> {
+        self.sets.get(set as usize)?.keys.open(packet).ok()
+    }
+}
