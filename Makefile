@@ -81,7 +81,7 @@ need-build:
 	@command -v cargo >/dev/null || { echo "make: cargo not found: install Rust from https://rustup.rs" >&2; exit 1; }
 	@packaging/scripts/need cc:gcc
 need-net:
-	@packaging/scripts/need ip:iproute2 nft:nftables iptables-restore:iptables conntrack:conntrack tcpdump:tcpdump
+	@packaging/scripts/need ip:iproute2 nft:nftables iptables-restore:iptables conntrack:conntrack tcpdump:tcpdump socat:socat
 need-ssh:
 	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
 .PHONY: need-build need-net need-ssh

@@ -1,13 +1,31 @@
 //! Receivers: each turns a source of packets into datagrams.
+//!
+//! [`Receiver`] is what the front's loop waits for and reads: UDP sockets, packet sockets (sniffing), TCP sockets with HTTP.
+//! [`Capture`] reads a file in their place. What a stranger sent is only cut free here: [`Frame::payload`] strips headers,
+//! [`HttpRules::knock`] reads a request, [`Wanted`] says what can be a knock at all.
+//!
+//! Not here: what a datagram means, and any unsafe call (portunus-sys). The keeper opens ([`Sniffing::open`], and
+//! portunus-sys for UDP and TCP), the front receives and needs no right for it.
 
+mod file;
 mod filter;
 mod frame;
 mod http;
 mod link;
+mod packet;
+mod receiver;
+mod tcp;
 mod udp;
+mod wanted;
 
+pub use file::{Capture, CaptureError, Caught};
 pub use filter::{Fault, Filter, FilterError};
 pub use frame::{Carrier, Frame, Payload};
 pub use http::{HttpKnock, HttpRules, NotHttp};
 pub use link::Link;
+pub use packet::{OpenError, Packet, Sniffing, WhenGone};
+pub use portunus_sys::packet::Ear;
+pub use receiver::{ReceiveError, Received, Receiver};
+pub use tcp::{Bounds, Tcp};
 pub use udp::Udp;
+pub use wanted::Wanted;

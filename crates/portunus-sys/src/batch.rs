@@ -146,7 +146,7 @@ impl<N> Arrived<'_, N> {
         unsafe {
             let mut message = libc::CMSG_FIRSTHDR(self.header);
             while let Some(head) = message.as_ref() {
-                let length = (head.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                let length = head.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
                 let value = std::slice::from_raw_parts(libc::CMSG_DATA(head), length);
                 each(head.cmsg_level, head.cmsg_type, value);
                 message = libc::CMSG_NXTHDR(self.header, head);

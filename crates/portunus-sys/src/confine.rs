@@ -119,10 +119,15 @@ const COMMON_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_epoll_wait];
 #[cfg(not(target_arch = "x86_64"))]
 const COMMON_HERE: &[libc::c_long] = &[];
 
-/// The front's own: datagrams in batches, connections to the control socket and the health port, and the memory file
-/// by which it tells the keeper who is there.
-const FRONT: &[libc::c_long] =
-    &[libc::SYS_recvmmsg, libc::SYS_accept4, libc::SYS_memfd_create, libc::SYS_shutdown];
+/// The front's own: datagrams in batches, connections to the control socket, the health port and the TCP server (and to
+/// which address these came), and the memory file by which it tells the keeper who is there.
+const FRONT: &[libc::c_long] = &[
+    libc::SYS_recvmmsg,
+    libc::SYS_accept4,
+    libc::SYS_getsockname,
+    libc::SYS_memfd_create,
+    libc::SYS_shutdown,
+];
 
 /// The grantor's own: netlink sockets, its alarm, and the memory file by which the errand process gets its input.
 const GRANTOR: &[libc::c_long] = &[

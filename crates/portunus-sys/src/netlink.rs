@@ -60,6 +60,16 @@ impl NetlinkSocket {
         Ok(socket)
     }
 
+    /// A socket that hears of every interface that comes, goes or changes (`RTM_NEWLINK`, `RTM_DELLINK`).
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn link_announcements() -> io::Result<Self> {
+        let socket = Self::open(libc::NETLINK_ROUTE)?;
+        set(&socket.fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &libc::RTNLGRP_LINK)?;
+        Ok(socket)
+    }
+
     /// Our netlink port: the kernel names it in announcements of what was done through this socket.
     #[must_use]
     pub const fn port(&self) -> u32 {

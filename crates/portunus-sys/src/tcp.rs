@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::udp::{Binding, bind_freely};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
 
 /// Binds a socket to an address, without listening. An IPv6 one takes no IPv4 connection.
 ///
@@ -32,6 +32,47 @@ pub fn bind(address: SocketAddr, when: Binding) -> io::Result<OwnedFd> {
 /// As the system says: somebody else listens there.
 pub fn listen(fd: impl AsFd, backlog: i32) -> io::Result<()> {
     Ok(rustix::net::listen(fd, backlog)?)
+}
+
+/// Accepts one connection, and tells from where; `None` when nobody waits.
+///
+/// # Errors
+/// As the system says: no descriptors or memory left.
+pub fn accept(fd: impl AsFd) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    loop {
+        match rustix::net::acceptfrom_with(&fd, flags) {
+            Ok((connection, from)) => {
+                // Whoever has no address any more is gone again.
+                let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) else { continue };
+                return Ok(Some((connection, SocketAddr::new(from.ip().to_canonical(), from.port()))));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => (),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// The address that a connection came to; `None` when the system does not say.
+#[must_use]
+pub fn local_address(fd: impl AsFd) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getsockname(fd).ok()?).ok()
+}
+
+/// Reads what is there into `room`: an empty slice at the end, `None` when nothing is there now.
+///
+/// # Errors
+/// As the system says.
+pub fn read(fd: impl AsFd, room: &mut [u8]) -> io::Result<Option<&[u8]>> {
+    loop {
+        match rustix::net::recv(&fd, &mut *room, RecvFlags::DONTWAIT) {
+            Ok((length, _)) => return Ok(Some(room.get(..length).unwrap_or_default())),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => (),
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// Accepts one connection and closes it at once; false when nobody waits.

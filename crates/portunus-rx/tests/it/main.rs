@@ -10,3 +10,5 @@
 mod craft;
 mod filter;
 mod libpcap;
+mod sniff;
+mod world;

@@ -1,0 +1,223 @@
+//! Capture files, of the classic format and of the newer one: datagrams with the time at which they were captured.
+//!
+//! Bounded in memory, whatever the file says. Called by the front (a file in an interface's place) and by `explain`.
+
+use std::io::Read;
+
+use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
+use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
+use portunus_model::{Datagram, Unix, Via};
+
+use crate::{Filter, Link, Wanted};
+
+/// Room for one block to begin with, and at most.
+const ROOM: usize = 64 << 10;
+const MOST_ROOM: usize = 1 << 20;
+/// The most interfaces of one section.
+const MOST_INTERFACES: usize = 4096;
+
+/// A capture file that is being read.
+pub struct Capture<'r> {
+    reader: Box<dyn PcapReaderIterator + Send + 'r>,
+    room: usize,
+    interfaces: Vec<Interface>,
+    filter: Option<Filter>,
+    wanted: Wanted,
+    ended: bool,
+}
+
+/// A datagram out of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caught {
+    /// The datagram.
+    pub datagram: Datagram,
+    /// When it was captured. A simple packet block has no time.
+    pub at: Option<Unix>,
+}
+
+/// Why a capture cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CaptureError {
+    /// Neither format.
+    #[error("it is neither a pcap nor a pcapng file")]
+    Unknown,
+    /// A kind of link that is not read here.
+    #[error("its link type {0} is not read here")]
+    Link(i32),
+    /// A block that is too long.
+    #[error("a block in it is longer than 1 MiB")]
+    TooLong,
+    /// A block that contradicts itself.
+    #[error("it is damaged")]
+    Damaged,
+    /// The file cannot be read.
+    #[error("it cannot be read to its end")]
+    Read,
+}
+
+/// What a capture says of the interface that a packet came by.
+#[derive(Debug, Clone, Copy)]
+struct Interface {
+    link: Result<Link, i32>,
+    /// Units of time in a second, and seconds to add.
+    units: u64,
+    offset: i64,
+}
+
+impl<'r> Capture<'r> {
+    /// Begins to read. Only what passes `filter` and is `wanted` is told.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when it is no capture.
+    pub fn new(
+        file: impl Read + Send + 'r,
+        filter: Option<Filter>,
+        wanted: Wanted,
+    ) -> Result<Self, CaptureError> {
+        let reader = create_reader(ROOM, file).map_err(|error| match error {
+            PcapError::ReadError => CaptureError::Read,
+            PcapError::Eof
+            | PcapError::BufferTooSmall
+            | PcapError::UnexpectedEof
+            | PcapError::Incomplete(_)
+            | PcapError::HeaderNotRecognized
+            | PcapError::NomError(..)
+            | PcapError::OwnedNomError(..) => CaptureError::Unknown,
+        })?;
+        Ok(Self { reader, room: ROOM, interfaces: Vec::new(), filter, wanted, ended: false })
+    }
+
+    fn advance(&mut self) -> Result<Option<Caught>, CaptureError> {
+        loop {
+            match self.reader.next() {
+                Ok((length, block)) => {
+                    let caught = told(&block, &mut self.interfaces).and_then(|told| {
+                        told.map_or(Ok(None), |told| told.caught(self.filter.as_ref(), &self.wanted))
+                    });
+                    self.reader.consume(length);
+                    if let Some(caught) = caught? {
+                        return Ok(Some(caught));
+                    }
+                }
+                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(None),
+                Err(PcapError::Incomplete(_)) => self.refill()?,
+                Err(PcapError::BufferTooSmall) => self.grow()?,
+                Err(PcapError::ReadError) => return Err(CaptureError::Read),
+                Err(
+                    PcapError::HeaderNotRecognized | PcapError::NomError(..) | PcapError::OwnedNomError(..),
+                ) => return Err(CaptureError::Damaged),
+            }
+        }
+    }
+
+    fn refill(&mut self) -> Result<(), CaptureError> {
+        self.reader.refill().map_err(|_| CaptureError::Read)
+    }
+
+    fn grow(&mut self) -> Result<(), CaptureError> {
+        if self.room >= MOST_ROOM {
+            return Err(CaptureError::TooLong);
+        }
+        self.room = (self.room * 2).min(MOST_ROOM);
+        self.reader.grow(self.room);
+        self.refill()
+    }
+}
+
+/// Each datagram, up to the end or the first error. A file that is cut, as one that is still being written, ends there.
+impl Iterator for Capture<'_> {
+    type Item = Result<Caught, CaptureError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl std::fmt::Debug for Capture<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").field("interfaces", &self.interfaces).finish_non_exhaustive()
+    }
+}
+
+/// A packet in a capture.
+struct Told<'a> {
+    link: Result<Link, i32>,
+    bytes: &'a [u8],
+    at: Option<Unix>,
+}
+
+impl Told<'_> {
+    fn caught(&self, filter: Option<&Filter>, wanted: &Wanted) -> Result<Option<Caught>, CaptureError> {
+        let Some(frame) = self.link.map_err(CaptureError::Link)?.strip(self.bytes) else { return Ok(None) };
+        if filter.is_some_and(|filter| !filter.admits(frame)) {
+            return Ok(None);
+        }
+        let datagram = frame.payload().and_then(|payload| wanted.datagram(payload, Via::Pcap));
+        Ok(datagram.map(|datagram| Caught { datagram, at: self.at }))
+    }
+}
+
+/// The packet that a block is, if it is one; else what it says is remembered.
+fn told<'b>(
+    block: &'b PcapBlockOwned<'_>,
+    interfaces: &mut Vec<Interface>,
+) -> Result<Option<Told<'b>>, CaptureError> {
+    let interface = |interfaces: &[Interface], number: u32| {
+        let known = usize::try_from(number).ok().and_then(|number| interfaces.get(number).copied());
+        known.ok_or(CaptureError::Damaged)
+    };
+    match block {
+        PcapBlockOwned::LegacyHeader(header) => {
+            let units = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
+            // The upper bits say other things than the kind of link (pcap-savefile(5)).
+            let link = link(header.network.0 & 0x0fff_ffff);
+            *interfaces = vec![Interface { link, units, offset: 0 }];
+            Ok(None)
+        }
+        PcapBlockOwned::Legacy(packet) => {
+            let interface = interface(interfaces, 0)?;
+            let at = i128::from(packet.ts_sec) * NANOS + nanos(packet.ts_usec.into(), interface.units);
+            Ok(Some(Told { link: interface.link, bytes: packet.data, at: Some(Unix::from_nanos(at)) }))
+        }
+        PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+            interfaces.clear();
+            Ok(None)
+        }
+        PcapBlockOwned::NG(Block::InterfaceDescription(told)) => {
+            if interfaces.len() >= MOST_INTERFACES {
+                return Err(CaptureError::Damaged);
+            }
+            let units = told.ts_resolution().filter(|units| *units > 0).ok_or(CaptureError::Damaged)?;
+            interfaces.push(Interface { link: link(told.linktype.0), units, offset: told.ts_offset() });
+            Ok(None)
+        }
+        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+            let interface = interface(interfaces, packet.if_id)?;
+            let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+            let at = nanos(stamp, interface.units) + i128::from(interface.offset) * NANOS;
+            let at = Some(Unix::from_nanos(at));
+            Ok(Some(Told { link: interface.link, bytes: packet.packet_data(), at }))
+        }
+        PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+            let interface = interface(interfaces, 0)?;
+            Ok(Some(Told { link: interface.link, bytes: packet.packet_data(), at: None }))
+        }
+        // Statistics, names, and what others put in.
+        PcapBlockOwned::NG(_) => Ok(None),
+    }
+}
+
+const NANOS: i128 = 1_000_000_000;
+
+fn nanos(stamp: u64, units: u64) -> i128 {
+    i128::from(stamp) * NANOS / i128::from(units.max(1))
+}
+
+fn link(number: i32) -> Result<Link, i32> {
+    u32::try_from(number).ok().and_then(Link::from_number).ok_or(number)
+}

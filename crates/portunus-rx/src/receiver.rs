@@ -1,0 +1,109 @@
+//! One way to receive, whatever the source: what the front's loop waits for and reads.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use portunus_model::{Datagram, Mono};
+use portunus_sys::udp;
+
+use crate::{Packet, Tcp, Udp};
+
+/// A source of datagrams.
+#[derive(Debug)]
+pub enum Receiver {
+    /// UDP sockets of ours.
+    Udp(Udp),
+    /// Packet sockets: sniffing.
+    Packet(Packet),
+    /// TCP sockets of ours, with HTTP or without.
+    Tcp(Tcp),
+}
+
+/// What a call received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// How many packets the kernel handed over, wanted or not.
+    pub count: usize,
+    /// Whether that was all that there was.
+    pub drained: bool,
+}
+
+impl Received {
+    pub(crate) const NOTHING: Self = Self { count: 0, drained: true };
+}
+
+/// Why nothing was received.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveError {
+    /// The interface of this ear went down or away: see [`Packet`].
+    #[error("its interface went down or away")]
+    Gone,
+    /// What the system says; the next packet may be fine.
+    #[error("{0}")]
+    System(String),
+}
+
+impl ReceiveError {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        Self::System(error.to_string())
+    }
+}
+
+impl Receiver {
+    /// What to wait for, with the number that [`Self::receive`] wants.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+        match self {
+            Self::Udp(udp) => udp.descriptors().enumerate().collect(),
+            Self::Packet(packet) => packet.descriptors().collect(),
+            Self::Tcp(tcp) => vec![(0, tcp.descriptor())],
+        }
+    }
+
+    /// Receives what is there, a batch at most, and shows each datagram to `each`.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Gone`] wants something done.
+    pub fn receive(
+        &mut self,
+        index: usize,
+        now: Mono,
+        each: impl FnMut(Datagram),
+    ) -> Result<Received, ReceiveError> {
+        match self {
+            Self::Udp(sockets) => {
+                let count = sockets.receive(index, now, each).map_err(|e| ReceiveError::of(&e))?;
+                Ok(Received { count, drained: count < udp::BATCH })
+            }
+            Self::Packet(packet) => packet.receive(index, now, each),
+            Self::Tcp(tcp) => tcp.receive(now, each).map_err(|e| ReceiveError::of(&e)),
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        match self {
+            Self::Udp(_) | Self::Packet(_) => None,
+            Self::Tcp(tcp) => tcp.poll_timeout(),
+        }
+    }
+
+    /// The time of [`Self::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Mono, each: impl FnMut(Datagram)) {
+        match self {
+            Self::Udp(_) | Self::Packet(_) => (),
+            Self::Tcp(tcp) => tcp.handle_timeout(now, each),
+        }
+    }
+
+    /// How many packets were dropped before we saw them, or connections before they said anything.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        match self {
+            Self::Udp(udp) => udp.dropped(),
+            Self::Packet(packet) => packet.dropped(),
+            Self::Tcp(tcp) => tcp.dropped(),
+        }
+    }
+}
