@@ -14,8 +14,10 @@ pub const LONGEST_KEY: usize = 32;
 /// The longest HMAC key, in bytes.
 pub const LONGEST_HMAC_KEY: usize = 128;
 
-/// The one length of a legacy key, in bytes.
+/// What is used of a legacy key, in bytes: a longer one is cut, a shorter one filled up.
 pub const LEGACY_KEY: usize = 16;
+/// The longest legacy key, in bytes, before it is cut.
+pub const LONGEST_LEGACY_KEY: usize = 128;
 
 /// How a packet is encrypted. It is not on the wire: both ends must be configured alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -92,6 +94,9 @@ pub enum KeysError {
     /// The encryption key is too long.
     #[error("the encryption key has {0} bytes: use 1 to {LONGEST_KEY}")]
     TooLong(usize),
+    /// The encryption key is too long even to be cut.
+    #[error("the encryption key has {0} bytes: use 1 to {LONGEST_LEGACY_KEY} in legacy mode")]
+    LegacyTooLong(usize),
     /// The HMAC key is empty.
     #[error("the HMAC key is empty: use 1 to {LONGEST_HMAC_KEY} bytes")]
     HmacEmpty,
@@ -115,15 +120,7 @@ impl Keys {
     /// # Errors
     /// [`KeysError`] says what is wrong with them.
     pub fn new(encryption: &[u8], mode: Mode, hmac: Option<(HashType, &[u8])>) -> Result<Self, KeysError> {
-        match encryption.len() {
-            0 => return Err(KeysError::Empty),
-            1..=LONGEST_KEY => {}
-            length => return Err(KeysError::TooLong(length)),
-        }
-        let passphrase = match mode {
-            Mode::Legacy => Passphrase::of_length(encryption, LEGACY_KEY, b'0'),
-            Mode::Cbc | Mode::Ecb | Mode::Cfb | Mode::Ofb | Mode::Ctr => Passphrase::new(encryption),
-        };
+        let passphrase = passphrase(encryption, mode)?;
         let id = id(encryption, mode, hmac);
         let hmac = hmac.map(|(hash, key)| Hmac::new(hash, key, encryption, mode)).transpose()?;
         Ok(Self { passphrase, mode, hmac, id })
@@ -161,6 +158,20 @@ impl Keys {
     /// The text of the HMAC of a packet with this body.
     pub(super) fn hmac_text(&self, body: &[u8]) -> Option<String> {
         self.hmac.as_ref().map(|hmac| hmac.key.tag(body).to_bare())
+    }
+}
+
+fn passphrase(encryption: &[u8], mode: Mode) -> Result<Passphrase, KeysError> {
+    match (mode, encryption.len()) {
+        (_, 0) => Err(KeysError::Empty),
+        (Mode::Legacy, ..=LONGEST_LEGACY_KEY) => Ok(Passphrase::of_length(encryption, LEGACY_KEY, b'0')),
+        (Mode::Legacy, length) => Err(KeysError::LegacyTooLong(length)),
+        (Mode::Cbc | Mode::Ecb | Mode::Cfb | Mode::Ofb | Mode::Ctr, ..=LONGEST_KEY) => {
+            Ok(Passphrase::new(encryption))
+        }
+        (Mode::Cbc | Mode::Ecb | Mode::Cfb | Mode::Ofb | Mode::Ctr, length) => {
+            Err(KeysError::TooLong(length))
+        }
     }
 }
 
@@ -205,8 +216,11 @@ mod tests {
             assert_eq!(refused(&[], mode, None), Some(KeysError::Empty));
             assert_eq!(refused(&[1], mode, None), None);
             assert_eq!(refused(&[1; 32], mode, None), None);
-            assert_eq!(refused(&[1; 33], mode, None), Some(KeysError::TooLong(33)));
+            let longer = (mode != Mode::Legacy).then_some(KeysError::TooLong(33));
+            assert_eq!(refused(&[1; 33], mode, None), longer);
         }
+        assert_eq!(refused(&[1; 128], Mode::Legacy, None), None);
+        assert_eq!(refused(&[1; 129], Mode::Legacy, None), Some(KeysError::LegacyTooLong(129)));
         assert_eq!(refused(&[1], Mode::Cbc, Some(&[])), Some(KeysError::HmacEmpty));
         assert_eq!(refused(&[1], Mode::Cbc, Some(&[2; 128])), None);
         assert_eq!(refused(&[1], Mode::Cbc, Some(&[2; 129])), Some(KeysError::HmacTooLong(129)));

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portunus_model::Proto;
 
-use super::plain::FieldError;
+use super::field::FieldError;
 
 /// The longest MESSAGE, in bytes before base64.
 pub const LONGEST_MESSAGE: usize = 255;
 /// The longest host in NAT, in bytes.
-pub const LONGEST_HOST: usize = 120;
+pub const LONGEST_HOST: usize = 70;
 
 /// MESSAGE: for which address, and what.
 ///
@@ -104,6 +104,12 @@ impl Nat {
     pub(super) fn check(&self) -> Result<(), FieldError> {
         if self.port != 0 && host_fits(&self.host) { Ok(()) } else { Err(FieldError::Nat) }
     }
+
+    /// Whether its host is an IPv6 address. The original takes that for a name, so only a knock that is marked by an IPv6
+    /// address of its own may have one.
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.host.contains(':')
+    }
 }
 
 impl fmt::Display for Nat {
@@ -150,8 +156,9 @@ fn read_port(text: &str) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
+/// Anything that a shell's command can hold but what ends a text early or changes a terminal.
 fn command_fits(text: &str) -> bool {
-    !text.is_empty()
+    !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'))
 }
 
 fn host_fits(host: &str) -> bool {
@@ -159,4 +166,101 @@ fn host_fits(host: &str) -> bool {
     (1..=LONGEST_HOST).contains(&host.len())
         && (host.bytes().all(letters)
             || host.parse::<Ipv6Addr>().is_ok_and(|address| address.to_string() == host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(text: &str) -> Result<String, FieldError> {
+        Message::read_access(text).map(|message| message.to_string())
+    }
+
+    #[test]
+    fn messages_read_as_they_are_written() {
+        for text in ["1.2.3.4,tcp/22", "0.0.0.0,udp/53,tcp/1,tcp/65535", "2001:db8::1,tcp/22"] {
+            assert_eq!(access(text).as_deref(), Ok(text));
+        }
+        assert_eq!(Message::read_access("0.0.0.0,tcp/22").unwrap().address(), None);
+        assert_eq!(access("1.2.3.4,tcp/00022").as_deref(), Ok("1.2.3.4,tcp/22"));
+        assert_eq!(Message::read_command("1.2.3.4,a,b\n").unwrap().to_string(), "1.2.3.4,a,b\n");
+    }
+
+    #[test]
+    fn an_address_has_one_form() {
+        for address in [
+            "01.2.3.4",
+            "1.2.3",
+            "1.2.3.256",
+            " 1.2.3.4",
+            "::",
+            "::ffff:1.2.3.4",
+            "2001:DB8::1",
+            "2001:db8:0::1",
+            "fe80::1%eth0",
+            "[2001:db8::1]",
+            "",
+        ] {
+            assert_eq!(access(&format!("{address},tcp/22")), Err(FieldError::Address), "{address}");
+        }
+    }
+
+    #[test]
+    fn ports_are_tcp_and_udp_and_have_numbers() {
+        for ports in [
+            "",
+            "tcp",
+            "tcp/",
+            "tcp/0",
+            "tcp/65536",
+            "tcp/000022",
+            "tcp/+22",
+            "tcp/ 22",
+            "TCP/22",
+            "icmp/1",
+            "none/0",
+            "tcp/22,",
+            ",tcp/22",
+            "tcp/22-25",
+        ] {
+            assert_eq!(read_ports(ports), Err(FieldError::Ports), "{ports}");
+        }
+        assert_eq!(access("1.2.3.4"), Err(FieldError::Message));
+        assert_eq!(access(&format!("1.2.3.4{}", ",tcp/22".repeat(36))), Err(FieldError::Message));
+    }
+
+    #[test]
+    fn a_command_is_text() {
+        for command in ["", "a\0b", "a\x1bb", "a\rb", "\u{9b}x"] {
+            assert_eq!(
+                Message::read_command(&format!("1.2.3.4,{command}")),
+                Err(FieldError::Command),
+                "{command:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nat_is_a_host_and_a_port() {
+        for text in ["10.0.0.1,22", "host.example,1", "ho_st-1,65535", "2001:db8::1,22"] {
+            assert_eq!(Nat::read(text, false).unwrap().to_string(), text);
+        }
+        let long = format!("{},22", "a".repeat(71));
+        for text in [
+            "10.0.0.1",
+            "10.0.0.1,",
+            ",22",
+            "10.0.0.1,0",
+            "10.0.0.1,65536",
+            "10.0.0.1,22,33",
+            "ho st,22",
+            "ho;st,22",
+            "h\u{f6}st,22",
+            "2001:DB8::1,22",
+            "[2001:db8::1],22",
+            &long,
+        ] {
+            assert_eq!(Nat::read(text, false), Err(FieldError::Nat), "{text}");
+        }
+    }
 }

@@ -1,21 +1,25 @@
 //! fwknop 2.x: one packet of base64 text, AES-256 and HMAC with keys that both ends have (docs: "The fwknop packet").
 //!
-//! `packet` knows the shape, `keys` what opens and makes it, `open` the way in, `seal` the way out, `plain` and
-//! `message` the text inside. GnuPG packets are not here yet; they have the same text inside.
+//! `packet` knows the shape, `keys` what opens and makes it, `open` the way in, `seal` the way out, `wish` what a
+//! client wants, `plain`, `message` and `field` the text that says it. GnuPG packets are not here yet; they have the same text inside.
 
+mod field;
 mod keys;
 mod message;
 mod open;
 mod packet;
 mod plain;
 mod seal;
+mod wish;
 
 /// A hash, as a digest of the text or under the HMAC.
 pub use portunus_crypto::hash::HashType;
 
-pub use keys::{Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, Mode};
+pub use field::FieldError;
+pub use keys::{Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode};
 pub use message::{LONGEST_HOST, LONGEST_MESSAGE, Message, Nat, read_ports};
 pub use open::OpenError;
 pub use packet::{LONGEST, Packet, SHORTEST};
-pub use plain::{Asked, FieldError, Kind, LONGEST_TIMEOUT, LONGEST_USER, VERSION, Wish};
-pub use seal::{SealError, Sealed, seal};
+pub use plain::Asked;
+pub use seal::{Envelope, SealError, Sealed, envelope, seal};
+pub use wish::{Kind, LONGEST_TIMEOUT, LONGEST_USER, LONGEST_VERSION, VERSION, Wish};

@@ -6,9 +6,10 @@ use portunus_crypto::evp::SALT;
 use portunus_crypto::text;
 use portunus_model::ClientKey;
 
+use super::field::FieldError;
 use super::keys::Keys;
 use super::packet::{PREFIX, Packet};
-use super::plain::{Asked, FieldError, RANDOM};
+use super::plain::{Asked, RANDOM};
 use crate::knock::{Ask, Knock};
 
 const MAGIC: &[u8; 8] = b"Salted__";

@@ -4,14 +4,9 @@ use portunus_crypto::hash::HashType;
 use portunus_crypto::text;
 use portunus_model::Unix;
 
+use super::field::FieldError;
 use super::message::{Message, Nat};
-
-/// The version that every client since 2.5 sends.
-pub const VERSION: &str = "3.0.0";
-/// The longest user name, in bytes: what fits into 64 letters of base64.
-pub const LONGEST_USER: usize = 48;
-/// The longest time that a client may ask for, in seconds.
-pub const LONGEST_TIMEOUT: u32 = 65_536;
+use super::wish::{Kind, Wish};
 
 /// The text has at least as many characters.
 pub(super) const SHORTEST_TEXT: usize = 36;
@@ -21,130 +16,9 @@ pub(super) const TOO_LONG: usize = 1500;
 pub(super) const RANDOM: usize = 16;
 
 const LONGEST_STAMP: usize = 12;
-const LONGEST_VERSION: usize = 8;
 const LONGEST_KIND: usize = 2;
-const LONGEST_TIMEOUT_TEXT: usize = 5;
+const LONGEST_TIMEOUT_TEXT: usize = 10;
 const LONGEST_ENCODED_USER: usize = 64;
-
-/// TYPE: which fields there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// 0: run a command.
-    Command,
-    /// 1: open ports.
-    Access,
-    /// 2: open ports that lead to a host behind the server.
-    Nat,
-    /// 3: open ports, for a time that the client chose.
-    AccessTimeout,
-    /// 4: as 2, for a time that the client chose.
-    NatTimeout,
-    /// 5: open ports that lead to another port of the server.
-    LocalNat,
-    /// 6: as 5, for a time that the client chose.
-    LocalNatTimeout,
-}
-
-impl Kind {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Command,
-        Self::Access,
-        Self::Nat,
-        Self::AccessTimeout,
-        Self::NatTimeout,
-        Self::LocalNat,
-        Self::LocalNatTimeout,
-    ];
-
-    /// The number in the packet.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    const fn has_nat(self) -> bool {
-        matches!(self, Self::Nat | Self::NatTimeout | Self::LocalNat | Self::LocalNatTimeout)
-    }
-
-    const fn is_local(self) -> bool {
-        matches!(self, Self::LocalNat | Self::LocalNatTimeout)
-    }
-
-    const fn has_timeout(self) -> bool {
-        matches!(self, Self::AccessTimeout | Self::NatTimeout | Self::LocalNatTimeout)
-    }
-}
-
-/// What a client wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// The user's name.
-    pub user: String,
-    /// The version of the protocol; nobody looks at it.
-    pub version: String,
-    /// What, and for whom.
-    pub message: Message,
-    /// Where opened ports are to lead; not with a command.
-    pub nat: Option<Nat>,
-    /// Text for a second factor; the original decodes it and uses it for nothing.
-    pub server_auth: Option<Vec<u8>>,
-    /// For how many seconds; `None`: the server's choice. Not with a command.
-    pub timeout: Option<u32>,
-    /// By which hash the text is checked.
-    pub digest: HashType,
-}
-
-impl Wish {
-    /// This message from this user, all else as usual.
-    #[must_use]
-    pub fn new(user: &str, message: Message) -> Self {
-        Self {
-            user: user.to_owned(),
-            version: VERSION.to_owned(),
-            message,
-            nat: None,
-            server_auth: None,
-            timeout: None,
-            digest: HashType::default(),
-        }
-    }
-
-    /// The kind of packet that says this. A command's has no place for NAT and time.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        let local = self.nat.as_ref().map(|nat| nat.local);
-        match (&self.message, local, self.timeout.is_some()) {
-            (Message::Command { .. }, ..) => Kind::Command,
-            (Message::Access { .. }, None, false) => Kind::Access,
-            (Message::Access { .. }, None, true) => Kind::AccessTimeout,
-            (Message::Access { .. }, Some(false), false) => Kind::Nat,
-            (Message::Access { .. }, Some(false), true) => Kind::NatTimeout,
-            (Message::Access { .. }, Some(true), false) => Kind::LocalNat,
-            (Message::Access { .. }, Some(true), true) => Kind::LocalNatTimeout,
-        }
-    }
-
-    /// Whether a packet can say it, by the limits that the receiver has.
-    ///
-    /// # Errors
-    /// [`FieldError`] names the field that does not fit.
-    pub fn check(&self) -> Result<(), FieldError> {
-        user_fits(&self.user).then_some(()).ok_or(FieldError::User)?;
-        version_fits(&self.version).then_some(()).ok_or(FieldError::Version)?;
-        self.message.check()?;
-        let command = self.kind() == Kind::Command;
-        match &self.nat {
-            Some(_) if command => return Err(FieldError::Nat),
-            Some(nat) => nat.check()?,
-            None => {}
-        }
-        match self.timeout {
-            Some(timeout) if command || timeout > LONGEST_TIMEOUT => Err(FieldError::Timeout),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
 
 /// What a packet says: the wish, when it was made, and the number that makes it the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,58 +29,6 @@ pub struct Asked {
     pub stamp: u64,
     /// All else.
     pub wish: Wish,
-}
-
-/// Which field of a packet's text is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FieldError {
-    /// The text is too short or too long, or has a character that is not printable ASCII.
-    #[error("its text has another length, or other characters, than a knock")]
-    Text,
-    /// DIGEST is of no known length, or is not of this text.
-    #[error("its digest is not that of its text")]
-    Digest,
-    /// There are too few or too many fields for the type.
-    #[error("it has too few or too many fields")]
-    Fields,
-    /// RAND is not 16 digits.
-    #[error("its random value is not sixteen digits")]
-    Random,
-    /// USER is empty, too long, or has a character that is not allowed.
-    #[error(
-        "the user name is empty, longer than {LONGEST_USER} bytes, or has a character that is not allowed"
-    )]
-    User,
-    /// TIMESTAMP is no number of seconds.
-    #[error("the timestamp is not a number of seconds")]
-    Stamp,
-    /// VERSION does not have 1 to 8 characters.
-    #[error("the version does not have 1 to {LONGEST_VERSION} characters")]
-    Version,
-    /// TYPE is not a number from 0 to 6.
-    #[error("the message type is not a number from 0 to 6")]
-    Kind,
-    /// MESSAGE is too long, is not base64, or has no comma.
-    #[error("the message is longer than 255 bytes, or is not an address, a comma, and what is wanted")]
-    Message,
-    /// The address in MESSAGE is none.
-    #[error("the address is not IPv4, nor IPv6 in its usual form")]
-    Address,
-    /// The ports in MESSAGE are none.
-    #[error("the ports are not tcp/1 to udp/65535, with commas between them")]
-    Ports,
-    /// The command in MESSAGE is empty or not text.
-    #[error("the command is empty or not text")]
-    Command,
-    /// NAT is not a host, one comma and a port, or stands beside a command.
-    #[error("the NAT destination is not a host, a comma, and a port from 1 to 65535")]
-    Nat,
-    /// SERVER_AUTH is not base64.
-    #[error("the server's second factor is not base64")]
-    ServerAuth,
-    /// TIMEOUT is not a number from 0 to 65536, or stands beside a command.
-    #[error("the time is not a number of seconds from 0 to {LONGEST_TIMEOUT}")]
-    Timeout,
 }
 
 impl Asked {
@@ -256,10 +78,10 @@ impl<'a> Fields<'a> {
         if random.len() != RANDOM || !digits(random, RANDOM) {
             return Err(FieldError::Random);
         }
-        let user = read_user(self.next()?)?;
+        let user = Some(self.next()?).filter(|field| field.len() <= LONGEST_ENCODED_USER).and_then(loose);
+        let user = user.ok_or(FieldError::User)?;
         let stamp = number(self.next()?, LONGEST_STAMP).ok_or(FieldError::Stamp)?;
         let version = self.next()?.to_owned();
-        version_fits(&version).then_some(()).ok_or(FieldError::Version)?;
         let kind = number(self.next()?, LONGEST_KIND).and_then(|n| Kind::ALL.get(usize::try_from(n).ok()?));
         let kind = *kind.ok_or(FieldError::Kind)?;
         let message = loose(self.next()?).ok_or(FieldError::Message)?;
@@ -271,6 +93,7 @@ impl<'a> Fields<'a> {
         let nat = kind.has_nat().then(|| self.nat(kind.is_local())).transpose()?;
         let (server_auth, timeout) = self.last(kind.has_timeout())?;
         let wish = Wish { user, version, message, nat, server_auth, timeout, digest };
+        wish.check()?;
         Ok(Asked { random: random.to_owned(), stamp, wish })
     }
 
@@ -308,24 +131,8 @@ fn digest_of(text: &str, digest: &str) -> Option<HashType> {
     HashType::ALL.into_iter().find(fits)
 }
 
-fn read_user(field: &str) -> Result<String, FieldError> {
-    let user = Some(field).filter(|field| field.len() <= LONGEST_ENCODED_USER).and_then(loose);
-    user.filter(|user| user_fits(user)).ok_or(FieldError::User)
-}
-
-fn user_fits(user: &str) -> bool {
-    let letter = |c: char| matches!(c, ' '..='~') && !"\"/\\[]:;|=,+*?<>".contains(c);
-    (1..=LONGEST_USER).contains(&user.len()) && user.chars().all(letter)
-}
-
-fn version_fits(version: &str) -> bool {
-    let letter = |c: char| matches!(c, ' '..='~') && c != ':';
-    (1..=LONGEST_VERSION).contains(&version.len()) && version.chars().all(letter)
-}
-
 fn read_timeout(field: &str) -> Result<u32, FieldError> {
-    let timeout = number(field, LONGEST_TIMEOUT_TEXT).and_then(|n| u32::try_from(n).ok());
-    timeout.filter(|&timeout| timeout <= LONGEST_TIMEOUT).ok_or(FieldError::Timeout)
+    number(field, LONGEST_TIMEOUT_TEXT).and_then(|n| u32::try_from(n).ok()).ok_or(FieldError::Timeout)
 }
 
 fn number(field: &str, longest: usize) -> Option<u64> {
@@ -343,4 +150,106 @@ fn bare(text: &str) -> String {
 /// Some clients leave the padding on. Inside the seal that makes no second packet of one.
 fn loose(field: &str) -> Option<String> {
     String::from_utf8(text::decode_loose(field.as_bytes())?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with a digest of its own.
+    fn read(text: &str) -> Result<Asked, FieldError> {
+        let digest = HashType::Sha256.digest(text.as_bytes()).to_bare();
+        Asked::read(format!("{text}:{digest}").as_bytes())
+    }
+
+    const START: &str = "1234567890123456:cm9vdA:1795217518:3.0.0:";
+    /// `1.2.3.4,tcp/22` and `10.0.0.1,22`.
+    const MESSAGE: &str = "MS4yLjMuNCx0Y3AvMjI";
+    const NAT: &str = "MTAuMC4wLjEsMjI";
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        for rest in [
+            "1:MESSAGE",
+            "1:MESSAGE:YXV0aA",
+            "1:MESSAGE:",
+            "2:MESSAGE:NAT",
+            "2:MESSAGE:NAT:YXV0aA",
+            "3:MESSAGE:60",
+            "3:MESSAGE:YXV0aA:0",
+            "4:MESSAGE:NAT:65536",
+            "5:MESSAGE:NAT",
+            "6:MESSAGE:NAT:YXV0aA:60",
+            "0:MS4yLjMuNCxscw",
+        ] {
+            let text = format!("{START}{}", rest.replace("MESSAGE", MESSAGE).replace("NAT", NAT));
+            assert_eq!(read(&text).unwrap().encode(), text);
+        }
+    }
+
+    #[test]
+    fn each_type_has_its_fields() {
+        for rest in [
+            "0:MS4yLjMuNCxscw:YXV0aA:60",
+            "1:MESSAGE:YXV0aA:60",
+            "2:MESSAGE",
+            "2:MESSAGE:NAT:YXV0aA:60",
+            "3:MESSAGE",
+            "3:MESSAGE:YXV0aA:60:60",
+            "4:MESSAGE:NAT",
+            "5:MESSAGE",
+            "6:MESSAGE:NAT",
+            "1",
+        ] {
+            let text = format!("{START}{}", rest.replace("MESSAGE", MESSAGE).replace("NAT", NAT));
+            assert_eq!(read(&text), Err(FieldError::Fields), "{rest}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_digits() {
+        let with = |stamp: &str, kind: &str, timeout: &str| {
+            read(&format!("1234567890123456:cm9vdA:{stamp}:3.0.0:{kind}:{MESSAGE}:{timeout}")).err()
+        };
+        assert_eq!(with("0", "03", "000065536"), None);
+        for stamp in ["", "-1", "+5", " 5", "5 ", "1795217518x", "9999999999999", "0x10"] {
+            assert_eq!(with(stamp, "3", "60"), Some(FieldError::Stamp), "{stamp}");
+        }
+        for kind in ["", "7", "-1", "+3", "3 ", "003"] {
+            assert_eq!(with("0", kind, "60"), Some(FieldError::Kind), "{kind}");
+        }
+        for timeout in ["", "65537", "x", "6 ", "-5", "+6", "99999999999"] {
+            assert_eq!(with("0", "3", timeout), Some(FieldError::Timeout), "{timeout}");
+        }
+    }
+
+    /// Clients may leave the padding on; the letters must be base64's all the same.
+    #[test]
+    fn base64_inside_may_be_padded() {
+        let user = |field: &str| {
+            read(&format!("1234567890123456:{field}:1795217518:3.0.0:1:{MESSAGE}"))
+                .map(|asked| asked.wish.user)
+        };
+        for field in ["cm9vdA", "cm9vdA==", "cm9vdB"] {
+            assert_eq!(user(field).as_deref(), Ok("root"), "{field}");
+        }
+        for field in ["", "cm9v=dA", "cm9vd", "cm9v_A", "cm87b3Q", "w7w"] {
+            assert_eq!(user(field), Err(FieldError::User), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_text() {
+        let text = format!("{START}1:{MESSAGE}");
+        for hash in HashType::ALL {
+            let digest = hash.digest(text.as_bytes()).to_bare();
+            let asked = Asked::read(format!("{text}:{digest}").as_bytes()).unwrap();
+            assert_eq!(asked.wish.digest, hash);
+            let other = hash.digest(b"another text").to_bare();
+            assert_eq!(Asked::read(format!("{text}:{other}").as_bytes()), Err(FieldError::Digest));
+        }
+        assert_eq!(Asked::read(format!("{text}:").as_bytes()), Err(FieldError::Digest));
+        assert_eq!(Asked::read(text.replace(':', "").as_bytes()), Err(FieldError::Fields));
+        assert_eq!(Asked::read(b"too short"), Err(FieldError::Text));
+    }
 }

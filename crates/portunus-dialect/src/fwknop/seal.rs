@@ -2,12 +2,15 @@
 
 use portunus_crypto::aes256::BLOCK;
 use portunus_crypto::evp::SALT;
+use portunus_crypto::hash::HashType;
 use portunus_crypto::{Entropy, EntropyFailed, text};
 use portunus_model::Unix;
 
+use super::field::FieldError;
 use super::keys::Keys;
 use super::packet::PREFIX;
-use super::plain::{Asked, FieldError, TOO_LONG, Wish};
+use super::plain::{Asked, TOO_LONG};
+use super::wish::Wish;
 
 /// The last second that the field of the timestamp can hold.
 const LAST_STAMP: u64 = 999_999_999_999;
@@ -29,6 +32,20 @@ pub struct Sealed {
     pub hmac: Option<String>,
     /// What is sent.
     pub wire: String,
+}
+
+/// From so many characters on the original takes a packet for one of GnuPG's.
+const TAKEN_FOR_GPG: usize = 400;
+
+impl Sealed {
+    /// Whether only ours opens it: it names an IPv6 address, or has 400 characters and more, which the original takes
+    /// for a GnuPG packet.
+    #[must_use]
+    pub fn only_for_ours(&self) -> bool {
+        // With an HMAC the original has put the prefix back when it looks, without one it has not.
+        let counted = self.encrypted.len() - if self.hmac.is_some() { 0 } else { PREFIX.len() };
+        counted >= TAKEN_FOR_GPG || self.asked.wish.message.address().is_some_and(|address| address.is_ipv6())
+    }
 }
 
 /// Why no packet was made.
@@ -61,18 +78,38 @@ pub fn seal(keys: &Keys, wish: Wish, stamp: Unix, entropy: &mut dyn Entropy) -> 
     let random = format!("{:016}", random(entropy)?);
     let asked = Asked { random, stamp, wish };
     let encoded = asked.encode();
-    let digest = asked.wish.digest.digest(encoded.as_bytes()).to_bare();
     let mut salt = [0; SALT];
     entropy.fill(&mut salt)?;
-    let encrypted = keys.encrypt(&format!("{encoded}:{digest}"), &salt);
-    let body = encrypted.get(PREFIX.len()..).unwrap_or_default();
-    let hmac = keys.hmac_text(body.as_bytes());
-    let wire = format!("{body}{}", hmac.as_deref().unwrap_or_default());
+    let Envelope { digest, encrypted, hmac, wire } = envelope(keys, &encoded, asked.wish.digest, salt);
     let longest = encrypted.len().max(wire.len());
     if longest >= TOO_LONG {
         return Err(SealError::TooLong(longest));
     }
     Ok(Sealed { asked, encoded, digest, encrypted, hmac, wire })
+}
+
+/// What is around a text.
+pub struct Envelope {
+    /// The digest of the text.
+    pub digest: String,
+    /// Text and digest, encrypted, with the prefix that is left out on the wire.
+    pub encrypted: String,
+    /// The HMAC of that.
+    pub hmac: Option<String>,
+    /// What is sent.
+    pub wire: String,
+}
+
+/// Puts any text into a packet, whether it says something or not. [`seal`] is for clients; this is also for tests of
+/// what receivers refuse.
+#[must_use]
+pub fn envelope(keys: &Keys, text: &str, digest: HashType, salt: [u8; SALT]) -> Envelope {
+    let digest = digest.digest(text.as_bytes()).to_bare();
+    let encrypted = keys.encrypt(&format!("{text}:{digest}"), &salt);
+    let body = encrypted.get(PREFIX.len()..).unwrap_or_default();
+    let hmac = keys.hmac_text(body.as_bytes());
+    let wire = format!("{body}{}", hmac.as_deref().unwrap_or_default());
+    Envelope { digest, encrypted, hmac, wire }
 }
 
 impl Keys {
