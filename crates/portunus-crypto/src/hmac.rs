@@ -5,6 +5,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use sha3::{Sha3_256, Sha3_512};
+use zeroize::Zeroize;
 
 use crate::LibraryRefused;
 use crate::hash::{HashType, Output};
@@ -29,16 +30,9 @@ impl MacKey {
     /// # Errors
     /// [`LibraryRefused`]: never, for any length of key.
     pub fn new(hash: HashType, key: &[u8], start: &[u8]) -> Result<Self, LibraryRefused> {
-        let state = match hash {
-            HashType::Md5 => State::Md5(begun(key, start)?),
-            HashType::Sha1 => State::Sha1(begun(key, start)?),
-            HashType::Sha256 => State::Sha256(begun(key, start)?),
-            HashType::Sha384 => State::Sha384(Box::new(begun(key, start)?)),
-            HashType::Sha512 => State::Sha512(Box::new(begun(key, start)?)),
-            HashType::Sha3_256 => State::Sha3_256(Box::new(begun(key, start)?)),
-            HashType::Sha3_512 => State::Sha3_512(Box::new(begun(key, start)?)),
-        };
-        Ok(Self(state))
+        let state = State::new(hash, key, start);
+        wipe_stack();
+        state.map(Self)
     }
 
     /// The tag of the start and `rest`.
@@ -54,6 +48,31 @@ impl MacKey {
             State::Sha3_512(state) => finished(SimpleHmac::clone(state), rest),
         }
     }
+}
+
+impl State {
+    /// Never inlined, so that its frame, and with it the copies of the key that the library leaves there, lies where
+    /// [`wipe_stack`] has its own afterwards.
+    #[inline(never)]
+    fn new(hash: HashType, key: &[u8], start: &[u8]) -> Result<Self, LibraryRefused> {
+        Ok(match hash {
+            HashType::Md5 => Self::Md5(begun(key, start)?),
+            HashType::Sha1 => Self::Sha1(begun(key, start)?),
+            HashType::Sha256 => Self::Sha256(begun(key, start)?),
+            HashType::Sha384 => Self::Sha384(Box::new(begun(key, start)?)),
+            HashType::Sha512 => Self::Sha512(Box::new(begun(key, start)?)),
+            HashType::Sha3_256 => Self::Sha3_256(Box::new(begun(key, start)?)),
+            HashType::Sha3_512 => Self::Sha3_512(Box::new(begun(key, start)?)),
+        })
+    }
+}
+
+/// Overwrites what a function that has just returned left below. `tests/wiped.rs` sees that it is enough.
+#[inline(never)]
+fn wipe_stack() {
+    let mut below = [0_u8; 8192];
+    below.zeroize();
+    std::hint::black_box(&below);
 }
 
 fn begun<M: Mac + KeyInit>(key: &[u8], start: &[u8]) -> Result<M, LibraryRefused> {

@@ -10,7 +10,11 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+use portunus_crypto::aes256::Chaining;
 use portunus_crypto::ed25519::SigningKey;
+use portunus_crypto::evp::Passphrase;
+use portunus_crypto::hash::HashType;
+use portunus_crypto::hmac::MacKey;
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Entropy, EntropyFailed, Secret, SystemEntropy};
 
@@ -75,4 +79,16 @@ fn nothing_of_a_secret_is_left_in_memory() {
     signing.sign(b"a message").unwrap();
     drop((secret, dh, signing));
     assert_eq!(needle.found(), 0, "the keys of a dropped secret");
+
+    let secret = Secret::<32>::generate(&mut needle).unwrap();
+    let passphrase = Passphrase::new(secret.expose());
+    let cut = Passphrase::of_length(secret.expose(), 32, b'0');
+    assert!(needle.found() >= 3, "the search finds passphrases");
+    passphrase.cipher(&[7; 8]).encrypt(Chaining::Cbc, &mut [0; 64]);
+    for hash in HashType::ALL {
+        let mac = MacKey::new(hash, secret.expose(), b"start").unwrap();
+        let _ = mac.tag(b"rest");
+    }
+    drop((secret, passphrase, cut));
+    assert_eq!(needle.found(), 0, "passphrases and what was made of them");
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands")]
 
+#[path = "../../../fuzz/harness/fwknop.rs"]
+mod fwknop;
 #[path = "../../../fuzz/harness/openme.rs"]
 mod openme;
 
@@ -16,6 +18,19 @@ fn openme_open() {
 #[test]
 fn openme_round_trip() {
     assert!(replay("openme_round_trip", openme::round_trip) >= 3);
+}
+
+#[test]
+fn fwknop_open() {
+    assert!(replay("fwknop_open", fwknop::open) >= 3);
+    for packet in fwknop::packets() {
+        fwknop::open(packet);
+    }
+}
+
+#[test]
+fn fwknop_text() {
+    assert!(replay("fwknop_text", fwknop::text) >= 30);
 }
 
 /// Runs `target` with every file of its corpus; how many there were.
