@@ -1,7 +1,7 @@
 //! Text to rules, keys and settings, and back. Pure.
 //!
 //! Here: what people write (`portunus.toml`, `services.toml`, `clients/NAME.toml`; openme's two YAML files; profiles;
-//! QR payloads; the session state file), read into one [`Settings`] with file, line and column for every mistake, and
+//! QR payloads; the session state file; fwknopd.conf and access.conf), read into one [`Settings`] with file, line and column for every mistake, and
 //! edited so that nothing but the touched client changes. Not here: opening a file (that is [`Files`]), a clock, a
 //! network name, a firewall. The daemon and the command line call it.
 
@@ -11,6 +11,7 @@ mod diagnostic;
 mod duration;
 mod edit;
 mod files;
+pub mod fwknop;
 mod keys;
 mod lower;
 pub mod native;

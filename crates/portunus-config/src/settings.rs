@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use portunus_crypto::Secret;
+use portunus_dialect::fwknop::Keys;
 use portunus_model::{Limits, Place, PortSpec, Rules, Stance};
 
 use crate::Diagnostic;
+use crate::fwknop::Daemon;
 
 /// A whole configuration, checked.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub sources: Vec<PathBuf>,
     /// What is odd and yet no mistake.
     pub warnings: Vec<Diagnostic>,
+    /// What fwknopd.conf says of the program itself; `None`: another configuration.
+    pub fwknop: Option<Box<Daemon>>,
 }
 
 /// How we would stand in the firewall, before the ruleset was looked at.
@@ -122,11 +126,13 @@ impl OnExit {
 pub struct Secrets {
     /// X25519, for openme knocks; `None`: the dialect is off.
     pub openme: Option<Secret<32>>,
+    /// fwknop's sets of keys, each once, in the order of their names.
+    pub fwknop: Vec<Keys>,
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let openme = self.openme.as_ref().map(|_| "(not shown)");
-        f.debug_struct("Secrets").field("openme", &openme).finish()
+        f.debug_struct("Secrets").field("openme", &openme).field("fwknop", &self.fwknop.len()).finish()
     }
 }

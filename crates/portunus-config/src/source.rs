@@ -64,10 +64,22 @@ impl Findings {
         what: impl Into<String>,
         mend: impl Into<String>,
     ) {
+        self.tell(|| source.diagnostic(at, what, mend));
+    }
+
+    /// One that was found where no text is at hand any more.
+    pub(crate) fn tell(&mut self, error: impl FnOnce() -> Diagnostic) {
         if self.errors.len() < MOST {
-            self.errors.push(source.diagnostic(at, what, mend));
+            self.errors.push(error());
         } else {
             self.untold += 1;
+        }
+    }
+
+    /// The same for a warning.
+    pub(crate) fn remark(&mut self, warning: impl FnOnce() -> Diagnostic) {
+        if self.warnings.len() < MOST {
+            self.warnings.push(warning());
         }
     }
 
@@ -82,9 +94,7 @@ impl Findings {
         what: impl Into<String>,
         mend: impl Into<String>,
     ) {
-        if self.warnings.len() < MOST {
-            self.warnings.push(source.diagnostic(at, what, mend));
-        }
+        self.remark(|| source.diagnostic(at, what, mend));
     }
 
     pub(crate) fn push(&mut self, error: Diagnostic) {

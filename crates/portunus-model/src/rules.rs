@@ -86,8 +86,10 @@ pub struct NatRule {
     pub source: NatSource,
     /// Only accepted, not rewritten (DISABLE_DNAT).
     pub keep_destination: bool,
-    /// Everything of the client is let through (FORWARD_ALL).
+    /// A translated request lets everything of the client through (FORWARD_ALL).
     pub all: bool,
+    /// Every request is translated, also one that asks for none: FORCE_NAT, FORCE_SNAT or FORCE_MASQUERADE.
+    pub unasked: bool,
 }
 
 /// As whom a client's commands run.
@@ -181,6 +183,8 @@ pub struct NatLimits {
     pub forced: Vec<(IpAddr, u16)>,
     /// Everything of an address: to this host (`None`: where it was going). Sorted, no duplicates.
     pub all: Vec<Option<IpAddr>>,
+    /// Everything of an address to any inner host, as clients ask (FORWARD_ALL without FORCE_NAT).
+    pub all_forward: bool,
     /// The sources that inner hosts may be shown, besides the client's own. Sorted, no duplicates.
     pub sources: Vec<NatSource>,
 }

@@ -96,6 +96,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         on_exit: server.on_exit,
         sources: sources(paths),
         warnings: findings.warnings,
+        fwknop: None,
     })
 }
 
@@ -350,7 +351,7 @@ fn secrets(files: &dyn Files, paths: &Paths, policy: &mut Policy, findings: &mut
     match key_of(&text) {
         Ok((secret, public)) => {
             policy.server_public = Some(public);
-            Secrets { openme: Some(secret) }
+            Secrets { openme: Some(secret), ..Secrets::default() }
         }
         Err(fault) => {
             findings.push(Diagnostic { file: path, line: 1, column: 1, what: fault.what, mend: fault.mend });

@@ -76,12 +76,13 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         listen: crate::everywhere(policy.knock_port),
         listen_named: false,
         health_port: policy.health_port,
-        secrets: Secrets { openme: server.secret },
+        secrets: Secrets { openme: server.secret, ..Secrets::default() },
         admins: Vec::new(),
         // The original takes its rules away when it ends.
         on_exit: OnExit::Close,
         sources: vec![path.to_owned()],
         warnings: findings.warnings,
+        fwknop: None,
     })
 }
 

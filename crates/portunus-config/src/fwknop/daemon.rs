@@ -1,0 +1,195 @@
+//! What fwknopd.conf says of the program itself: where packets come from, and where state is kept.
+
+use std::path::PathBuf;
+
+use portunus_model::Net;
+
+use super::conf::Conf;
+use super::variable::Variable;
+use crate::parse_interface;
+use crate::source::Findings;
+
+/// fwknopd as its files and its command line want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// Where packets come from.
+    pub receive: Receive,
+    /// How interfaces and captures are read.
+    pub capture: Capture,
+    /// The port of a TCP listener (ENABLE_TCP_SERVER).
+    pub tcp: Option<u16>,
+    /// Packets in HTTP requests (ENABLE_SPA_OVER_HTTP).
+    pub http: Option<Http>,
+    /// FWKNOP_RUN_DIR.
+    pub run_dir: PathBuf,
+    /// FWKNOP_PID_FILE.
+    pub pid_file: PathBuf,
+    /// DIGEST_FILE.
+    pub digest_file: PathBuf,
+    /// SYSLOG_IDENTITY.
+    pub syslog_identity: String,
+    /// SYSLOG_FACILITY, such as `LOG_DAEMON`.
+    pub syslog_facility: String,
+    /// LOCALE.
+    pub locale: Option<String>,
+    /// Every so many rounds of the original, foreign `_exp_` rules that are past are removed too; 0: never
+    /// (RULES_CHECK_THRESHOLD).
+    pub rules_check_threshold: u32,
+    /// VERBOSE, and one more for each -v.
+    pub verbose: u32,
+    /// GPG_HOME_DIR.
+    pub gpg_home: PathBuf,
+    /// GPG_EXE.
+    pub gpg_program: PathBuf,
+}
+
+/// Where packets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receive {
+    /// Seen on the interfaces of [`Capture`].
+    Sniffed,
+    /// A UDP socket (ENABLE_UDP_SERVER).
+    Udp(u16),
+    /// A capture file (PCAP_FILE).
+    File(PathBuf),
+}
+
+/// How interfaces and captures are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// PCAP_INTF; ours: several, with commas in between.
+    pub interfaces: Vec<String>,
+    /// PCAP_FILTER.
+    pub filter: String,
+    /// Also what is for other hosts (ENABLE_PCAP_PROMISC).
+    pub promiscuous: bool,
+    /// Also what leaves (ENABLE_PCAP_ANY_DIRECTION).
+    pub outgoing: bool,
+    /// Whether an interface that goes down ends the program (EXIT_AT_INTF_DOWN).
+    pub ends_when_down: bool,
+    /// How many bytes of a packet are looked at (MAX_SNIFF_BYTES).
+    pub longest: u32,
+}
+
+/// How HTTP requests are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Whether any client is heard, not only `User-Agent: Fwknop` (ALLOW_ANY_USER_AGENT).
+    pub any_agent: bool,
+    /// The proxies whose X-Forwarded-For counts (ENABLE_X_FORWARDED_FOR with ours, TRUSTED_PROXIES); empty: nobody's.
+    pub proxies: Vec<Net>,
+}
+
+/// Takes it out of the variables, each checked.
+pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
+    let receive = receive(conf, findings);
+    let text = |variable| conf.text(variable).unwrap_or_default().to_owned();
+    let small = |variable| u32::try_from(conf.number(variable)).unwrap_or(u32::MAX);
+    Daemon {
+        capture: capture(conf, &receive, findings),
+        receive,
+        tcp: conf
+            .flag(Variable::EnableTcpServer)
+            .then(|| port(conf, Variable::TcpservPort, findings))
+            .flatten(),
+        http: http(conf, findings),
+        run_dir: conf.path(Variable::FwknopRunDir),
+        pid_file: conf.path(Variable::FwknopPidFile),
+        digest_file: conf.path(Variable::DigestFile),
+        syslog_identity: text(Variable::SyslogIdentity),
+        syslog_facility: facility(conf, findings),
+        locale: conf.text(Variable::Locale).filter(|&locale| locale != "NONE").map(str::to_owned),
+        rules_check_threshold: small(Variable::RulesCheckThreshold),
+        verbose: small(Variable::Verbose),
+        gpg_home: conf.path(Variable::GpgHomeDir),
+        gpg_program: conf.path(Variable::GpgExe),
+    }
+}
+
+/// A capture goes before a UDP socket, and that before the interfaces.
+fn receive(conf: &Conf, findings: &mut Findings) -> Receive {
+    if let Some(path) = conf.setting(Variable::PcapFile) {
+        return Receive::File(PathBuf::from(&path.text));
+    }
+    if conf.flag(Variable::EnableUdpServer)
+        && let Some(port) = port(conf, Variable::UdpservPort, findings)
+    {
+        return Receive::Udp(port);
+    }
+    Receive::Sniffed
+}
+
+/// A port that is used: the original's range goes beyond what there is.
+fn port(conf: &Conf, variable: Variable, findings: &mut Findings) -> Option<u16> {
+    let number = conf.number(variable);
+    let port = u16::try_from(number).ok().filter(|&port| port > 0);
+    if port.is_none() && number > 0 {
+        let what = format!("{} {number} is no port", variable.name());
+        let spot = conf.spot(variable);
+        findings.tell(|| spot.diagnostic(what, "use a number from 1 to 65535"));
+    }
+    port
+}
+
+fn capture(conf: &Conf, receive: &Receive, findings: &mut Findings) -> Capture {
+    let mut interfaces = Vec::new();
+    for name in conf.text(Variable::PcapIntf).unwrap_or_default().split(',') {
+        match parse_interface(name.trim()) {
+            Ok(name) => interfaces.push(name),
+            Err(fault) if *receive == Receive::Sniffed => {
+                let spot = conf.spot(Variable::PcapIntf);
+                findings.tell(|| spot.diagnostic(fault.what, fault.mend));
+            }
+            Err(_) => {}
+        }
+    }
+    Capture {
+        interfaces,
+        filter: conf.text(Variable::PcapFilter).unwrap_or_default().to_owned(),
+        promiscuous: conf.flag(Variable::EnablePcapPromisc),
+        outgoing: conf.flag(Variable::EnablePcapAnyDirection),
+        ends_when_down: conf.flag(Variable::ExitAtIntfDown),
+        longest: u32::try_from(conf.number(Variable::MaxSniffBytes)).unwrap_or(u32::MAX),
+    }
+}
+
+fn http(conf: &Conf, findings: &mut Findings) -> Option<Http> {
+    if !conf.flag(Variable::EnableSpaOverHttp) {
+        return None;
+    }
+    let mut proxies = Vec::new();
+    let list = conf.text(Variable::TrustedProxies).unwrap_or_default();
+    for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match Net::parse(word) {
+            Ok(net) => proxies.push(net),
+            Err(error) => {
+                let spot = conf.spot(Variable::TrustedProxies);
+                let what = format!("TRUSTED_PROXIES has {word:?}");
+                findings.tell(|| spot.diagnostic(what, error.to_string()));
+            }
+        }
+    }
+    let forwarded = conf.flag(Variable::EnableXForwardedFor);
+    if forwarded && list.is_empty() {
+        let spot = conf.spot(Variable::EnableXForwardedFor);
+        let what = "anybody can write X-Forwarded-For, so it is believed from no one yet";
+        findings.remark(|| spot.diagnostic(what, "name the addresses of your proxies with TRUSTED_PROXIES"));
+    }
+    if !forwarded {
+        proxies.clear();
+    }
+    Some(Http { any_agent: conf.flag(Variable::AllowAnyUserAgent), proxies })
+}
+
+/// LOG_DAEMON and LOG_LOCAL0 to 7, in capitals.
+fn facility(conf: &Conf, findings: &mut Findings) -> String {
+    let text = conf.text(Variable::SyslogFacility).unwrap_or_default();
+    let word = text.to_ascii_uppercase();
+    let local = word.strip_prefix("LOG_LOCAL").is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'7']));
+    if word != "LOG_DAEMON" && !local {
+        let what = format!("Invalid SYSLOG_FACILITY setting '{text}'");
+        let spot = conf.spot(Variable::SyslogFacility);
+        findings.tell(|| spot.diagnostic(what, "use LOG_DAEMON, or LOG_LOCAL0 to LOG_LOCAL7"));
+    }
+    word
+}

@@ -1,0 +1,143 @@
+//! The lines of fwknopd.conf and access.conf: `NAME  value`, the value up to the first `;` (docs: "fwknop").
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Diagnostic;
+
+/// The longest line, in bytes: the original reads 1023 and takes the rest for a line of its own.
+const LONGEST: usize = 1023;
+
+/// One line that is neither empty nor a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'t> {
+    /// From 1 on.
+    pub(super) number: u32,
+    /// What it says.
+    pub(super) body: Body<'t>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body<'t> {
+    Entry {
+        name: &'t str,
+        value: &'t str,
+        /// Where they begin, in characters from 1 on.
+        name_at: u32,
+        value_at: u32,
+    },
+    /// It is no name with a value.
+    Broken,
+    /// It has more than 1023 bytes.
+    Long,
+}
+
+/// The lines of `text`. A comment begins in the first column; lines of blanks are none.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let numbered = (1..).zip(text.split('\n'));
+    numbered.filter_map(|(number, line)| {
+        let empty = line.trim_matches(blank).is_empty();
+        let skipped = empty || line.starts_with(['#', ';', '\r']);
+        (!skipped).then(|| Line { number, body: body(line) })
+    })
+}
+
+fn body(line: &str) -> Body<'_> {
+    if line.len() > LONGEST {
+        return Body::Long;
+    }
+    let column = |rest: &str| {
+        let before = line.len().checked_sub(rest.len()).and_then(|at| line.get(..at)).unwrap_or_default();
+        u32::try_from(before.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
+    };
+    let start = line.trim_start_matches(blank);
+    let Some((name, rest)) = start.find(blank).and_then(|end| start.split_at_checked(end)) else {
+        return Body::Broken;
+    };
+    let rest = rest.trim_start_matches(blank);
+    let value = rest.split([';', '\r']).next().unwrap_or_default().trim_end_matches(blank);
+    // A NUL would end the text for whoever hands it on to the system.
+    if value.is_empty() || line.contains('\0') {
+        return Body::Broken;
+    }
+    Body::Entry { name, value, name_at: column(start), value_at: column(rest) }
+}
+
+/// C's `isspace`.
+const fn blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\x0b' | '\x0c' | '\r' | '\n')
+}
+
+/// Where something stands, for a diagnostic once the text is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) file: Arc<Path>,
+    /// 0: the whole file, or the command line.
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl Spot {
+    pub(super) fn diagnostic(&self, what: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            file: self.file.to_path_buf(),
+            line: self.line,
+            column: self.column,
+            what: what.into(),
+            mend: mend.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(u32, Option<(&str, &str)>)> {
+        let one = |line: Line<'static>| match line.body {
+            Body::Entry { name, value, .. } => (line.number, Some((name, value))),
+            Body::Broken | Body::Long => (line.number, None),
+        };
+        lines(text.to_owned().leak()).map(one).collect()
+    }
+
+    #[test]
+    fn a_value_ends_at_a_semicolon_and_loses_its_blanks() {
+        assert_eq!(read("A  b c \t; d\r\n\tB\tx\r\n"), [(1, Some(("A", "b c"))), (2, Some(("B", "x")))]);
+        assert_eq!(read("A a#b # c"), [(1, Some(("A", "a#b # c")))]);
+        assert_eq!(read("\u{feff}A = b"), [(1, Some(("A", "= b")))]);
+    }
+
+    #[test]
+    fn comments_begin_in_the_first_column() {
+        assert_eq!(read("# A b\n;A b\n\r\n\n  \t\n"), []);
+        assert_eq!(read(" # A b"), [(1, Some(("#", "A b")))]);
+        assert_eq!(read(" #A"), [(1, None)]);
+    }
+
+    #[test]
+    fn what_has_no_value_is_broken() {
+        for text in ["A", "A ", "A ;", "A=b", "A \0b"] {
+            assert_eq!(read(text), [(1, None)], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_at_most_1023_bytes() {
+        let fits = format!("A {}", "x".repeat(1021));
+        assert!(matches!(lines(&fits).next().unwrap().body, Body::Entry { .. }));
+        let long = format!("{fits}x");
+        assert_eq!(lines(&long).next().unwrap().body, Body::Long);
+        let comment = format!("#{long}");
+        assert_eq!(lines(&comment).next(), None);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let Body::Entry { name_at, value_at, .. } = lines("\t\u{e9}\u{e9}  x").next().unwrap().body else {
+            panic!("an entry")
+        };
+        assert_eq!((name_at, value_at), (2, 6));
+    }
+}

@@ -1,0 +1,174 @@
+//! From checked stanzas to the values that the daemon runs by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use portunus_dialect::fwknop::Keys;
+use portunus_model::{KeyId, Limits, NatLimits, NatRule, NatSource, Place, PortSpec, Rules, Stanza};
+
+use super::access::Written;
+use super::chains::Rows;
+use super::conf::Conf;
+use super::daemon::{Daemon, Receive};
+use super::stanza::Checked;
+use super::variable::Variable;
+use crate::source::Findings;
+use crate::{FirewallKind, OnExit, Secrets, Settings, StanceWish};
+
+/// Everything but the findings and the list of sources.
+pub(super) fn settings(
+    conf: &Conf,
+    daemon: Daemon,
+    rows: &Rows,
+    stanzas: Vec<(&Written, Checked)>,
+    findings: &mut Findings,
+) -> Settings {
+    let mut rules = Rules {
+        generation: 0,
+        window: Duration::from_secs(conf.number(Variable::MaxSpaPacketAge)),
+        clients: Vec::with_capacity(stanzas.len()),
+    };
+    let mut keys: BTreeMap<KeyId, Keys> = BTreeMap::new();
+    for (written, mut checked) in stanzas {
+        let Some(own) = checked.keys.take() else {
+            refuse_gnupg(written, &checked, findings);
+            continue;
+        };
+        if checked.gpg.is_some() {
+            let what = format!("the stanza's keys of GnuPG's are not used yet: '{}'", written.source);
+            findings.remark(|| written.spot.diagnostic(what, "its symmetric keys are: knock with them"));
+        }
+        rules.clients.extend(checked.client(&own));
+        keys.entry(own.id()).or_insert(own);
+    }
+    let clients = || rules.clients.iter().filter_map(|client| client.stanza.as_deref());
+    let all: Vec<&Stanza> = clients().collect();
+    let limits = limits(&rules, &all);
+    let stance = stance(conf, rows, &all, findings);
+    let listen = match daemon.receive {
+        Receive::Udp(port) => crate::everywhere(port),
+        Receive::Sniffed | Receive::File(_) => Vec::new(),
+    };
+    let close = conf.flag(Variable::FlushIptAtExit);
+    Settings {
+        host: None,
+        profile_name: "default".to_owned(),
+        limits,
+        stance,
+        listen,
+        listen_named: false,
+        health_port: None,
+        secrets: Secrets { openme: None, fwknop: keys.into_values().collect() },
+        admins: Vec::new(),
+        on_exit: if close { OnExit::Close } else { OnExit::Keep },
+        sources: Vec::new(),
+        warnings: Vec::new(),
+        fwknop: Some(Box::new(daemon)),
+        rules,
+    }
+}
+
+fn refuse_gnupg(written: &Written, checked: &Checked, findings: &mut Findings) {
+    let Some(gpg) = &checked.gpg else { return };
+    let signed = if gpg.check_signature { "" } else { " (unsigned)" };
+    let what = format!(
+        "stanza #{} (source '{}') knows keys of GnuPG's only{signed}, in {}: they are not read yet",
+        written.number,
+        written.source,
+        gpg.home.display()
+    );
+    findings.tell(|| {
+        written
+            .spot
+            .diagnostic(what, "give it KEY_BASE64 and HMAC_KEY_BASE64 too, or take the stanza out for now")
+    });
+}
+
+/// Exactly what some stanza allows.
+fn limits(rules: &Rules, stanzas: &[&Stanza]) -> Limits {
+    let mut doors: BTreeSet<PortSpec> = BTreeSet::new();
+    let mut any_port = false;
+    let mut nat = NatLimits::default();
+    // A cycle of commands opens nothing in the firewall.
+    for stanza in stanzas.iter().filter(|stanza| stanza.cycle.is_none()) {
+        allow_nat(&mut nat, &stanza.nat);
+        // Everything of the client is let through: no port is named.
+        if stanza.nat.all && stanza.nat.unasked {
+            continue;
+        }
+        match &stanza.open_ports {
+            Some(ports) => doors.extend(ports.iter().copied()),
+            None => any_port = true,
+        }
+    }
+    nat.forced.sort_unstable();
+    nat.forced.dedup();
+    nat.all.sort_unstable();
+    nat.all.dedup();
+    nat.sources.sort_unstable();
+    nat.sources.dedup();
+    let times = rules.clients.iter().flat_map(|client| {
+        let stanza = client.stanza.as_deref();
+        let timer = stanza.and_then(|stanza| stanza.cycle.as_ref()).map(|cycle| cycle.timer);
+        [Some(client.lasting), stanza.map(|stanza| stanza.longest), timer]
+    });
+    Limits {
+        doors: doors.into_iter().collect(),
+        longest: times.flatten().max().unwrap_or_default(),
+        most_open: crate::lower::DEFAULT_OPEN,
+        any_port,
+        nat,
+    }
+}
+
+fn allow_nat(nat: &mut NatLimits, rule: &NatRule) {
+    let translated = rule.forward || rule.local || rule.unasked;
+    if !translated {
+        return;
+    }
+    match (rule.force, rule.all) {
+        (Some((host, _)), true) => nat.all.push((!rule.keep_destination).then_some(host)),
+        (Some(forced), false) => nat.forced.push(forced),
+        (None, true) if rule.unasked || rule.keep_destination => nat.all.push(None),
+        (None, true) => nat.all_forward |= rule.forward,
+        (None, false) => nat.forward |= rule.forward,
+    }
+    nat.local |= rule.local && !rule.unasked;
+    if rule.source != NatSource::Kept {
+        nat.sources.push(rule.source);
+    }
+}
+
+fn stance(conf: &Conf, rows: &Rows, stanzas: &[&Stanza], findings: &mut Findings) -> StanceWish {
+    check_snat(conf, findings);
+    let firewall = firewall(conf, findings);
+    let place = match firewall {
+        FirewallKind::Nft | FirewallKind::Auto => None,
+        FirewallKind::Iptables => rows.chains(conf, stanzas).map(|chains| Place::Fwknop(Box::new(chains))),
+    };
+    // Who has no grant is kept out by the administrator's own rules, as with the original.
+    StanceWish { place, firewall, ..StanceWish::default() }
+}
+
+fn firewall(conf: &Conf, findings: &mut Findings) -> FirewallKind {
+    match conf.text(Variable::Firewall) {
+        Some("nft") => FirewallKind::Nft,
+        None | Some("iptables") => FirewallKind::Iptables,
+        Some(other) => {
+            let what = format!("FIREWALL is '{other}'");
+            let spot = conf.spot(Variable::Firewall);
+            findings.tell(|| spot.diagnostic(what, "use iptables, which is what fwknopd has, or nft"));
+            FirewallKind::Iptables
+        }
+    }
+}
+
+fn check_snat(conf: &Conf, findings: &mut Findings) {
+    let Some(text) = conf.text(Variable::SnatTranslateIp) else { return };
+    if conf.flag(Variable::EnableIptSnat) && text.parse::<std::net::IpAddr>().is_err() {
+        let spot = conf.spot(Variable::SnatTranslateIp);
+        let what = "Invalid IPv4 addr for SNAT_TRANSLATE_IP";
+        findings
+            .tell(|| spot.diagnostic(what, "write an address of this host, or take it out for MASQUERADE"));
+    }
+}

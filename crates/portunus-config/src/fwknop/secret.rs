@@ -1,0 +1,199 @@
+//! The keys of a stanza: symmetric ones, and what it says of GnuPG.
+
+use std::path::{Path, PathBuf};
+
+use portunus_crypto::text;
+use portunus_dialect::fwknop::{HashType, Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, Mode};
+use zeroize::Zeroizing;
+
+use super::Host;
+use super::access::Written;
+use super::conf::Conf;
+use super::field::Field;
+use super::lines::Spot;
+use super::variable::Variable;
+use crate::source::Findings;
+
+/// What a stanza says of GnuPG.
+pub(super) struct Gpg {
+    pub(super) home: PathBuf,
+    pub(super) check_signature: bool,
+}
+
+/// Both kinds of keys. A stanza without any is a mistake, and is said.
+pub(super) fn read(
+    written: &Written,
+    conf: &Conf,
+    host: &dyn Host,
+    findings: &mut Findings,
+) -> (Option<Keys>, Option<Gpg>) {
+    let mut check = Check { written, findings };
+    let gpg = check.gpg(conf, host);
+    let mode = check.mode();
+    let digest = check.digest();
+    let key = check.key(Field::Key, Field::KeyBase64);
+    let hmac = check.key(Field::HmacKey, Field::HmacKeyBase64);
+    let source = &written.source;
+    let Some(key) = key else {
+        if gpg.is_none() {
+            let what = format!("No keys found for access stanza source: '{source}'");
+            check.wrong(None, what, "write KEY_BASE64 and HMAC_KEY_BASE64, as fwknop --key-gen prints them");
+        }
+        return (None, gpg);
+    };
+    let Some(mode) = mode else {
+        if gpg.is_none() {
+            let mend = "say CBC, or name keys of GnuPG's: so nothing ever comes in by this stanza";
+            check.odd(Field::EncryptionMode, "the stanza is for GnuPG and has symmetric keys only", mend);
+        }
+        return (None, gpg);
+    };
+    // A legacy key is cut, however long it is.
+    let legacy = key.get(..LEGACY_KEY).filter(|_| mode == Mode::Legacy);
+    let hmac = hmac.as_ref().map(|key| (digest, key.as_slice()));
+    match Keys::new(legacy.unwrap_or(&key), mode, hmac) {
+        Ok(keys) => (Some(keys), gpg),
+        Err(error) => {
+            check.useless(error);
+            (None, gpg)
+        }
+    }
+}
+
+struct Check<'c> {
+    written: &'c Written,
+    findings: &'c mut Findings,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, field: Option<Field>, what: impl Into<String>, mend: impl Into<String>) {
+        let spot = field.map_or_else(|| self.written.spot.clone(), |field| self.spot(field));
+        self.findings.tell(|| spot.diagnostic(what, mend));
+    }
+
+    fn odd(&mut self, field: Field, what: impl Into<String>, mend: impl Into<String>) {
+        let spot = self.spot(field);
+        self.findings.remark(|| spot.diagnostic(what, mend));
+    }
+
+    /// Keys by which nothing ever comes in: the original takes most of them, and does not say so.
+    fn useless(&mut self, error: KeysError) {
+        let (field, mend) = match error {
+            KeysError::Equal => {
+                let what = format!(
+                    "The encryption passphrase and HMAC key should not be identical for access stanza source: '{}'",
+                    self.written.source
+                );
+                return self.wrong(Some(Field::HmacKey), what, "make two keys with fwknop --key-gen");
+            }
+            KeysError::Library(error) => return self.wrong(None, error.to_string(), "start it again"),
+            KeysError::Empty | KeysError::TooLong(_) => {
+                (Field::Key, format!("use a key of 1 to {LONGEST_KEY} bytes"))
+            }
+            KeysError::HmacEmpty | KeysError::HmacTooLong(_) => {
+                (Field::HmacKey, format!("use a key of 1 to {LONGEST_HMAC_KEY} bytes"))
+            }
+            KeysError::LegacyWithHmac => (Field::EncryptionMode, "leave one of them out".to_owned()),
+        };
+        let why = error.to_string();
+        let why = why.split_once(':').map_or(why.as_str(), |(why, _)| why);
+        self.odd(field, format!("{why}, so nothing ever comes in by this stanza"), mend);
+    }
+
+    /// Where a variable stands: of a key, the line that counts.
+    fn spot(&self, field: Field) -> Spot {
+        let pairs = [(Field::Key, Field::KeyBase64), (Field::HmacKey, Field::HmacKeyBase64)];
+        let other = pairs.into_iter().find(|(plain, _)| *plain == field).map_or(field, |(_, base64)| base64);
+        let later = self.written.later(field, other);
+        later.map_or_else(|| self.written.spot.clone(), |(_, value)| value.spot.clone())
+    }
+
+    /// The key of the later of two lines.
+    fn key(&mut self, plain: Field, base64: Field) -> Option<Zeroizing<Vec<u8>>> {
+        let (field, value) = self.written.later(plain, base64)?;
+        if field == plain {
+            return Some(Zeroizing::new(value.text.as_bytes().to_vec()));
+        }
+        // Whatever stands behind a first = is not looked at.
+        let bare = value.text.split('=').next().unwrap_or_default();
+        match text::decode_loose(bare.as_bytes()).map(Zeroizing::new) {
+            Some(key) => (!key.is_empty()).then_some(key),
+            None => {
+                // The text is not repeated: it may well be a key in the wrong line.
+                let what = format!("{} argument doesn't look like base64-encoded data.", field.name());
+                let mend =
+                    format!("copy the whole key, or write it behind {} if it is plain text", plain.name());
+                self.wrong(Some(field), what, mend);
+                None
+            }
+        }
+    }
+
+    /// How packets are encrypted; `None`: not with symmetric keys.
+    fn mode(&mut self) -> Option<Mode> {
+        let Some(text) = self.written.text(Field::EncryptionMode) else { return Some(Mode::default()) };
+        let mode = Mode::named(text);
+        if mode.is_none() && !text.eq_ignore_ascii_case("Asymmetric") {
+            let what = format!("Unrecognized ENCRYPTION_MODE '{text}', use {{CBC,CTR,legacy,Asymmetric}}");
+            self.wrong(
+                Some(Field::EncryptionMode),
+                what,
+                "CBC is what clients use unless they say otherwise",
+            );
+        }
+        mode
+    }
+
+    fn digest(&mut self) -> HashType {
+        let Some(text) = self.written.text(Field::HmacDigestType) else { return HashType::default() };
+        HashType::named(text).unwrap_or_else(|| {
+            let known = HashType::ALL.map(HashType::as_str).join(",");
+            let what = format!("HMAC_DIGEST_TYPE argument '{text}' must be one of {{{known}}}");
+            self.wrong(
+                Some(Field::HmacDigestType),
+                what,
+                "sha256 is what clients use unless they say otherwise",
+            );
+            HashType::default()
+        })
+    }
+
+    fn gpg(&mut self, conf: &Conf, host: &dyn Host) -> Option<Gpg> {
+        let written = self.written;
+        if let Some(home) = written.text(Field::GpgHomeDir)
+            && !host.is_folder(Path::new(home))
+        {
+            let what = format!("GPG_HOME_DIR directory '{home}' stat()/existence problem");
+            self.wrong(Some(Field::GpgHomeDir), what, "make that folder, or name another one");
+        }
+        let used = written.get(Field::GpgDecryptPw).is_some() || written.flag(Field::GpgAllowNoPw);
+        if !used {
+            return None;
+        }
+        let (require, disable) = (written.flag(Field::GpgRequireSig), written.flag(Field::GpgDisableSig));
+        let (source, number) = (&written.source, written.number);
+        if require && disable {
+            let what = format!(
+                "Warning: GPG_REQUIRE_SIG and GPG_DISABLE_SIG are both set, will check sigs (stanza source: \
+                 '{source}' #{number})"
+            );
+            self.odd(Field::GpgDisableSig, what, "take one of them out");
+        } else if disable {
+            let what = format!(
+                "Warning: GPG_REQUIRE_SIG should really be enabled for stanza source: '{source}' (#{number})"
+            );
+            self.odd(Field::GpgDisableSig, what, "take GPG_DISABLE_SIG out, and name GPG_FINGERPRINT_ID");
+        }
+        let check_signature = require || !disable;
+        let signers = [Field::GpgRemoteId, Field::GpgFingerprintId];
+        if check_signature && signers.into_iter().all(|field| written.get(field).is_none()) {
+            let what = format!(
+                "Warning: Must have either sig ID's or fingerprints to check via GPG_REMOTE_ID or GPG_FINGERPRINT_ID \
+                 (stanza source: '{source}' #{number})"
+            );
+            self.wrong(None, what, "name the fingerprints of those who may knock with GPG_FINGERPRINT_ID");
+        }
+        let home = written.text(Field::GpgHomeDir).or_else(|| conf.text(Variable::GpgHomeDir));
+        Some(Gpg { home: PathBuf::from(home.unwrap_or_default()), check_signature })
+    }
+}
