@@ -11,7 +11,7 @@ use std::time::Duration;
 use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Proto, Way};
 
 /// The size of one frame, in bytes.
-pub const SIZE: usize = 192;
+pub const SIZE: usize = 240;
 
 /// The most frames in one message.
 pub const MOST: usize = 128;
@@ -41,6 +41,7 @@ mod field {
     pub(super) const NAME: Range<usize> = 40..104;
     pub(super) const PORTS: Range<usize> = 104..184;
     pub(super) const PORT: usize = 5;
+    pub(super) const WAY: Range<usize> = 184..240;
 }
 
 /// One thing said, in either direction.
@@ -63,7 +64,7 @@ pub enum Said {
         client: ClientName,
         /// For which address.
         address: IpAddr,
-        /// Which ports.
+        /// Which ports; none: everything through this host.
         ports: Box<[PortSpec]>,
     },
     /// To the front: what became of the killing.
@@ -74,7 +75,7 @@ pub enum Said {
         client: ClientName,
         /// For which address.
         address: IpAddr,
-        /// Which ports.
+        /// Which ports; none: everything through this host.
         ports: Box<[PortSpec]>,
         /// Until when.
         until: Mono,
@@ -117,6 +118,9 @@ pub enum FrameError {
     /// Not a port, or none, or more than fit.
     #[error("a frame with ports that are none")]
     Ports,
+    /// A destination or a translation that is none, or one that does not go with the ports.
+    #[error("a frame with a way that is none")]
+    Way,
     /// A result that nobody gives.
     #[error("a frame with the unknown result {0}")]
     Result(u8),
@@ -149,36 +153,39 @@ impl Writer {
         match said {
             Said::Open(ticket, opening) => {
                 let lasting = u64::try_from(opening.lasting.as_nanos()).unwrap_or(u64::MAX);
-                let head = Head { kind: OPEN, ticket: *ticket, nanos: lasting, result: 0 };
+                let way = opening.way.to_bytes(opening.destination);
+                let head = Head { kind: OPEN, ticket: *ticket, nanos: lasting, result: 0, way };
                 self.row(&head, Some(&opening.client), Some(opening.address), &opening.ports);
             }
             Said::Close(closing) => {
-                let head = Head { kind: CLOSE, ticket: 0, nanos: 0, result: 0 };
+                let head = Head { kind: CLOSE, ticket: 0, nanos: 0, result: 0, way: NO_WAY };
                 self.row(&head, closing.client.as_ref(), closing.address, &[]);
             }
             Said::Opened(ticket, opened) => {
-                let head = Head { kind: OPENED, ticket: *ticket, nanos: 0, result: result(*opened) };
+                let head =
+                    Head { kind: OPENED, ticket: *ticket, nanos: 0, result: result(*opened), way: NO_WAY };
                 self.row(&head, None, None, &[]);
             }
             Said::Restored { client, address, ports, until } => {
-                let head = Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0 };
+                let head =
+                    Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0, way: NO_WAY };
                 self.row(&head, Some(client), Some(*address), ports);
             }
             Said::Kill(ticket, client) => {
-                let head = Head { kind: KILL, ticket: *ticket, nanos: 0, result: 0 };
+                let head = Head { kind: KILL, ticket: *ticket, nanos: 0, result: 0, way: NO_WAY };
                 self.row(&head, Some(client), None, &[]);
             }
             Said::Kept { ticket, client, address, ports } => {
-                let head = Head { kind: KEPT, ticket: *ticket, nanos: 0, result: 0 };
+                let head = Head { kind: KEPT, ticket: *ticket, nanos: 0, result: 0, way: NO_WAY };
                 self.row(&head, Some(client), Some(*address), ports);
             }
             Said::Killed(ticket, killed) => {
                 let (result, counts) = killed_numbers(*killed);
-                let head = Head { kind: KILLED, ticket: *ticket, nanos: counts, result };
+                let head = Head { kind: KILLED, ticket: *ticket, nanos: counts, result, way: NO_WAY };
                 self.row(&head, None, None, &[]);
             }
             Said::RestoredAll => {
-                let head = Head { kind: RESTORED_ALL, ticket: 0, nanos: 0, result: 0 };
+                let head = Head { kind: RESTORED_ALL, ticket: 0, nanos: 0, result: 0, way: NO_WAY };
                 self.row(&head, None, None, &[]);
             }
         }
@@ -218,7 +225,11 @@ struct Head {
     ticket: u64,
     nanos: u64,
     result: u8,
+    way: [u8; Way::BYTES],
 }
+
+/// To this host itself, at any address of it.
+const NO_WAY: [u8; Way::BYTES] = [0; Way::BYTES];
 
 fn frame(
     head: &Head,
@@ -249,6 +260,7 @@ fn frame(
     put(field::NANOS, &head.nanos.to_le_bytes());
     put(field::ADDRESS, &address);
     put(field::NAME, name);
+    put(field::WAY, &head.way);
     for (index, port) in ports.iter().enumerate() {
         let start = field::PORTS.start + index * field::PORT;
         let [a, b] = port.first().to_le_bytes();
@@ -335,6 +347,7 @@ impl View<'_> {
         same(field::KIND..field::MORE)
             && same(field::NAME_LENGTH..field::PORT_COUNT)
             && same(field::RESULT..field::PORTS.start)
+            && same(field::WAY)
     }
 
     fn ports(&self) -> Result<Vec<PortSpec>, FrameError> {
@@ -405,19 +418,16 @@ impl View<'_> {
             [short.clone(), address, name.clone(), field::PORT_COUNT..field::PORT_COUNT + 1, field::PORTS];
         match self.byte(field::KIND) {
             OPEN => {
-                self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS]].concat())?;
+                self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS, field::WAY]].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                Ok(Said::Open(
-                    ticket,
-                    Opening {
-                        client,
-                        address,
-                        ports,
-                        lasting: Duration::from_nanos(nanos),
-                        destination: None,
-                        way: Way::Here,
-                    },
-                ))
+                let (destination, way) =
+                    Way::from_bytes(&self.bytes(field::WAY.start)).ok_or(FrameError::Way)?;
+                // Everything is no port, and a port is not everything.
+                if ports.is_empty() != matches!(way, Way::All { .. }) {
+                    return Err(if ports.is_empty() { FrameError::Ports } else { FrameError::Way });
+                }
+                let lasting = Duration::from_nanos(nanos);
+                Ok(Said::Open(ticket, Opening { client, address, ports, lasting, destination, way }))
             }
             CLOSE => {
                 self.nothing_but(&who)?;
@@ -460,9 +470,6 @@ impl View<'_> {
     fn grant(&self, ports: Vec<PortSpec>) -> Result<(ClientName, IpAddr, Box<[PortSpec]>), FrameError> {
         let client = self.client()?.ok_or(FrameError::Name)?;
         let address = self.address()?.ok_or(FrameError::Address)?;
-        if ports.is_empty() {
-            return Err(FrameError::Ports);
-        }
         Ok((client, address, ports.into()))
     }
 
@@ -490,6 +497,7 @@ impl View<'_> {
 
 #[cfg(test)]
 mod tests {
+    use portunus_model::{Nat, NatSource};
     use proptest::prelude::*;
 
     use super::*;
@@ -515,6 +523,16 @@ mod tests {
         )
     }
 
+    fn nat() -> Nat {
+        let host = "10.0.0.2".parse().unwrap();
+        Nat { local: false, host, port: 8022, rewrite: true, source: NatSource::Kept }
+    }
+
+    fn through(destination: Option<&str>, way: Way, ports: usize) -> Said {
+        let Said::Open(ticket, plain) = opening(ports) else { panic!("not an opening") };
+        Said::Open(ticket, Opening { destination: destination.map(|to| to.parse().unwrap()), way, ..plain })
+    }
+
     fn message(said: &[Said]) -> Vec<u8> {
         let mut writer = Writer::default();
         for one in said {
@@ -530,6 +548,8 @@ mod tests {
             opening(1),
             opening(16),
             opening(17),
+            through(Some("198.51.100.1"), Way::Nat(nat()), 2),
+            through(None, Way::All { to: Some(nat().host), source: NatSource::Masquerade }, 0),
             Said::Close(Closing { client: None, address: None }),
             Said::Close(Closing {
                 client: Some(name(&"a".repeat(64))),
@@ -555,7 +575,7 @@ mod tests {
             Said::Killed(5, Killed::Failed),
         ];
         let bytes = message(&said);
-        assert_eq!(bytes.len(), SIZE * 14);
+        assert_eq!(bytes.len(), SIZE * 16);
         assert_eq!(read(&bytes), Ok(said));
     }
 
@@ -598,7 +618,19 @@ mod tests {
         assert_eq!(wrong(field::PORTS.start, 1), Err(FrameError::Ports));
         assert_eq!(wrong(field::PORTS.start + 1, 0), Err(FrameError::Ports));
         assert_eq!(wrong(field::RESULT, 1), Err(FrameError::Filling));
-        assert_eq!(wrong(SIZE - 1, 1), Err(FrameError::Filling));
+        assert_eq!(wrong(SIZE - 1, 1), Err(FrameError::Way));
+        assert_eq!(wrong(field::WAY.start, 7), Err(FrameError::Way));
+    }
+
+    #[test]
+    fn ports_and_everything_exclude_each_other() {
+        let all = Way::All { to: None, source: NatSource::Kept };
+        assert_eq!(read(&message(&[through(None, all, 1)])), Err(FrameError::Way));
+        assert_eq!(read(&message(&[through(None, Way::Here, 0)])), Err(FrameError::Ports));
+        assert_eq!(read(&message(&[through(None, Way::Nat(nat()), 0)])), Err(FrameError::Ports));
+        let mut closing = message(&[Said::Close(Closing { client: None, address: None })]);
+        closing[field::WAY.start + 1] = 1;
+        assert_eq!(read(&closing), Err(FrameError::Filling));
     }
 
     #[test]
@@ -606,6 +638,9 @@ mod tests {
         let mut bytes = message(&[opening(17)]);
         assert_eq!(read(&bytes[..SIZE]), Err(FrameError::Filling));
         bytes[SIZE + field::ADDRESS.end - 1] ^= 1;
+        assert_eq!(read(&bytes), Err(FrameError::Filling));
+        let mut bytes = message(&[through(None, Way::Nat(nat()), 17)]);
+        bytes[SIZE + field::WAY.end - 1] ^= 1;
         assert_eq!(read(&bytes), Err(FrameError::Filling));
     }
 

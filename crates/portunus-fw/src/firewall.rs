@@ -1,10 +1,9 @@
 //! What a firewall back end does, whichever it is.
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use portunus_model::{PortSpec, Stance};
+use portunus_model::{Element, NatLimits, PortSpec, Stance, Way};
 
 use crate::Ended;
 
@@ -17,26 +16,34 @@ pub struct Structure {
     pub stance: Stance,
     /// How many elements a set may hold; full is [`FirewallError::Full`].
     pub most_open: u32,
+    /// Whether any single port may be opened, besides the doors.
+    pub any_port: bool,
+    /// Whether a door may be open at one of our addresses only.
+    pub destinations: bool,
+    /// Which translations there may be.
+    pub nat: NatLimits,
 }
 
-/// One open door: this address may reach this port or range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Element {
-    /// Who; canonical (never v4-mapped).
-    pub address: IpAddr,
-    /// What; one of [`Structure::doors`].
-    pub port: PortSpec,
-}
-
-impl Element {
-    /// Whether both may be about one packet: the same address and protocol, and a port that both have.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let (a, b) = (self.port, other.port);
-        self.address == other.address
-            && a.proto() == b.proto()
-            && a.first() <= b.last()
-            && b.first() <= a.last()
+impl Structure {
+    /// Whether there is a place for this element.
+    ///
+    /// # Errors
+    /// [`FirewallError::NoDoor`], [`FirewallError::NoWay`].
+    pub fn has_place_for(&self, element: &Element) -> Result<(), FirewallError> {
+        if let (Way::Here, Some(port)) = (element.way, element.port)
+            && !(self.doors.contains(&port) || (self.any_port && port.is_single()))
+        {
+            return Err(FirewallError::NoDoor(port));
+        }
+        let single = element.port.is_none_or(PortSpec::is_single);
+        let narrow = element.destination.is_none() || (self.destinations && single);
+        let (turned, whole) = (element.way != Way::Here, matches!(element.way, Way::All { .. }));
+        let fits = narrow && (single || !turned) && whole == element.port.is_none();
+        if fits && element.is_of_one_family() && self.nat.admit(element.way) {
+            Ok(())
+        } else {
+            Err(FirewallError::NoWay(*element))
+        }
     }
 }
 
@@ -132,6 +139,9 @@ pub enum FirewallError {
     /// The port is not among the structure's doors.
     #[error("{0} is no door of the configuration")]
     NoDoor(PortSpec),
+    /// There is no way for such a grant in this place.
+    #[error("there is no way for {0} in the firewall as it is set up")]
+    NoWay(Element),
     /// Anything else that the kernel or a tool said: the step, and its error number (0 when it has none).
     #[error("{step}: {}", std::io::Error::from_raw_os_error(*errno))]
     Refused {

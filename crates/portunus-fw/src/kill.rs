@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_bindings::conntrack::{IterableTupleAttrs, Nfgenmsg, OpGetDo, OpGetDump};
 use netlink_bindings::inet_diag::{Msg, ReqV2};
-use portunus_model::Proto;
+use portunus_model::{PortSpec, Proto, Way};
 use portunus_sys::netlink::NetlinkSocket;
 
 use crate::nft::{ACK, Answer, DUMP, REQUEST, failed, frame, kernel, messages};
@@ -65,7 +65,7 @@ type Pair = (u8, (IpAddr, u16), u16);
 
 impl Tuple {
     fn pair(&self, elements: &[Element]) -> Pair {
-        if is_meant(elements, self.proto, self.from.0, self.to.1) {
+        if is_flow_meant(elements, self.proto, self.from.0, self.to.1) {
             (self.proto, self.from, self.to.1)
         } else {
             (self.proto, self.to, self.from.1)
@@ -94,13 +94,13 @@ fn end_sockets(
     let socket = NetlinkSocket::sock_diag().map_err(|error| failed(step, &error))?;
     let mut outcome = Ok(());
     for (proto, states) in [(Proto::Tcp, WITH_PEER), (Proto::Udp, CONNECTED)] {
-        if !elements.iter().any(|element| element.port.proto() == proto) {
+        if !elements.iter().any(|element| element.proto() == Some(proto)) {
             continue;
         }
         // AF_INET, AF_INET6
         for family in [2, 10] {
             for one in sockets(&socket, family, proto, states)? {
-                let hit = is_meant(elements, proto.number(), peer(&one), one.sockid.sport());
+                let hit = is_socket_meant(elements, proto.number(), peer(&one), one.sockid.sport());
                 if !hit {
                     continue;
                 }
@@ -153,8 +153,8 @@ fn end_flows(elements: &[Element], ended: &mut Ended, gone: &HashSet<Pair>) -> R
         let tuple = tuple(answer.body);
         meant.extend(tuple.filter(|tuple| {
             // A server that went on sending began the flow anew, as conntrack sees it.
-            is_meant(elements, tuple.proto, tuple.from.0, tuple.to.1)
-                || is_meant(elements, tuple.proto, tuple.to.0, tuple.from.1)
+            is_flow_meant(elements, tuple.proto, tuple.from.0, tuple.to.1)
+                || is_flow_meant(elements, tuple.proto, tuple.to.0, tuple.from.1)
         }));
     })?;
     // Where conntrack is not there nothing is known of any flow.
@@ -173,12 +173,31 @@ fn end_flows(elements: &[Element], ended: &mut Ended, gone: &HashSet<Pair>) -> R
     outcome
 }
 
-fn is_meant(elements: &[Element], proto: u8, peer: IpAddr, here: u16) -> bool {
-    elements.iter().any(|element| {
-        element.address == peer
-            && element.port.proto().number() == proto
-            && (element.port.first()..=element.port.last()).contains(&here)
+/// A socket of ours: at the port itself, or where a translation ends here.
+fn is_socket_meant(elements: &[Element], proto: u8, peer: IpAddr, here: u16) -> bool {
+    elements.iter().filter(|element| element.address == peer).any(|element| {
+        match (element.way, element.port) {
+            (Way::Here, Some(port)) => port.proto().number() == proto && holds(port, here),
+            (Way::Nat(nat), Some(port)) => nat.local && port.proto().number() == proto && nat.port == here,
+            (Way::Here | Way::Nat(_) | Way::All { .. }, _) => false,
+        }
     })
+}
+
+/// A flow as conntrack knows it: by the port that it came to, or, when the inner host began it anew, by the port where
+/// its translation ends.
+fn is_flow_meant(elements: &[Element], proto: u8, peer: IpAddr, there: u16) -> bool {
+    elements.iter().filter(|element| element.address == peer).any(|element| match element.port {
+        Some(port) => {
+            let turned = element.nat().is_some_and(|nat| nat.port == there);
+            port.proto().number() == proto && (holds(port, there) || turned)
+        }
+        None => true,
+    })
+}
+
+fn holds(port: PortSpec, number: u16) -> bool {
+    (port.first()..=port.last()).contains(&number)
 }
 
 /// Asks, hands over each answer, and gives the error number that the kernel ends with (0: none).
@@ -264,24 +283,49 @@ fn delete_flow(tuple: &Tuple) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::PortSpec;
+    use portunus_model::{Nat, NatSource};
 
     use super::*;
 
     fn element(address: &str, port: &str) -> Element {
-        Element { address: address.parse().unwrap(), port: PortSpec::parse(port).unwrap()[0] }
+        Element::here(address.parse().unwrap(), PortSpec::parse(port).unwrap()[0])
     }
 
     #[test]
     fn only_the_very_address_protocol_and_ports_are_meant() {
         let elements = [element("192.0.2.1", "22/tcp"), element("2001:db8::1", "8000-8010/udp")];
-        let meant = |proto, peer: &str, here| is_meant(&elements, proto, peer.parse().unwrap(), here);
+        let meant = |proto, peer: &str, here| {
+            let peer = peer.parse().unwrap();
+            let is = is_flow_meant(&elements, proto, peer, here);
+            assert_eq!(is, is_socket_meant(&elements, proto, peer, here));
+            is
+        };
         assert!(meant(6, "192.0.2.1", 22));
         assert!(meant(17, "2001:db8::1", 8010));
         assert!(!meant(6, "192.0.2.11", 22));
         assert!(!meant(17, "192.0.2.1", 22));
         assert!(!meant(6, "192.0.2.1", 8000));
         assert!(!meant(17, "2001:db8::1", 8011));
+    }
+
+    #[test]
+    fn a_translated_flow_is_meant_at_both_ends_and_only_a_local_one_has_a_socket() {
+        let peer = "192.0.2.1".parse().unwrap();
+        let through = |local| {
+            let host = "10.0.0.2".parse().unwrap();
+            let way = Way::Nat(Nat { local, host, port: 8022, rewrite: true, source: NatSource::Kept });
+            [Element { way, ..element("192.0.2.1", "22/tcp") }]
+        };
+        for port in [22, 8022] {
+            assert!(is_flow_meant(&through(false), 6, peer, port));
+            assert!(!is_socket_meant(&through(false), 6, peer, port));
+        }
+        assert!(
+            is_socket_meant(&through(true), 6, peer, 8022) && !is_socket_meant(&through(true), 6, peer, 22)
+        );
+        let all = Way::All { to: None, source: NatSource::Kept };
+        let all = [Element { port: None, way: all, ..element("192.0.2.1", "22/tcp") }];
+        assert!(is_flow_meant(&all, 17, peer, 9) && !is_socket_meant(&all, 17, peer, 9));
     }
 
     #[test]

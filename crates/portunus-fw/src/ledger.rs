@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::{ClientName, Mono, PortSpec};
+use portunus_model::{ClientName, Element, Mono, Way};
 
-use crate::{Change, Element};
+use crate::Change;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,10 +23,13 @@ pub struct Row {
     pub until: Mono,
 }
 
+/// The rows of one door.
+type Rows = BTreeMap<ClientName, Mono>;
+
 /// Every row, and an index by deadline.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    doors: BTreeMap<Element, BTreeMap<ClientName, Mono>>,
+    doors: BTreeMap<Element, Rows>,
     deadlines: BTreeSet<(Mono, Element, ClientName)>,
 }
 
@@ -83,11 +86,11 @@ impl Ledger {
         client: Option<&ClientName>,
         address: Option<IpAddr>,
     ) -> (Vec<Row>, Vec<Change>) {
-        let matching = |row: &Row| {
-            client.is_none_or(|client| *client == row.client)
-                && address.is_none_or(|address| address == row.element.address)
+        let theirs = |row: &Row| client.is_none_or(|client| *client == row.client);
+        let ended: Vec<Row> = match address {
+            Some(address) => self.of(address).flat_map(rows_of).filter(theirs).collect(),
+            None => self.rows().filter(theirs).collect(),
         };
-        let ended: Vec<Row> = self.rows().filter(matching).collect();
         let changes = self.end(now, &ended);
         (ended, changes)
     }
@@ -115,7 +118,7 @@ impl Ledger {
     /// Every door that is to be open at `now`, and for how much longer.
     #[must_use]
     pub fn wanted(&self, now: Mono) -> Vec<(Element, Duration)> {
-        let left = |(element, rows): (&Element, &BTreeMap<ClientName, Mono>)| {
+        let left = |(element, rows): (&Element, &Rows)| {
             let until = rows.values().max()?;
             let left = until.since(now);
             (!left.is_zero()).then_some((*element, left))
@@ -123,26 +126,35 @@ impl Ledger {
         self.doors.iter().filter_map(left).collect()
     }
 
-    /// Drops every row whose port is not among `doors` any more, or that `keep` does not want. Returns them; the
-    /// firewall is told by [`Ledger::wanted`] and an install.
-    pub fn retain(&mut self, doors: &[PortSpec], keep: impl Fn(&Row) -> bool) -> Vec<Row> {
-        let gone: Vec<Row> =
-            self.rows().filter(|row| !doors.contains(&row.element.port) || !keep(row)).collect();
+    /// Drops every row that `keep` does not want. Returns them; the firewall is told by [`Ledger::wanted`] and an install.
+    pub fn retain(&mut self, keep: impl Fn(&Row) -> bool) -> Vec<Row> {
+        let gone: Vec<Row> = self.rows().filter(|row| !keep(row)).collect();
         for row in &gone {
             self.strike(&row.client, row.element);
         }
         gone
     }
 
+    /// Every row on a door beside which the kernel cannot carry `element` out. They are of one address, so few are looked at.
+    #[must_use]
+    pub fn rivals(&self, element: &Element) -> Vec<Row> {
+        self.of(element.address).filter(|(other, _)| other.rivals(element)).flat_map(rows_of).collect()
+    }
+
+    /// Ends these rows; the changes that the firewall needs.
+    pub fn strike_all(&mut self, now: Mono, rows: &[Row]) -> Vec<Change> {
+        self.end(now, rows)
+    }
+
     /// Every row, by element and client.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        self.doors.iter().flat_map(|(element, rows)| {
-            rows.iter().map(|(client, until)| Row {
-                client: client.clone(),
-                element: *element,
-                until: *until,
-            })
-        })
+        self.doors.iter().flat_map(rows_of)
+    }
+
+    /// The doors of one address.
+    fn of(&self, address: IpAddr) -> impl Iterator<Item = (&Element, &Rows)> {
+        let least = Element { address, port: None, destination: None, way: Way::Here };
+        self.doors.range(least..).take_while(move |(element, _)| element.address == address)
     }
 
     fn end(&mut self, now: Mono, ended: &[Row]) -> Vec<Change> {
@@ -180,9 +192,13 @@ impl Ledger {
     }
 }
 
+fn rows_of((element, rows): (&Element, &Rows)) -> impl Iterator<Item = Row> {
+    rows.iter().map(|(client, until)| Row { client: client.clone(), element: *element, until: *until })
+}
+
 #[cfg(test)]
 mod tests {
-    use portunus_model::Proto;
+    use portunus_model::{Nat, NatSource, PortSpec, Proto};
 
     use super::*;
 
@@ -191,7 +207,7 @@ mod tests {
     }
 
     fn door(address: &str, port: u16) -> Element {
-        Element { address: address.parse().unwrap(), port: PortSpec::single(Proto::Tcp, port).unwrap() }
+        Element::here(address.parse().unwrap(), PortSpec::single(Proto::Tcp, port).unwrap())
     }
 
     fn name(text: &str) -> ClientName {
@@ -251,11 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_translations_of_one_port_the_later_is_left() {
+        let way = |host: &str| {
+            let host = host.parse().unwrap();
+            Way::Nat(Nat { local: false, host, port: 22, rewrite: true, source: NatSource::Kept })
+        };
+        let [here, other] = [door("192.0.2.1", 22), door("192.0.2.2", 22)];
+        let [first, second] = ["10.0.0.2", "10.0.0.3"].map(|host| Element { way: way(host), ..here });
+        let mut ledger = Ledger::new();
+        for (client, element) in [("alice", here), ("alice", first), ("bob", first), ("alice", other)] {
+            ledger.open(at(0), &name(client), element, at(30));
+        }
+        let rivals = ledger.rivals(&second);
+        assert_eq!(rivals.iter().map(|row| row.client.as_str()).collect::<Vec<_>>(), ["alice", "bob"]);
+        assert_eq!(ledger.strike_all(at(1), &rivals), [Change::Close(first)]);
+        assert_eq!(ledger.len(), 2);
+    }
+
+    #[test]
     fn ten_thousand_rows_expire_in_one_pass() {
         let mut ledger = Ledger::new();
         for n in 0..10_000_u32 {
             let address = IpAddr::V4((0x0a00_0000 + n).into());
-            let element = Element { address, port: PortSpec::single(Proto::Tcp, 22).unwrap() };
+            let element = Element::here(address, PortSpec::single(Proto::Tcp, 22).unwrap());
             ledger.open(at(0), &name("a"), element, at(30));
         }
         let (ended, changes) = ledger.expire(at(30));

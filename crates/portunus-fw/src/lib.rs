@@ -15,8 +15,9 @@ pub mod place;
 pub mod ruleset;
 pub mod walk;
 
-pub use firewall::{Change, Element, Firewall, FirewallError, Standing, Structure};
+pub use firewall::{Change, Firewall, FirewallError, Standing, Structure};
 pub use kill::Ended;
 pub use ledger::{Ledger, Row};
 pub use nft::Nft;
+pub use portunus_model::Element;
 pub use record::Record;

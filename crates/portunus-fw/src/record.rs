@@ -40,9 +40,7 @@ impl Record {
         }
         let structure = self.structure.as_ref().ok_or(FirewallError::NotThere)?;
         let element = change.element();
-        if !structure.doors.contains(&element.port) {
-            return Err(FirewallError::NoDoor(element.port));
-        }
+        structure.has_place_for(&element)?;
         match change {
             Change::Open(element, lasting) => {
                 let full = self.open.len() >= usize::try_from(structure.most_open).unwrap_or(usize::MAX);

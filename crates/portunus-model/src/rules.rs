@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, NatSource, Net, PortSpec, Unix};
+use crate::{ClientName, Nat, NatSource, Net, PortSpec, Unix, Way};
 
 /// What the front decides by. Made by portunus-config, swapped whole on reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -168,6 +168,8 @@ pub struct Limits {
     pub most_open: u32,
     /// Whether any single port may be opened besides: some stanza of fwknop's has no OPEN_PORTS.
     pub any_port: bool,
+    /// Whether some stanza narrows its grants to the address that a knock went to (ENABLE_DESTINATION_RULE).
+    pub destinations: bool,
     /// The translations of addresses that some stanza allows or forces.
     pub nat: NatLimits,
 }
@@ -187,6 +189,28 @@ pub struct NatLimits {
     pub all_forward: bool,
     /// The sources that inner hosts may be shown, besides the client's own. Sorted, no duplicates.
     pub sources: Vec<NatSource>,
+}
+
+impl NatLimits {
+    /// Whether a grant may go this way.
+    #[must_use]
+    pub fn admit(&self, way: Way) -> bool {
+        let (known, source) = match way {
+            Way::Here => (true, NatSource::Kept),
+            Way::Nat(Nat { local, host, port, source, .. }) => {
+                let asked = if local { self.local } else { self.forward };
+                (asked || self.forced.contains(&(host, port)), source)
+            }
+            Way::All { to, source } => (self.all.contains(&to), source),
+        };
+        known && (source == NatSource::Kept || self.sources.contains(&source))
+    }
+
+    /// Whether there is no translation at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.forward && !self.local && self.forced.is_empty() && self.all.is_empty()
+    }
 }
 
 /// How we stand in the firewall.

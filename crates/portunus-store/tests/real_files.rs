@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Mono, Now, PortSpec, Unix};
+use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Element, Mono, Now, PortSpec, Unix};
 use portunus_store::{BootId, Entry, FileStore, Journal, ReplayStore, Row, StoreError};
 
 const BOOT: BootId = BootId::from_bytes([7; 16]);
@@ -68,8 +68,7 @@ fn store(folder: &Path) -> FileStore {
 fn row(n: u64) -> Row {
     Row {
         client: ClientName::new(&format!("client-{n}")).unwrap(),
-        address: [192, 0, 2, 1].into(),
-        port: PortSpec::parse("22/tcp").unwrap()[0],
+        element: Element::here([192, 0, 2, 1].into(), PortSpec::parse("22/tcp").unwrap()[0]),
         until: Mono::from_nanos(u64::MAX),
     }
 }

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use portunus_model::{PortSpec, Unix};
+use portunus_model::{PortSpec, Unix, Way};
 
 use crate::nft::flows;
 use crate::ruleset::{Ruleset, TableFamily};
@@ -28,7 +28,22 @@ pub use runner::{Programs, RunError, Runner, Tool, Variant};
 struct Door {
     address: IpAddr,
     port: PortSpec,
+    /// At this address of ours only.
+    destination: Option<IpAddr>,
     until: Unix,
+}
+
+impl Door {
+    /// `None`: translations are fwknop's chains' business.
+    fn of(element: &Element, until: Unix) -> Option<Self> {
+        let Element { address, port, destination, way } = *element;
+        let port = port.filter(|_| way == Way::Here)?;
+        Some(Self { address, port, destination, until })
+    }
+
+    const fn element(&self) -> Element {
+        Element { destination: self.destination, ..Element::here(self.address, self.port) }
+    }
 }
 
 type Seed = fn(&Structure) -> Result<(), FirewallError>;
@@ -107,7 +122,7 @@ impl<R: Runner> Iptables<R> {
         let now = (self.wall)();
         if !self.begun {
             let cuts = text::doors(saved).cut.into_iter();
-            self.cuts.extend(cuts.map(|d| (Element { address: d.address, port: d.port }, d.until)));
+            self.cuts.extend(cuts.map(|door| (door.element(), door.until)));
         }
         self.cuts.retain(|_, until| *until > now);
     }
@@ -134,9 +149,10 @@ impl<R: Runner> Iptables<R> {
                 room += usize::from(self.open.remove(&element).is_some());
                 None
             }
-            Change::Open(Element { port, .. }, _) if !self.structure.doors.contains(&port) => {
-                Some(FirewallError::NoDoor(port))
+            Change::Open(element, _) if self.structure.has_place_for(&element).is_err() => {
+                self.structure.has_place_for(&element).err()
             }
+            Change::Open(element, _) if element.way != Way::Here => Some(FirewallError::NoWay(element)),
             Change::Open(element, _) if room == 0 && !self.open.contains_key(&element) => {
                 Some(FirewallError::Full)
             }
@@ -166,7 +182,7 @@ impl<R: Runner> Iptables<R> {
     fn doors_of(&self, version: IpVersion) -> Doors {
         let of = |all: &BTreeMap<Element, Unix>| {
             let of_it = all.iter().filter(|(element, _)| version_of(element.address) == version);
-            of_it.map(|(&Element { address, port }, &until)| Door { address, port, until }).collect()
+            of_it.filter_map(|(element, until)| Door::of(element, *until)).collect()
         };
         Doors { open: of(&self.open), cut: of(&self.cuts) }
     }
@@ -247,7 +263,7 @@ impl<R: Runner> Firewall for Iptables<R> {
             let saved = self.runner.run(Tool::Save(version), "")?;
             let now = (self.wall)();
             let due = text::doors(&saved).open.into_iter().filter(|door| door.until > now);
-            open.extend(due.map(|d| (Element { address: d.address, port: d.port }, d.until.since(now))));
+            open.extend(due.map(|door| (door.element(), door.until.since(now))));
         }
         Ok(open)
     }
@@ -353,7 +369,7 @@ mod tests {
         let mut iptables = Iptables::new(fake, || Unix::from_secs(1_795_225_556));
         let structure = Structure { doors: vec![port], most_open: 8, ..Structure::default() };
         iptables.install(&structure, &[]).unwrap();
-        (iptables, Element { address: "198.51.100.9".parse().unwrap(), port })
+        (iptables, Element::here("198.51.100.9".parse().unwrap(), port))
     }
 
     #[test]

@@ -110,15 +110,15 @@ pub(super) fn check(saved: &str, wanted: &Doors) -> Result<(), Broken> {
     if !stands_first(saved) {
         return Err(Broken::Jump);
     }
-    let key = |door: &Door| (door.address, door.port, door.until.as_secs());
+    let key = |door: &Door| (door.address, door.port, door.destination, door.until.as_secs());
     let stand = doors(saved);
     for (there, wanted) in [(&stand.open, &wanted.open), (&stand.cut, &wanted.cut)] {
         let there: BTreeSet<_> = there.iter().map(key).collect();
         let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
-        if let Some(&(address, port, _)) = wanted.difference(&there).next() {
+        if let Some(&(address, port, ..)) = wanted.difference(&there).next() {
             return Err(Broken::Door(address, port));
         }
-        if let Some(&(address, port, _)) = there.difference(&wanted).next() {
+        if let Some(&(address, port, ..)) = there.difference(&wanted).next() {
             return Err(Broken::Stray(address, port));
         }
     }
@@ -161,11 +161,12 @@ fn rules(doors: &Doors, timed: bool) -> String {
 
 /// One open door, or one that is cut off.
 fn rule(chain: &str, door: &Door, verdict: &str, timed: bool) -> String {
-    let Door { address, port, until } = door;
+    let Door { address, port, destination, until } = door;
+    let to = destination.map(|destination| format!(" -d {destination}")).unwrap_or_default();
     let time =
         if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
     format!(
-        "-A {chain} -s {address} {} -m comment --comment \"portunus exp_{}\"{time} -j {verdict}\n",
+        "-A {chain} -s {address}{to} {} -m comment --comment \"portunus exp_{}\"{time} -j {verdict}\n",
         port_match(*port),
         until.as_secs()
     )
@@ -207,10 +208,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
 /// Reads back what [`rule`] wrote, as the tools print it.
 fn door(rule: &str) -> Option<Door> {
     let mut words = rule.split(' ');
-    let (mut address, mut proto, mut ports, mut until) = (None, None, None, None);
+    let (mut address, mut destination, mut proto, mut ports, mut until) = (None, None, None, None, None);
     while let Some(word) = words.next() {
         match word {
             "-s" => address = words.next()?.split('/').next()?.parse::<IpAddr>().ok(),
+            "-d" => destination = words.next()?.split('/').next()?.parse::<IpAddr>().ok(),
             "-p" => {
                 proto = match words.next()? {
                     "tcp" => Some(Proto::Tcp),
@@ -228,7 +230,7 @@ fn door(rule: &str) -> Option<Door> {
     let ports = ports?;
     let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
     let port = PortSpec::range(proto?, first.parse().ok()?, last.parse().ok()?).ok()?;
-    Some(Door { address: address?, port, until: until? })
+    Some(Door { address: address?, port, destination, until: until? })
 }
 
 fn has_chain(saved: &str, name: &str) -> bool {
@@ -247,7 +249,7 @@ mod tests {
 
     fn ssh(until: Unix) -> Door {
         let port = PortSpec::single(Proto::Tcp, 22).unwrap();
-        Door { address: "198.51.100.9".parse().unwrap(), port, until }
+        Door { address: "198.51.100.9".parse().unwrap(), port, destination: None, until }
     }
 
     fn open(door: Door) -> Doors {
@@ -277,6 +279,8 @@ mod tests {
         assert_eq!(doors(&doors_only(&cut, true)), cut);
         assert!(text.contains("--datestop 2026-11-21T01:45:55"), "{text}");
         assert!(!doors_only(&open(door), false).contains("-m time"));
+        let narrow = Door { destination: Some("198.51.100.1".parse().unwrap()), ..door };
+        assert_eq!(doors(&doors_only(&open(narrow), true)), open(narrow));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{Nft, ROOM, grants};
 use crate::{Change, Element, FirewallError, Structure};
 
 /// Single ports share a set, whether they are doors or were.
-fn has_set(doors: &[PortSpec], port: PortSpec) -> bool {
-    port.is_single() || doors.contains(&port)
+fn has_set(doors: &[PortSpec], element: &Element) -> bool {
+    element.port.is_some_and(|port| port.is_single() || doors.contains(&port))
 }
 
 const STEP: &str = "cutting off";
@@ -24,7 +24,7 @@ impl Nft {
     /// any more has no set.
     pub(super) fn cut(&mut self, elements: &[Element], lasting: Duration) -> Result<(), FirewallError> {
         let doors = &self.structure.doors;
-        let has_set = elements.iter().filter(|element| has_set(doors, element.port));
+        let has_set = elements.iter().filter(|element| has_set(doors, element));
         let changes: Vec<Change> = has_set.map(|element| Change::Open(*element, lasting)).collect();
         self.change_cuts(&changes)?;
         let until = Instant::now() + lasting;
@@ -74,7 +74,7 @@ impl Nft {
         if self.stands.is_empty() {
             self.take_over_cuts(stands, now);
         }
-        self.cuts.retain(|element, until| *until > now && has_set(&structure.doors, element.port));
+        self.cuts.retain(|element, until| *until > now && has_set(&structure.doors, element));
         self.cuts.iter().map(|(element, until)| (*element, until.saturating_duration_since(now))).collect()
     }
 

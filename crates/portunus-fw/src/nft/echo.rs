@@ -96,7 +96,7 @@ mod tests {
 
     fn keyed(place: usize, address: &str, milliseconds: u64) -> Keyed {
         let port = PortSpec::parse("22/tcp").unwrap()[0];
-        let key = Key::of(&Element { address: address.parse().unwrap(), port });
+        let key = Key::of(&Element::here(address.parse().unwrap(), port));
         Keyed { key, milliseconds, opens: true, place }
     }
 

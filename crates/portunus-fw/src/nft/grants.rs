@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use portunus_model::Way;
+
 use super::echo::Echoes;
 use super::message::{Batch, MOST_ELEMENTS, TableName};
-use super::plan::Meaning;
+use super::plan::{self, Meaning};
 use super::stand::{Keyed, Stand};
 use super::talk::kernel;
 use super::{Nft, ROOM};
@@ -35,8 +37,11 @@ impl Nft {
 
     fn check(&self, change: &Change) -> Result<(), FirewallError> {
         let element = change.element();
-        if self.structure.doors.binary_search(&element.port).is_err() {
-            return Err(FirewallError::NoDoor(element.port));
+        if !plan::is_door(&self.structure, &element) {
+            self.structure.has_place_for(&element)?;
+            if element.way != Way::Here || element.destination.is_some() {
+                return Err(FirewallError::NoWay(element));
+            }
         }
         let seen = self.stands.iter().any(|stand| stand.sees(&element));
         if seen { Ok(()) } else { Err(FirewallError::NotThere) }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use portunus_model::{Family, PortSpec, Proto};
+use portunus_model::{Family, PortSpec, Proto, Way};
 
 use crate::{Element, Structure};
 
@@ -83,13 +83,13 @@ pub(super) enum Keys {
 }
 
 impl Keys {
-    fn of(element: &Element) -> Self {
-        let (version, port) = (Version::of(element.address), element.port);
-        if port.is_single() {
-            Self::Single(version)
-        } else {
-            Self::Range(version, (port.first(), port.last()))
-        }
+    fn of(element: &Element) -> Option<Self> {
+        let version = Version::of(element.address);
+        let port = element.port.filter(|_| element.way == Way::Here && element.destination.is_none())?;
+        Some(match port.is_single() {
+            true => Self::Single(version),
+            false => Self::Range(version, (port.first(), port.last())),
+        })
     }
 
     const fn version(self) -> Option<Version> {
@@ -289,6 +289,12 @@ fn spans(ports: &[PortSpec], proto: Proto) -> Vec<Span> {
     merged
 }
 
+/// Whether an element is one of the structure's doors, which are sorted: most are.
+pub(super) fn is_door(structure: &Structure, element: &Element) -> bool {
+    let plain = element.way == Way::Here && element.destination.is_none();
+    plain && element.port.is_some_and(|port| structure.doors.binary_search(&port).is_ok())
+}
+
 impl TablePlan {
     /// The set that such an element lives in; `None`: there is none for a range that is no door.
     pub(super) fn set_of(&self, element: &Element, meaning: Meaning) -> Option<&str> {
@@ -296,7 +302,7 @@ impl TablePlan {
             Meaning::Open => &self.sets,
             Meaning::Cut => &self.cut_sets,
         };
-        let keys = Keys::of(element);
+        let keys = Keys::of(element)?;
         Some(sets.iter().find(|set| set.keys == keys)?.name.as_str())
     }
 }
@@ -318,10 +324,12 @@ impl Key {
             IpAddr::V4(address) => key.push(&address.octets()),
             IpAddr::V6(address) => key.push(&address.octets()),
         }
-        key.push(&[element.port.proto().number(), 0, 0, 0]);
-        if element.port.is_single() {
-            let [high, low] = element.port.first().to_be_bytes();
-            key.push(&[high, low, 0, 0]);
+        if let Some(port) = element.port {
+            key.push(&[port.proto().number(), 0, 0, 0]);
+            if port.is_single() {
+                let [high, low] = port.first().to_be_bytes();
+                key.push(&[high, low, 0, 0]);
+            }
         }
         key
     }
@@ -443,6 +451,7 @@ mod tests {
                 ..Stance::default()
             },
             most_open: 100,
+            ..Structure::default()
         }
     }
 
@@ -480,6 +489,7 @@ mod tests {
             doors: vec![port("22/tcp"), port("53/udp"), port("8000-8010/tcp")],
             stance: Stance { knock_port: Some(54154), ..Stance::default() },
             most_open: 100,
+            ..Structure::default()
         };
         let plan = table(&structure, Family::Ip, Host::Admin);
         let lines: Vec<_> = plan.rules.iter().map(ToString::to_string).collect();
@@ -530,8 +540,7 @@ mod tests {
 
     #[test]
     fn keys_are_what_the_rules_load() {
-        let element =
-            |address: &str, text: &str| Element { address: address.parse().unwrap(), port: port(text) };
+        let element = |address: &str, text: &str| Element::here(address.parse().unwrap(), port(text));
         let key = |address, text| Key::of(&element(address, text)).as_bytes().to_vec();
         assert_eq!(key("192.0.2.1", "22/tcp"), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
         assert_eq!(key("192.0.2.1", "1-2/udp"), [192, 0, 2, 1, 17, 0, 0, 0]);

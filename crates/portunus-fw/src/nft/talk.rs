@@ -230,7 +230,7 @@ pub(super) fn element_of(keys: Keys, key: &[u8]) -> Option<Element> {
             (port, port)
         }
     };
-    Some(Element { address, port: PortSpec::range(proto, first, last).ok()? })
+    Some(Element::here(address, PortSpec::range(proto, first, last).ok()?))
 }
 
 /// What a failed system call means.

@@ -49,7 +49,7 @@ pub(crate) fn port(text: &str) -> PortSpec {
 }
 
 pub(crate) fn door(address: &str, text: &str) -> Element {
-    Element { address: address.parse().unwrap(), port: port(text) }
+    Element::here(address.parse().unwrap(), port(text))
 }
 
 pub(crate) fn open(element: Element) -> Change {
@@ -67,7 +67,7 @@ pub(crate) fn structure(place: Place) -> Structure {
         Place::Attach(_) => Vec::new(),
     };
     let stance = Stance { place, interfaces: Vec::new(), protected, knock_port: Some(54154) };
-    Structure { doors, stance, most_open: 2000 }
+    Structure { doors, stance, most_open: 2000, ..Structure::default() }
 }
 
 /// The machine, somebody outside, and a back end whose structure stands.
@@ -184,9 +184,8 @@ pub(crate) fn a_door_may_expire_within_the_batch(ground: &dyn Ground) {
     let (_bench, mut firewall) = machine(ground);
     // What has expired takes room until the kernel sweeps it out, and this goes far faster than any gate.
     firewall.install(&Structure { most_open: 100_000, ..structure(ground.place()) }, &[]).unwrap();
-    let batch: Vec<Element> = (0..64)
-        .map(|n| Element { address: Ipv4Addr::new(203, 0, 113, n).into(), port: port("22/tcp") })
-        .collect();
+    let batch: Vec<Element> =
+        (0..64).map(|n| Element::here(Ipv4Addr::new(203, 0, 113, n).into(), port("22/tcp"))).collect();
     let until = Instant::now() + Duration::from_secs(2);
     for round in 0_u32.. {
         if Instant::now() > until {
@@ -209,13 +208,12 @@ pub(crate) fn a_door_may_expire_within_the_batch(ground: &dyn Ground) {
 pub(crate) fn one_bad_change_does_not_spoil_the_batch(ground: &dyn Ground) {
     let (bench, mut firewall) = machine(ground);
     let none = door(OUTSIDE[0], "80/tcp");
-    let mut batch: Vec<Change> = (0..63)
-        .map(|n| open(Element { address: Ipv4Addr::new(203, 0, 113, n).into(), port: port("22/tcp") }))
-        .collect();
+    let mut batch: Vec<Change> =
+        (0..63).map(|n| open(Element::here(Ipv4Addr::new(203, 0, 113, n).into(), port("22/tcp")))).collect();
     batch[7] = open(door(OUTSIDE[0], "22/tcp"));
     batch.insert(31, open(none));
     let answers = firewall.change(&batch);
-    assert_eq!(answers[31], Err(FirewallError::NoDoor(none.port)));
+    assert_eq!(answers[31], Err(FirewallError::NoDoor(port("80/tcp"))));
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 63);
     assert!(bench.opens(SSH));
     assert_eq!(firewall.open_now().unwrap().len(), 63);
@@ -226,7 +224,7 @@ pub(crate) fn a_full_set_refuses_and_goes_on(ground: &dyn Ground) {
     let (bench, mut firewall) = machine(ground);
     let small = Structure { most_open: 20, ..structure(ground.place()) };
     firewall.install(&small, &[]).unwrap();
-    let at = |n: u8| Element { address: Ipv4Addr::new(203, 0, 113, n).into(), port: port("22/tcp") };
+    let at = |n: u8| Element::here(Ipv4Addr::new(203, 0, 113, n).into(), port("22/tcp"));
     let many: Vec<Change> = (0..200).map(|n| open(at(n))).collect();
     let answers = firewall.change(&many);
     let taken = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -399,7 +397,7 @@ pub(crate) fn cost(firewall: &mut dyn Firewall, batch: u32, rounds: u32) -> f64 
     let mut addresses: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
     for round in 0..rounds {
         let address = |n: u32| Ipv4Addr::from(0x0a00_0000 + (round * batch + n) % 1999);
-        let changes = (0..batch).map(|n| open(Element { address: address(n).into(), port: port("22/tcp") }));
+        let changes = (0..batch).map(|n| open(Element::here(address(n).into(), port("22/tcp"))));
         addresses.insert(round, changes.collect());
     }
     let began = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

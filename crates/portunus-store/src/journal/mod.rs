@@ -8,28 +8,25 @@ mod record;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::IpAddr;
 
-use portunus_model::{ClientName, Mono, PortSpec};
+use portunus_model::{ClientName, Element, Mono};
 
 use crate::segment::{self, Opening};
 use crate::{BootId, Segment, StoreError};
-use record::{Header, MAGIC, SLOT, WANTED};
+use record::{Header, MAGIC, OLD_MAGIC, OLD_SLOT, SLOT, WANTED};
 
 /// How many slots are read at a time.
 const CHUNK: usize = 512;
 /// Below this many entries nobody compacts.
 const SMALL: u32 = 4096;
 
-/// A row of the ledger: a port that is open for a client at an address.
+/// A row of the ledger: a door that is open for a client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     /// Whose grant it is.
     pub client: ClientName,
-    /// For which address; canonical (never v4-mapped).
-    pub address: IpAddr,
-    /// The port, or range.
-    pub port: PortSpec,
+    /// What is open; its addresses are canonical (never v4-mapped).
+    pub element: Element,
     /// Until when.
     pub until: Mono,
 }
@@ -38,7 +35,7 @@ impl Row {
     /// What tells it from every other row.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key { client: self.client.clone(), address: self.address, port: self.port }
+        Key { client: self.client.clone(), element: self.element }
     }
 }
 
@@ -47,10 +44,8 @@ impl Row {
 pub struct Key {
     /// Whose grant it is.
     pub client: ClientName,
-    /// For which address; canonical.
-    pub address: IpAddr,
-    /// The port, or range.
-    pub port: PortSpec,
+    /// What is open.
+    pub element: Element,
 }
 
 /// What is written down.
@@ -84,10 +79,10 @@ impl<S: Segment> Journal<S> {
     /// # Errors
     /// [`StoreError`]: a file is something else, damaged in its first block, or cannot be read or written.
     pub fn open(segments: [S; 2], boot: BootId, now: Mono) -> Result<(Self, Vec<Row>), StoreError> {
-        let generations = [generation(&segments[0], boot)?, generation(&segments[1], boot)?];
+        let turns = [turn(&segments[0], boot)?, turn(&segments[1], boot)?];
         let [one, two] = segments;
-        let (active, other) = if generations[0] < generations[1] { (two, one) } else { (one, two) };
-        let generation = generations[0].max(generations[1]);
+        let (active, other) = if turns[0] < turns[1] { (two, one) } else { (one, two) };
+        let (generation, form) = turns[0].max(turns[1]);
         let mut journal = Self {
             active,
             other,
@@ -98,7 +93,7 @@ impl<S: Segment> Journal<S> {
             void: false,
             buffer: Vec::with_capacity(SLOT),
         };
-        let rows = if generation == 0 { Vec::new() } else { journal.load(now)? };
+        let rows = if generation == 0 { Vec::new() } else { journal.load(now, form)? };
         // A new turn at each start: torn tails and rows of other boots are gone with the old one.
         journal.compact(&rows)?;
         Ok((journal, rows))
@@ -174,17 +169,18 @@ impl<S: Segment> Journal<S> {
         Ok(())
     }
 
-    fn load(&self, now: Mono) -> Result<Vec<Row>, StoreError> {
+    fn load(&self, now: Mono, form: Form) -> Result<Vec<Row>, StoreError> {
         let mut rows: HashMap<Key, Mono> = HashMap::new();
-        let mut buffer = vec![0; CHUNK * SLOT];
-        let mut slot = 1;
+        let (size, decode) = form.slots();
+        let mut buffer = vec![0; CHUNK * size];
+        let mut slot = 1_u64;
         loop {
             let read = self
                 .active
-                .read_at(&mut buffer, place(slot))
+                .read_at(&mut buffer, slot * size as u64)
                 .map_err(StoreError::io("reading the journal"))?;
-            for bytes in buffer.get(..read).unwrap_or_default().chunks_exact(SLOT) {
-                match record::decode(bytes, self.generation) {
+            for bytes in buffer.get(..read).unwrap_or_default().chunks_exact(size) {
+                match decode(bytes, self.generation) {
                     Some(Entry::Open(row)) => {
                         rows.insert(row.key(), row.until);
                     }
@@ -199,21 +195,43 @@ impl<S: Segment> Journal<S> {
                 break;
             }
         }
-        let row = |(key, until): (Key, Mono)| Row {
-            client: key.client,
-            address: key.address,
-            port: key.port,
-            until,
-        };
+        let row = |(key, until): (Key, Mono)| Row { client: key.client, element: key.element, until };
         Ok(rows.into_iter().map(row).filter(|row| row.until > now).collect())
     }
 }
 
-/// Its turn; 0 when it is not in use or of another boot.
-fn generation<S: Segment>(segment: &S, boot: BootId) -> Result<u32, StoreError> {
-    match segment::open(segment, MAGIC, WANTED, Header::decode)? {
-        Opening::InUse(header) if header.boot == boot => Ok(header.generation),
-        Opening::InUse(_) | Opening::Unused => Ok(0),
+/// Which form a segment is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    /// Without destinations and translations: read, never written.
+    Old,
+    Current,
+}
+
+/// Reads a slot of a turn.
+type Decode = fn(&[u8], u32) -> Option<Entry>;
+
+impl Form {
+    fn slots(self) -> (usize, Decode) {
+        match self {
+            Self::Old => (OLD_SLOT, record::decode_old),
+            Self::Current => (SLOT, record::decode),
+        }
+    }
+}
+
+/// Its turn, and the form; 0 when it is not in use or of another boot.
+fn turn<S: Segment>(segment: &S, boot: BootId) -> Result<(u32, Form), StoreError> {
+    let mut start = [0; OLD_MAGIC.len()];
+    let read = segment.read_at(&mut start, 0).map_err(StoreError::io("reading the journal"))?;
+    let (form, header) = if read == start.len() && start == *OLD_MAGIC {
+        (Form::Old, segment::open(segment, OLD_MAGIC, WANTED, Header::decode::<OLD_SLOT>)?)
+    } else {
+        (Form::Current, segment::open(segment, MAGIC, WANTED, Header::decode::<SLOT>)?)
+    };
+    match header {
+        Opening::InUse(header) if header.boot == boot => Ok((header.generation, form)),
+        Opening::InUse(_) | Opening::Unused => Ok((0, form)),
     }
 }
 
@@ -231,7 +249,7 @@ fn count(entries: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::Proto;
+    use portunus_model::{Nat, NatSource, PortSpec, Proto, Way};
 
     use super::*;
     use crate::disk::Disk;
@@ -241,14 +259,16 @@ mod tests {
     fn row(client: &str, address: &str, port: u16, until: u64) -> Row {
         Row {
             client: ClientName::new(client).unwrap(),
-            address: address.parse().unwrap(),
-            port: PortSpec::range(Proto::Tcp, port, port + 3).unwrap(),
+            element: Element::here(
+                address.parse().unwrap(),
+                PortSpec::range(Proto::Tcp, port, port + 3).unwrap(),
+            ),
             until: Mono::from_nanos(until),
         }
     }
 
     fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
-        rows.sort_by_key(|row| (row.client.clone(), row.port));
+        rows.sort_by_key(|row| (row.client.clone(), row.element));
         rows
     }
 
@@ -348,9 +368,58 @@ mod tests {
     #[test]
     fn the_longest_name_fits() {
         let long = row(&"x".repeat(ClientName::LONGEST), "2001:db8::1", 60_000, 50);
-        let mut out = Vec::new();
-        record::encode(&Entry::Open(long.clone()), 1, &mut out);
-        assert_eq!(out.len(), SLOT);
-        assert_eq!(record::decode(&out, 1), Some(Entry::Open(long)));
+        for element in [long.element, turned(long.element), everything(long.element)] {
+            let mut out = Vec::new();
+            let row = Row { element, ..long.clone() };
+            record::encode(&Entry::Open(row.clone()), 1, &mut out);
+            assert_eq!(out.len(), SLOT);
+            assert_eq!(record::decode(&out, 1), Some(Entry::Open(row)));
+        }
+    }
+
+    fn turned(plain: Element) -> Element {
+        let host = "2001:db8::2".parse().unwrap();
+        let way = Way::Nat(Nat { local: true, host, port: 22, rewrite: true, source: NatSource::Masquerade });
+        Element { destination: Some("2001:db8::3".parse().unwrap()), way, ..plain }
+    }
+
+    fn everything(plain: Element) -> Element {
+        let source = NatSource::Fixed("2001:db8::4".parse().unwrap());
+        Element { port: None, way: Way::All { to: None, source }, ..plain }
+    }
+
+    #[test]
+    fn translations_of_one_port_are_rows_of_their_own() {
+        let disks = [Disk::default(), Disk::default()];
+        let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+        let plain = row("alice", "2001:db8::1", 22, 50);
+        let rows = [plain.element, turned(plain.element), everything(plain.element)]
+            .map(|element| Row { element, ..plain.clone() });
+        journal.append(&rows.clone().map(Entry::Open)).unwrap();
+        journal.append(&[Entry::Close(rows[1].key())]).unwrap();
+        let [one, _, three] = rows;
+        assert_eq!(reopen(&disks, 0), sorted(vec![one, three]));
+    }
+
+    /// What the version before wrote: a header and an open row of 128 bytes.
+    #[test]
+    fn the_form_before_this_one_is_read_and_written_anew() {
+        let alice = row("alice", "192.0.2.1", 22, 50);
+        let mut old = OLD_MAGIC.to_vec();
+        old.extend_from_slice(&7_u32.to_be_bytes());
+        old.extend_from_slice(BOOT.as_bytes());
+        segment::seal(&mut old, 0, OLD_SLOT);
+        let start = old.len();
+        old.extend_from_slice(&7_u32.to_be_bytes());
+        old.extend_from_slice(&50_u64.to_be_bytes());
+        old.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1]);
+        old.extend_from_slice(&[0, 22, 0, 25, 1, 6, 5]);
+        old.extend_from_slice(b"alice");
+        segment::seal(&mut old, start, OLD_SLOT);
+        let disks = [Disk::default(), Disk::holding(old)];
+        assert_eq!(reopen(&disks, 1), std::slice::from_ref(&alice));
+        assert!(disks[0].bytes().starts_with(MAGIC));
+        assert_eq!(reopen(&disks, 2), [alice]);
+        assert!(disks[1].bytes().starts_with(MAGIC), "at the second start nothing old is left");
     }
 }

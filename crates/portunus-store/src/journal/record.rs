@@ -1,17 +1,21 @@
-//! The records of the journal: 128 bytes each, a row that was opened or closed.
+//! The records of the journal: 192 bytes each, a row that was opened or closed. The form before this one, which knew
+//! neither destinations nor translations, had 128 and is still read.
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Mono, PortSpec, Proto};
+use portunus_model::{ClientName, Element, Mono, PortSpec, Proto, Way};
 
 use super::{Entry, Key, Row};
 use crate::BootId;
 use crate::segment::{Fields, seal, unseal};
 
 /// The size of a slot; slot 0 of a segment is its header.
-pub(super) const SLOT: usize = 128;
+pub(super) const SLOT: usize = 192;
+/// The same of the form before.
+pub(super) const OLD_SLOT: usize = 128;
 /// The first bytes of a segment, with the version of the format.
-pub(super) const MAGIC: &[u8; 16] = b"portunus grants1";
+pub(super) const MAGIC: &[u8; 16] = b"portunus grants2";
+pub(super) const OLD_MAGIC: &[u8; 16] = b"portunus grants1";
 /// For messages.
 pub(super) const WANTED: &str = "grant journal";
 
@@ -32,7 +36,7 @@ impl Header {
         out
     }
 
-    pub(super) fn decode(block: &[u8; SLOT]) -> Option<Self> {
+    pub(super) fn decode<const SIZE: usize>(block: &[u8; SIZE]) -> Option<Self> {
         let mut fields = unseal(block)?;
         fields.take::<16>()?;
         let generation = fields.u32().filter(|&generation| generation != 0)?;
@@ -51,23 +55,42 @@ pub(super) fn encode(entry: &Entry, generation: u32, out: &mut Vec<u8>) {
         Entry::Open(row) => (OPEN, row.key(), row.until.as_nanos()),
         Entry::Close(key) => (CLOSE, key.clone(), 0),
     };
+    let Element { address, port, destination, way } = key.element;
     out.extend_from_slice(&generation.to_be_bytes());
     out.extend_from_slice(&until.to_be_bytes());
-    let address = match key.address {
+    let address = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,
     };
     out.extend_from_slice(&address.octets());
-    out.extend_from_slice(&key.port.first().to_be_bytes());
-    out.extend_from_slice(&key.port.last().to_be_bytes());
+    let (first, last, proto) = match port {
+        Some(port) => (port.first(), port.last(), port.proto().number()),
+        None => (0, 0, 0),
+    };
+    out.extend_from_slice(&first.to_be_bytes());
+    out.extend_from_slice(&last.to_be_bytes());
     let name = key.client.as_str().as_bytes();
-    out.extend_from_slice(&[kind, key.port.proto().number(), u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    out.extend_from_slice(&[kind, proto, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    out.extend_from_slice(&way.to_bytes(destination));
     out.extend_from_slice(name);
     seal(out, start, SLOT);
 }
 
 /// `None`: torn, never written, or of an earlier turn of this segment.
 pub(super) fn decode(slot: &[u8], generation: u32) -> Option<Entry> {
+    entry(slot, generation, |fields| Way::from_bytes(&fields.take()?))
+}
+
+/// The same of the form before.
+pub(super) fn decode_old(slot: &[u8], generation: u32) -> Option<Entry> {
+    entry(slot, generation, |_| Some((None, Way::Here)))
+}
+
+fn entry(
+    slot: &[u8],
+    generation: u32,
+    way: impl FnOnce(&mut Fields<'_>) -> Option<(Option<IpAddr>, Way)>,
+) -> Option<Entry> {
     let mut fields = unseal(slot)?;
     if fields.u32()? != generation {
         return None;
@@ -76,18 +99,25 @@ pub(super) fn decode(slot: &[u8], generation: u32) -> Option<Entry> {
     let address = IpAddr::from(fields.take::<16>()?).to_canonical();
     let (first, last) = (u16::from_be_bytes(fields.take()?), u16::from_be_bytes(fields.take()?));
     let [kind, proto, length] = fields.take()?;
-    let proto = match proto {
-        TCP => Proto::Tcp,
-        UDP => Proto::Udp,
-        _ => return None,
-    };
-    let key =
-        Key { client: name(&fields, length)?, address, port: PortSpec::range(proto, first, last).ok()? };
+    let (destination, way) = way(&mut fields)?;
+    let element = Element { address, port: port(proto, first, last, way)?, destination, way };
+    let client = name(&fields, length)?;
     match kind {
-        OPEN => Some(Entry::Open(Row { client: key.client, address, port: key.port, until })),
-        CLOSE => Some(Entry::Close(key)),
+        OPEN => Some(Entry::Open(Row { client, element, until })),
+        CLOSE => Some(Entry::Close(Key { client, element })),
         _ => None,
     }
+}
+
+/// The outer `None`: these are no ports, or not those of such a way.
+fn port(proto: u8, first: u16, last: u16, way: Way) -> Option<Option<PortSpec>> {
+    let proto = match (proto, way) {
+        (TCP, Way::Here | Way::Nat(_)) => Proto::Tcp,
+        (UDP, Way::Here | Way::Nat(_)) => Proto::Udp,
+        (0, Way::All { .. }) if first == 0 && last == 0 => return Some(None),
+        _ => return None,
+    };
+    PortSpec::range(proto, first, last).ok().map(Some)
 }
 
 fn name(fields: &Fields<'_>, length: u8) -> Option<ClientName> {

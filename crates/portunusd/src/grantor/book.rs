@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure};
-use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec};
+use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec, Way};
 use portunus_store::{Entry, Journal, Key, Row as JournalRow};
 
 use super::kill::MOST_KILLS;
@@ -43,6 +43,8 @@ struct Asked {
     client: ClientName,
     /// Each element, and the row that was there before.
     rows: Vec<(Element, Option<Mono>)>,
+    /// What ended for it.
+    outdone: Vec<Row>,
 }
 
 /// One batch on its way to the kernel.
@@ -75,10 +77,11 @@ impl Book {
         let mut ledger = Ledger::new();
         let latest = now.after(limits.longest);
         for row in rows {
-            let element = Element { address: row.address, port: row.port };
-            let known = limits.doors.binary_search(&row.port).is_ok() && row.until <= latest;
-            if known && ledger.len() < usize::try_from(limits.most_open).unwrap_or(usize::MAX) {
-                ledger.restore(&Row { client: row.client, element, until: row.until });
+            let JournalRow { client, element, until } = row;
+            let known = limits::has_room_for(&limits, &element) && until <= latest;
+            let alone = ledger.rivals(&element).is_empty();
+            if known && alone && ledger.len() < usize::try_from(limits.most_open).unwrap_or(usize::MAX) {
+                ledger.restore(&Row { client, element, until });
             }
         }
         Self {
@@ -97,7 +100,7 @@ impl Book {
         let mut grants: BTreeMap<(ClientName, IpAddr), (Vec<PortSpec>, Mono)> = BTreeMap::new();
         for row in self.ledger.rows() {
             let grant = grants.entry((row.client, row.element.address)).or_default();
-            grant.0.push(row.element.port);
+            grant.0.extend(row.element.port);
             grant.1 = grant.1.max(row.until);
         }
         let said = |((client, address), (ports, until)): (_, (Vec<PortSpec>, _))| Said::Restored {
@@ -123,7 +126,7 @@ impl Book {
         limits: Limits,
         structure: &Structure,
     ) -> Result<(), FirewallError> {
-        let gone = self.ledger.retain(&limits.doors, |_| true);
+        let gone = self.ledger.retain(|row| limits::has_room_for(&limits, &row.element));
         if let Err(error) = self.install(now, structure) {
             gone.iter().for_each(|row| self.ledger.restore(row));
             return Err(error);
@@ -175,7 +178,7 @@ impl Book {
             batch.answers.push(Said::Opened(ticket, Opened::Refused));
             return;
         }
-        let elements = opening.ports.iter().map(|port| Element { address: opening.address, port: *port });
+        let elements = Element::all_of(opening).into_iter();
         let rows: Vec<_> =
             elements.map(|element| (element, self.ledger.row(&opening.client, element))).collect();
         let new = rows.iter().filter(|(_, before)| before.is_none()).count();
@@ -184,6 +187,7 @@ impl Book {
             return;
         }
         let until = now.after(opening.lasting);
+        let outdone = self.outdo(now, batch, opening, &rows);
         for (element, _) in &rows {
             let change = self.ledger.open(now, &opening.client, *element, until);
             batch.note([change]);
@@ -191,12 +195,39 @@ impl Book {
             let until = self.ledger.row(&opening.client, *element).unwrap_or(until);
             batch.entries.push(Entry::Open(JournalRow {
                 client: opening.client.clone(),
-                address: element.address,
-                port: element.port,
+                element: *element,
                 until,
             }));
         }
-        batch.asked.push(Asked { ticket, client: opening.client.clone(), rows });
+        batch.asked.push(Asked { ticket, client: opening.client.clone(), rows, outdone });
+    }
+
+    /// Ends every translation that cannot stand beside the new ones: the kernel turns a packet one way only, and who
+    /// asked last is meant. What ended.
+    fn outdo(
+        &mut self,
+        now: Mono,
+        batch: &mut Batch,
+        opening: &Opening,
+        rows: &[(Element, Option<Mono>)],
+    ) -> Vec<Row> {
+        if opening.way == Way::Here {
+            return Vec::new();
+        }
+        let outdone: Vec<Row> = rows.iter().flat_map(|(element, _)| self.ledger.rivals(element)).collect();
+        for row in &outdone {
+            tracing::info!(
+                client = row.client.as_str(),
+                grant = %row.element,
+                by = opening.client.as_str(),
+                "a later grant turns the same packets elsewhere: this one ends"
+            );
+        }
+        let changes = self.ledger.strike_all(now, &outdone);
+        self.past.note(&outdone);
+        batch.note(changes);
+        batch.entries.extend(outdone.iter().map(|row| Entry::Close(key(&row.client, row.element))));
+        outdone
     }
 
     fn close(&mut self, now: Mono, batch: &mut Batch, closing: &Closing) {
@@ -268,12 +299,16 @@ impl Book {
                 batch.entries.push(match before {
                     Some(until) => Entry::Open(JournalRow {
                         client: asked.client.clone(),
-                        address: element.address,
-                        port: element.port,
+                        element: *element,
                         until: *until,
                     }),
                     None => Entry::Close(key(&asked.client, *element)),
                 });
+            }
+            for row in asked.outdone {
+                self.ledger.restore(&row);
+                batch.note([self.ledger.derived(now, row.element)]);
+                batch.entries.push(Entry::Open(journal_row(row)));
             }
             answers.push(Said::Opened(asked.ticket, Opened::Failed));
         }
@@ -291,7 +326,7 @@ impl Book {
         for (change, answer) in list.iter().zip(answers) {
             if let Err(error) = answer {
                 let element = change.element();
-                tracing::warn!(address = %element.address, port = %element.port, %error, "the firewall refused a change");
+                tracing::warn!(grant = %element, %error, "the firewall refused a change");
                 refused.insert(element, error);
             }
         }
@@ -351,9 +386,9 @@ impl Book {
 }
 
 fn key(client: &ClientName, element: Element) -> Key {
-    Key { client: client.clone(), address: element.address, port: element.port }
+    Key { client: client.clone(), element }
 }
 
 fn journal_row(row: Row) -> JournalRow {
-    JournalRow { client: row.client, address: row.element.address, port: row.element.port, until: row.until }
+    JournalRow { client: row.client, element: row.element, until: row.until }
 }

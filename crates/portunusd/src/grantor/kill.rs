@@ -83,8 +83,8 @@ fn sort(held: &[Element], client: &ClientName, ledger: &Ledger, past: &Past) -> 
             // Its own: it has knocked again since.
             if name != client {
                 let ports = sorted.kept.entry((name.clone(), element.address)).or_default();
-                if !ports.contains(&element.port) {
-                    ports.push(element.port);
+                if let Some(port) = element.port.filter(|port| !ports.contains(port)) {
+                    ports.push(port);
                 }
             }
         }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn element(address: &str, port: &str) -> Element {
-        Element { address: address.parse().unwrap(), port: PortSpec::parse(port).unwrap()[0] }
+        Element::here(address.parse().unwrap(), PortSpec::parse(port).unwrap()[0])
     }
 
     fn name(text: &str) -> ClientName {
@@ -128,7 +128,10 @@ mod tests {
         let kept: Vec<_> = sorted.kept.iter().map(|((n, a), p)| (n.as_str(), *a, p.clone())).collect();
         assert_eq!(
             kept,
-            [("bob", held[1].address, vec![held[1].port]), ("carol", held[2].address, vec![held[2].port])]
+            [
+                ("bob", held[1].address, held[1].port.into_iter().collect()),
+                ("carol", held[2].address, held[2].port.into_iter().collect())
+            ]
         );
     }
 

@@ -61,10 +61,8 @@ mod tests {
     use super::*;
 
     fn row(client: &str, n: u32) -> Row {
-        let element = Element {
-            address: std::net::Ipv4Addr::from(n).into(),
-            port: PortSpec::parse("22/tcp").unwrap()[0],
-        };
+        let element =
+            Element::here(std::net::Ipv4Addr::from(n).into(), PortSpec::parse("22/tcp").unwrap()[0]);
         Row { client: ClientName::new(client).unwrap(), element, until: Mono::default() }
     }
 

@@ -142,7 +142,14 @@ impl Firewall for Loud {
 
 /// What must stand in the ruleset.
 pub(super) fn structure(limits: &Limits, wish: &Wish, place: Place) -> Structure {
-    Structure { doors: limits.doors.clone(), stance: wish.at(place), most_open: limits.most_open }
+    Structure {
+        doors: limits.doors.clone(),
+        stance: wish.at(place),
+        most_open: limits.most_open,
+        any_port: limits.any_port,
+        destinations: limits.destinations,
+        nat: limits.nat.clone(),
+    }
 }
 
 /// The place in words.

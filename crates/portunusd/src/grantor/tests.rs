@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
-use portunus_model::{ClientName, Closing, Limits, Opened, Opening, PortSpec, Way};
+use portunus_model::{
+    ClientName, Closing, Limits, Nat, NatLimits, NatSource, Opened, Opening, PortSpec, Way,
+};
 
 use portunus_ctl::frame::Killed;
 
@@ -155,7 +157,7 @@ fn opening(ticket: u64, client: &str, address: &str, ports: &[&str], secs: u64) 
 }
 
 fn element(address: &str, port: &str) -> Element {
-    Element { address: address.parse().unwrap(), port: PortSpec::parse(port).unwrap()[0] }
+    Element::here(address.parse().unwrap(), PortSpec::parse(port).unwrap()[0])
 }
 
 #[test]
@@ -186,7 +188,17 @@ fn garbage_of_every_length_changes_nothing_and_the_grantor_lives() {
     let stage = Stage::fresh();
     assert_eq!(stage.hear(), [Said::RestoredAll]);
     let mut seed = 7_u64;
-    for length in [1, 191, 192, 193, 384, 1000, frame::LONGEST_MESSAGE, frame::LONGEST_MESSAGE + 1, 100_000] {
+    for length in [
+        1,
+        frame::SIZE - 1,
+        frame::SIZE,
+        frame::SIZE + 1,
+        2 * frame::SIZE,
+        1000,
+        frame::LONGEST_MESSAGE,
+        frame::LONGEST_MESSAGE + 1,
+        100_000,
+    ] {
         let garbage: Vec<u8> = (0..length)
             .map(|_| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -197,7 +209,7 @@ fn garbage_of_every_length_changes_nothing_and_the_grantor_lives() {
     }
     // Descriptors that come along are closed by the kernel, never taken.
     let null = File::open("/dev/null").unwrap();
-    stage.front.send(&[1; 192], &[null.as_fd()]).unwrap();
+    stage.front.send(&[1; frame::SIZE], &[null.as_fd()]).unwrap();
     stage.say(&[opening(9, "alice", "192.0.2.7", &["22/tcp"], 30)]);
     assert_eq!(stage.hear(), [Said::Opened(9, Opened::Open)]);
     assert_eq!(stage.open_now().len(), 1);
@@ -341,8 +353,7 @@ fn a_front_that_reads_nothing_delays_no_start_and_no_putting_back() {
     let (mut journal, _) = Journal::open(files, BootId::from_bytes([7; 16]), now).unwrap();
     let row = |n: u32| portunus_store::Row {
         client: ClientName::new("alice").unwrap(),
-        address: std::net::IpAddr::V4((0x0a00_0001 + n).into()),
-        port: PortSpec::parse("22/tcp").unwrap()[0],
+        element: element(&std::net::Ipv4Addr::from(0x0a00_0001 + n).to_string(), "22/tcp"),
         until: now.after(Duration::from_secs(60)),
     };
     let rows: Vec<_> = (0..OPEN).map(|n| portunus_store::Entry::Open(row(n))).collect();
@@ -372,11 +383,16 @@ fn a_front_that_reads_nothing_delays_no_start_and_no_putting_back() {
 }
 
 fn book(firewall: &Shared, folder: &tempfile::TempDir) -> Book {
+    book_within(limits(), firewall, folder)
+}
+
+fn book_within(limits: Limits, firewall: &Shared, folder: &tempfile::TempDir) -> Book {
     let file = |name: &str| portunus_sys::files::open_state(&folder.path().join(name)).unwrap();
     let now = clock::mono();
     let (journal, rows) = Journal::open([file("a"), file("b")], BootId::from_bytes([7; 16]), now).unwrap();
-    let mut book = Book::take_up(now, limits(), journal, rows, Box::new(firewall.clone()));
-    book.install(now, &stand::structure(&limits(), &wish(), Place::Own)).unwrap();
+    let structure = stand::structure(&limits, &wish(), Place::Own);
+    let mut book = Book::take_up(now, limits, journal, rows, Box::new(firewall.clone()));
+    book.install(now, &structure).unwrap();
     book
 }
 
@@ -406,6 +422,50 @@ fn a_knock_just_after_a_flush_is_put_back_with_the_rules() {
     );
     let open: Vec<Element> = firewall.0.lock().unwrap().open.keys().copied().collect();
     assert_eq!(open, [element("192.0.2.1", "22/tcp"), element("192.0.2.3", "22/tcp")]);
+}
+
+/// Turned on to this inner host.
+fn turned(ticket: u64, client: &str, host: &str) -> Said {
+    let Said::Open(_, plain) = opening(ticket, client, "192.0.2.7", &["22/tcp"], 30) else {
+        panic!("not that")
+    };
+    let host = host.parse().unwrap();
+    let way = Way::Nat(Nat { local: false, host, port: 8022, rewrite: true, source: NatSource::Kept });
+    Said::Open(ticket, Opening { way, ..plain })
+}
+
+#[test]
+fn of_two_translations_of_one_port_the_later_is_carried_out() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let nat = NatLimits { forward: true, ..NatLimits::default() };
+    let translating = Limits { nat, ..limits() };
+    let mut book = book_within(translating.clone(), &firewall, &folder);
+    let inner = |firewall: &Shared| -> Vec<String> {
+        let record = firewall.0.lock().unwrap();
+        record.open.keys().map(|element| element.nat().unwrap().host.to_string()).collect()
+    };
+    let now = clock::mono();
+    let said =
+        vec![turned(1, "alice", "10.0.0.2"), turned(2, "alice", "10.0.0.2"), turned(3, "bob", "10.0.0.2")];
+    assert_eq!(book.carry_out(now, said, true).0.len(), 3);
+    assert_eq!((inner(&firewall), book.ledger.len()), (vec!["10.0.0.2".to_owned()], 2));
+    let said = vec![turned(4, "alice", "10.0.0.3")];
+    assert_eq!(book.carry_out(now, said, true).0, [Said::Opened(4, Opened::Open)]);
+    assert_eq!((inner(&firewall), book.ledger.len()), (vec!["10.0.0.3".to_owned()], 1));
+    // One that fails leaves what was there before.
+    firewall.0.lock().unwrap().failing = Some(FirewallError::NotThere);
+    assert_eq!(
+        book.carry_out(now, vec![turned(5, "bob", "10.0.0.4")], true).0,
+        [Said::Opened(5, Opened::Failed)]
+    );
+    firewall.0.lock().unwrap().failing = None;
+    drop(book);
+    let again = book_within(translating, &firewall, &folder);
+    assert_eq!((inner(&firewall), again.ledger.len()), (vec!["10.0.0.3".to_owned()], 1));
+    // Without the permission nothing of it is taken up.
+    drop(again);
+    let again = book_within(limits(), &firewall, &folder);
+    assert_eq!((inner(&firewall), again.ledger.len()), (vec![], 0));
 }
 
 #[test]
