@@ -40,6 +40,14 @@ pub enum ClientError {
         /// What the system said.
         why: String,
     },
+    /// Somebody else has the port that the packet is to come from.
+    #[error("the source port cannot be used ({why}): {port}: name another one, or none")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        why: String,
+    },
     /// No server opens for that address.
     #[error("no server opens for this address: {address}: {why}")]
     NotOpenable {
@@ -64,6 +72,10 @@ pub enum ClientError {
 impl ClientError {
     pub(crate) fn no_route(to: SocketAddr, error: &io::Error) -> Self {
         Self::NoRoute { to, why: plain(error) }
+    }
+
+    pub(crate) fn port_taken(port: u16, error: &io::Error) -> Self {
+        Self::PortTaken { port, why: plain(error) }
     }
 
     pub(crate) fn not_sent(to: SocketAddr, error: &io::Error) -> Self {

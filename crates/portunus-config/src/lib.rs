@@ -12,6 +12,7 @@ mod duration;
 mod edit;
 mod files;
 pub mod fwknop;
+pub mod fwknoprc;
 mod keys;
 mod lower;
 pub mod native;

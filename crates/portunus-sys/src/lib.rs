@@ -14,6 +14,7 @@ pub mod netlink;
 pub mod packet;
 pub mod poll;
 pub mod process;
+pub mod raw;
 pub mod signals;
 pub mod tcp;
 pub mod udp;
