@@ -87,7 +87,7 @@ impl Check<'_> {
                 return self.wrong(Some(Field::HmacKey), what, "make two keys with fwknop --key-gen");
             }
             KeysError::Library(error) => return self.wrong(None, error.to_string(), "start it again"),
-            KeysError::Empty | KeysError::TooLong(_) => {
+            KeysError::Empty | KeysError::TooLong(_) | KeysError::LegacyTooLong(_) => {
                 (Field::Key, format!("use a key of 1 to {LONGEST_KEY} bytes"))
             }
             KeysError::HmacEmpty | KeysError::HmacTooLong(_) => {
