@@ -201,7 +201,7 @@ impl NatLimits {
                 let asked = if local { self.local } else { self.forward };
                 (asked || self.forced.contains(&(host, port)), source)
             }
-            Way::All { to, source } => (self.all.contains(&to), source),
+            Way::All { to, source } => (self.all.contains(&to) || (self.all_forward && to.is_some()), source),
         };
         known && (source == NatSource::Kept || self.sources.contains(&source))
     }
@@ -209,7 +209,7 @@ impl NatLimits {
     /// Whether there is no translation at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.forward && !self.local && self.forced.is_empty() && self.all.is_empty()
+        !self.forward && !self.local && !self.all_forward && self.forced.is_empty() && self.all.is_empty()
     }
 }
 
