@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_dialect::fwknop::{self, Message, Wish};
+use portunus_dialect::fwknop::{Message, Wish};
 use portunus_model::{
     Client, CycleFacts, Nat, NatRule, NatSource, Now, Opening, Order, PortSpec, Proto, Refusal, Stanza, Way,
     Work, openable,
@@ -112,9 +112,10 @@ pub(crate) fn still_allows(stanza: &Stanza, ports: &[PortSpec], way: Way) -> boo
     let rule = &stanza.nat;
     let allowed = |spec: &PortSpec| allow_ports(stanza, &[(spec.proto(), spec.first())]).is_ok();
     let turned = match way {
-        Way::Here => rule.force.is_none() && !rule.all,
+        Way::Here => !rule.unasked,
         Way::All { to, source } => {
-            rule.all && rule.source == source && rule.force.map(|(host, _)| host) == to
+            let forced = rule.force.map(|(host, _)| host).filter(|_| !rule.keep_destination);
+            rule.all && rule.source == source && (to == forced || (rule.force.is_none() && rule.forward))
         }
         Way::Nat(Nat { host, port, local, .. }) => match rule.force {
             Some(forced) => forced == (host, port),
@@ -153,7 +154,7 @@ fn lasting(asked: &Wish, given: Duration, longest: Duration) -> Duration {
 fn allow_nat(asked: &Wish, rule: &NatRule) -> Result<(), Refusal> {
     match &asked.nat {
         None => Ok(()),
-        Some(_) if rule.force.is_some() || rule.all => Ok(()),
+        Some(_) if rule.force.is_some() => Ok(()),
         Some(nat) if nat.local && !rule.local => Err(Refusal::LocalNatOff),
         Some(nat) if !nat.local && !rule.forward => Err(Refusal::NatOff),
         Some(_) => Ok(()),
@@ -174,30 +175,38 @@ enum Found {
 }
 
 fn way(asked: &Wish, rule: &NatRule, names: &Names, now: Now) -> Result<Found, Refusal> {
+    if asked.nat.is_none() && !rule.unasked {
+        return Ok(Found::Way(Way::Here));
+    }
+    let inner = match (rule.force, &asked.nat) {
+        (Some(forced), _) => Some(forced),
+        (None, None) => None,
+        (None, Some(nat)) => match inner_host(&nat.host, rule, names, now)? {
+            Inner::Host(host) => Some((host, nat.port)),
+            Inner::Ask(name) => return Ok(Found::Ask(name)),
+        },
+    };
+    let rewrite = !rule.keep_destination;
     if rule.all {
-        let to = rule.force.map(|(host, _)| host).filter(|_| !rule.keep_destination);
+        let to = inner.map(|(host, _)| host.to_canonical()).filter(|_| rewrite);
         return Ok(Found::Way(Way::All { to, source: rule.source }));
     }
-    let nat = |host: IpAddr, port, local| {
-        let source = if local { NatSource::Kept } else { rule.source };
-        Found::Way(Way::Nat(Nat {
-            local,
-            host: host.to_canonical(),
-            port,
-            rewrite: !rule.keep_destination,
-            source,
-        }))
-    };
-    if let Some((host, port)) = rule.force {
-        return Ok(nat(
-            host,
-            port,
-            rule.local && (asked.nat.as_ref().is_some_and(|nat| nat.local) || !rule.forward),
-        ));
-    }
-    let Some(fwknop::Nat { host, port, local }) = &asked.nat else { return Ok(Found::Way(Way::Here)) };
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return if is_host(address) { Ok(nat(address, *port, *local)) } else { Err(Refusal::Address) };
+    // Only FORWARD_ALL does without an inner host.
+    let Some((host, port)) = inner else { return Ok(Found::Way(Way::Here)) };
+    let local = rule.local && (asked.nat.as_ref().is_some_and(|nat| nat.local) || !rule.forward);
+    let source = if local { NatSource::Kept } else { rule.source };
+    Ok(Found::Way(Way::Nat(Nat { local, host: host.to_canonical(), port, rewrite, source })))
+}
+
+enum Inner {
+    Host(IpAddr),
+    Ask(String),
+}
+
+fn inner_host(host: &str, rule: &NatRule, names: &Names, now: Now) -> Result<Inner, Refusal> {
+    let checked = |address| if is_host(address) { Ok(Inner::Host(address)) } else { Err(Refusal::Address) };
+    if let Ok(address) = host.parse() {
+        return checked(address);
     }
     if !rule.names {
         return Err(Refusal::NamesOff);
@@ -206,10 +215,9 @@ fn way(asked: &Wish, rule: &NatRule, names: &Names, now: Now) -> Result<Found, R
         return Err(Refusal::NotAName);
     }
     match names.look(host, now.mono) {
-        Known::As(address) if is_host(address) => Ok(nat(address, *port, *local)),
-        Known::As(_) => Err(Refusal::Address),
+        Known::As(address) => checked(address),
         Known::Nobody => Err(Refusal::NameUnknown),
-        Known::NotYet => Ok(Found::Ask(host.clone())),
+        Known::NotYet => Ok(Inner::Ask(host.to_owned())),
     }
 }
 

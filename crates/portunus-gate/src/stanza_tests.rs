@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use portunus_dialect::fwknop::Nat as AskedNat;
+use portunus_dialect::fwknop::{Nat as AskedNat, read_ports};
 use portunus_model::{ClientKey, ClientName, CommandRule, Cycle, KeyId, Mono, Net, Unix};
 
 use super::*;
@@ -13,7 +13,7 @@ fn now() -> Now {
 
 fn access(address: Option<&str>, ports: &str) -> Wish {
     let address = address.map(|address| address.parse().unwrap());
-    Wish::new("alice", Message::Access { address, ports: fwknop::read_ports(ports).unwrap() })
+    Wish::new("alice", Message::Access { address, ports: read_ports(ports).unwrap() })
 }
 
 fn client(stanza: &Stanza) -> Client {
@@ -131,12 +131,16 @@ fn translations_need_to_be_enabled_or_are_forced() {
     assert_eq!(judged(&asks("inner", false), &rule), Judged::Refuse(Refusal::NamesOff));
     let forced = Some(("10.0.0.9".parse().unwrap(), 22));
     let source = NatSource::Masquerade;
-    let rule = with(NatRule { forward: true, force: forced, source, ..NatRule::default() });
+    let rule = with(NatRule { forward: true, force: forced, unasked: true, source, ..NatRule::default() });
     let got = Way::Nat(Nat { source, ..nat("10.0.0.9", false) });
     assert_eq!((way(&access(None, "tcp/22"), &rule), way(&asks("192.168.1.2", false), &rule)), (got, got));
     let rule = with(NatRule { forward: true, all: true, source, ..NatRule::default() });
-    let got = opening(judged(&access(None, "tcp/22"), &rule));
-    assert_eq!((got.way, got.ports.len()), (Way::All { to: None, source }, 0));
+    assert_eq!(way(&access(None, "tcp/22"), &rule), Way::Here);
+    let to = Some("192.168.1.2".parse().unwrap());
+    let got = opening(judged(&asks("192.168.1.2", false), &rule));
+    assert_eq!((got.way, got.ports.len()), (Way::All { to, source }, 0));
+    let rule = with(NatRule { all: true, unasked: true, source, ..NatRule::default() });
+    assert_eq!(way(&access(None, "tcp/22"), &rule), Way::All { to: None, source });
 }
 
 #[test]
@@ -222,6 +226,9 @@ fn a_reload_keeps_what_would_be_given_again() {
     let rule = Stanza { nat: NatRule { forward: true, ..NatRule::default() }, ..stanza() };
     assert!(still_allows(&rule, &ports, Way::Nat(nat)));
     let other = Some(("10.0.0.8".parse().unwrap(), 22));
-    let rule = Stanza { nat: NatRule { forward: true, force: other, ..NatRule::default() }, ..stanza() };
+    let rule = Stanza {
+        nat: NatRule { forward: true, force: other, unasked: true, ..NatRule::default() },
+        ..stanza()
+    };
     assert!(!still_allows(&rule, &ports, Way::Nat(nat)) && !still_allows(&rule, &ports, Way::Here));
 }
