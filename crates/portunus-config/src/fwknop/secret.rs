@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
-use portunus_dialect::fwknop::{
-    HashType, Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode,
-};
+use portunus_dialect::fwknop::{HashType, Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, Mode};
 use zeroize::Zeroizing;
 
 use super::Host;
@@ -91,9 +89,6 @@ impl Check<'_> {
             KeysError::Library(error) => return self.wrong(None, error.to_string(), "start it again"),
             KeysError::Empty | KeysError::TooLong(_) | KeysError::LegacyTooLong(_) => {
                 (Field::Key, format!("use a key of 1 to {LONGEST_KEY} bytes"))
-            }
-            KeysError::LegacyTooLong(_) => {
-                (Field::Key, format!("use a key of 1 to {LONGEST_LEGACY_KEY} bytes"))
             }
             KeysError::HmacEmpty | KeysError::HmacTooLong(_) => {
                 (Field::HmacKey, format!("use a key of 1 to {LONGEST_HMAC_KEY} bytes"))
