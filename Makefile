@@ -37,10 +37,10 @@ test: test-unit test-interop ## every test but the long ones
 test-unit: need-build need-net ## unit, vectors, simulation, firewall conformance, command line
 	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
 
-test-interop: build need-net need-ssh ## the built binary in real namespaces, one test at a time
+test-interop: build need-net need-ssh need-fwknop ## the built binary in real namespaces, one test at a time
 	$(AS_ROOT) cargo test --release --locked --workspace $(INTEROP) -- --test-threads=1
 
-test-long: build need-net need-ssh ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes
+test-long: build need-net need-ssh need-fwknop ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes
 	$(AS_ROOT) packaging/scripts/test-long
 
 check: fmt clippy rules deny ## formatting, lints, layers, licences
@@ -84,4 +84,6 @@ need-net:
 	@packaging/scripts/need ip:iproute2 nft:nftables iptables-restore:iptables conntrack:conntrack tcpdump:tcpdump socat:socat
 need-ssh:
 	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
-.PHONY: need-build need-net need-ssh
+need-fwknop:
+	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server
+.PHONY: need-build need-net need-ssh need-fwknop

@@ -11,6 +11,7 @@ mod door;
 pub mod fwknop;
 mod knocker;
 mod namespace;
+mod original;
 mod tool;
 mod world;
 
@@ -19,5 +20,6 @@ pub use daemon::{Daemon, Part};
 pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
 pub use knocker::{Knocker, PACKET};
 pub use namespace::Namespace;
+pub use original::{Heard, Original};
 pub use tool::{binary, run, run_with_input, try_run};
 pub use world::{CLIENT, CLIENT6, Firewall, SERVER, SERVER6, World};

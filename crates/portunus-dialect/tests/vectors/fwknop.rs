@@ -30,7 +30,7 @@ fn every_vector_comes_out_as_it_says() {
     }
     let [seal, judge] = run;
     println!("{seal} sealed and opened, {judge} judged");
-    assert!(seal >= 73 && judge >= 35, "vectors are missing: {run:?}");
+    assert!(seal >= 73 && judge >= 38, "vectors are missing: {run:?}");
 }
 
 /// With its random value and salt given, the packet is the original's, and it opens to what went in.
