@@ -46,7 +46,7 @@ pub(crate) fn text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Envelope { wire, .. } = envelope(&SCENE.bare, &text, HashType::Sha1, SALT);
     let Ok(knock) = prove(&SCENE.bare, wire.as_bytes()) else { return };
-    let Ask::Fwknop(asked) = knock.ask() else { panic!("it is fwknop's") };
+    let Ask::Fwknop(asked) = knock.ask() else { unreachable!("it is fwknop's") };
     let again = seal(&SCENE.bare, &asked.wish, asked.random.parse().unwrap(), asked.stamp);
     let again = prove(&SCENE.bare, again.as_bytes()).unwrap();
     assert_eq!((again.ask(), again.stamp(), again.target()), (knock.ask(), knock.stamp(), knock.target()));
