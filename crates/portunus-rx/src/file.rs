@@ -192,8 +192,11 @@ fn told<'b>(
             if interfaces.len() >= MOST_INTERFACES {
                 return Err(CaptureError::Damaged);
             }
-            let units = told.ts_resolution().filter(|units| *units > 0).ok_or(CaptureError::Damaged)?;
-            interfaces.push(Interface { link: link(told.linktype.0), units, offset: told.ts_offset() });
+            let units = units(told.if_tsresol).ok_or(CaptureError::Damaged)?;
+            // The library reads it as if every file were of a little-endian machine.
+            let big_endian = told.block_type != INTERFACE_DESCRIPTION;
+            let offset = if big_endian { told.if_tsoffset.swap_bytes() } else { told.if_tsoffset };
+            interfaces.push(Interface { link: link(told.linktype.0), units, offset });
             Ok(None)
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
@@ -210,6 +213,15 @@ fn told<'b>(
         // Statistics, names, and what others put in.
         PcapBlockOwned::NG(_) => Ok(None),
     }
+}
+
+/// The number of an interface's block; the library keeps it as a little-endian machine reads it.
+const INTERFACE_DESCRIPTION: u32 = 1;
+
+/// Units of time in a second: a power of 10, or of 2 where the highest bit is set (if_tsresol).
+fn units(resolution: u8) -> Option<u64> {
+    let power = u32::from(resolution & 0x7f);
+    if resolution & 0x80 == 0 { 10_u64.checked_pow(power) } else { 1_u64.checked_shl(power) }
 }
 
 const NANOS: i128 = 1_000_000_000;

@@ -8,7 +8,9 @@
 )]
 
 mod craft;
+mod file;
 mod filter;
 mod libpcap;
 mod sniff;
+mod tcp;
 mod world;

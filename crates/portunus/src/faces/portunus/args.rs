@@ -312,14 +312,14 @@ Example:
 /// `portunus explain`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "FILE is a pcap or the bytes in hex; `-` is standard input. Opens nothing and claims nothing.
+    after_help = "FILE is a pcap, a pcapng, or the bytes in hex; `-` is standard input. Opens nothing and claims nothing.
 
 Example:
   sudo tcpdump -c1 -w knock.pcap udp port 54154
   sudo portunus explain knock.pcap"
 )]
 pub(crate) struct Explain {
-    /// A pcap or hex of a knock
+    /// A capture or hex of a knock
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The source of the bytes, where the file does not say it
