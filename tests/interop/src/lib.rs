@@ -8,7 +8,6 @@
 mod crowd;
 mod daemon;
 mod door;
-pub mod fwknop;
 mod knocker;
 mod namespace;
 mod original;
