@@ -1,6 +1,5 @@
 //! The text inside an fwknop packet, one oddity at a time, asked of Debian's fwknopd and of ours: both take it or both
 //! refuse it, but where the table says why ours does not (docs/protocol-fwknop.md, "Where ours differs").
-#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
 use portunus_crypto::text;
 use portunus_dialect::fwknop::{HashType, Keys, Mode, Packet, envelope};
