@@ -118,8 +118,14 @@ pub(crate) fn still_allows(stanza: &Stanza, ports: &[PortSpec], way: Way) -> boo
             rule.all && rule.source == source && (to == forced || (rule.force.is_none() && rule.forward))
         }
         Way::Nat(Nat { host, port, local, .. }) => match rule.force {
-            Some(forced) => forced == (host, port),
-            None => (if local { rule.local } else { rule.forward }) && !rule.all,
+            Some(forced) => forced == (host, port) && if local { rule.local } else { !rule.all },
+            None => {
+                if local {
+                    rule.local
+                } else {
+                    rule.forward && !rule.all
+                }
+            }
         },
     };
     turned && stanza.cycle.is_none() && ports.iter().all(allowed)
@@ -154,7 +160,6 @@ fn lasting(asked: &Wish, given: Duration, longest: Duration) -> Duration {
 fn allow_nat(asked: &Wish, rule: &NatRule) -> Result<(), Refusal> {
     match &asked.nat {
         None => Ok(()),
-        Some(_) if rule.force.is_some() => Ok(()),
         Some(nat) if nat.local && !rule.local => Err(Refusal::LocalNatOff),
         Some(nat) if !nat.local && !rule.forward => Err(Refusal::NatOff),
         Some(_) => Ok(()),
@@ -187,13 +192,15 @@ fn way(asked: &Wish, rule: &NatRule, names: &Names, now: Now) -> Result<Found, R
         },
     };
     let rewrite = !rule.keep_destination;
-    if rule.all {
+    // A forced inner host is somewhere else, unless the client asks for the server itself; and who does that never gets
+    // everything through.
+    let local = asked.nat.as_ref().is_some_and(|nat| nat.local);
+    if rule.all && !local {
         let to = inner.map(|(host, _)| host.to_canonical()).filter(|_| rewrite);
         return Ok(Found::Way(Way::All { to, source: rule.source }));
     }
     // Only FORWARD_ALL does without an inner host.
     let Some((host, port)) = inner else { return Ok(Found::Way(Way::Here)) };
-    let local = rule.local && (asked.nat.as_ref().is_some_and(|nat| nat.local) || !rule.forward);
     let source = if local { NatSource::Kept } else { rule.source };
     Ok(Found::Way(Way::Nat(Nat { local, host: host.to_canonical(), port, rewrite, source })))
 }

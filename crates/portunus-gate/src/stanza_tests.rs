@@ -134,6 +134,13 @@ fn translations_need_to_be_enabled_or_are_forced() {
     let rule = with(NatRule { forward: true, force: forced, unasked: true, source, ..NatRule::default() });
     let got = Way::Nat(Nat { source, ..nat("10.0.0.9", false) });
     assert_eq!((way(&access(None, "tcp/22"), &rule), way(&asks("192.168.1.2", false), &rule)), (got, got));
+    // Seen with Debian's fwknopd 2.6.10: a forced host is somewhere else, unless the client asks for the server itself.
+    assert_eq!(judged(&asks("127.0.0.1", true), &rule), Judged::Refuse(Refusal::LocalNatOff));
+    let rule = with(NatRule { local: true, force: forced, unasked: true, ..NatRule::default() });
+    assert_eq!(way(&access(None, "tcp/22"), &rule), Way::Nat(nat("10.0.0.9", false)));
+    assert_eq!(way(&asks("127.0.0.1", true), &rule), Way::Nat(nat("10.0.0.9", true)));
+    let rule = with(NatRule { local: true, all: true, ..NatRule::default() });
+    assert_eq!(way(&asks("127.0.0.1", true), &rule), Way::Nat(nat("127.0.0.1", true)));
     let rule = with(NatRule { forward: true, all: true, source, ..NatRule::default() });
     assert_eq!(way(&access(None, "tcp/22"), &rule), Way::Here);
     let to = Some("192.168.1.2".parse().unwrap());

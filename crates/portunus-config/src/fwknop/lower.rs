@@ -93,7 +93,7 @@ fn limits(rules: &Rules, stanzas: &[&Stanza]) -> Limits {
     for stanza in stanzas.iter().filter(|stanza| stanza.cycle.is_none()) {
         allow_nat(&mut nat, &stanza.nat);
         // Everything of the client is let through: no port is named.
-        if stanza.nat.all && stanza.nat.unasked {
+        if stanza.nat.all && stanza.nat.unasked && !stanza.nat.local {
             continue;
         }
         match &stanza.open_ports {
@@ -127,14 +127,20 @@ fn allow_nat(nat: &mut NatLimits, rule: &NatRule) {
     if !translated {
         return;
     }
-    match (rule.force, rule.all) {
-        (Some((host, _)), true) => nat.all.push((!rule.keep_destination).then_some(host)),
-        (Some(forced), false) => nat.forced.push(forced),
-        (None, true) if rule.unasked || rule.keep_destination => nat.all.push(None),
-        (None, true) => nat.all_forward |= rule.forward,
-        (None, false) => nat.forward |= rule.forward,
+    if let (Some((host, _)), true) = (rule.force, rule.all) {
+        nat.all.push((!rule.keep_destination).then_some(host));
     }
-    nat.local |= rule.local && !rule.unasked;
+    match rule.force {
+        // Who asks for local NAT gets that host and port, never everything.
+        Some(forced) if !rule.all || rule.local => nat.forced.push(forced),
+        Some(_) => {}
+        None if rule.all => {
+            nat.all.extend((rule.unasked || rule.keep_destination).then_some(None));
+            nat.all_forward |= rule.forward && !rule.keep_destination;
+        }
+        None => nat.forward |= rule.forward,
+    }
+    nat.local |= rule.local && rule.force.is_none();
     if rule.source != NatSource::Kept {
         nat.sources.push(rule.source);
     }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
-use portunus_dialect::fwknop::{HashType, Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, Mode};
+use portunus_dialect::fwknop::{
+    HashType, Keys, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode,
+};
 use zeroize::Zeroizing;
 
 use super::Host;
@@ -48,10 +50,8 @@ pub(super) fn read(
         }
         return (None, gpg);
     };
-    // A legacy key is cut, however long it is.
-    let legacy = key.get(..LEGACY_KEY).filter(|_| mode == Mode::Legacy);
     let hmac = hmac.as_ref().map(|key| (digest, key.as_slice()));
-    match Keys::new(legacy.unwrap_or(&key), mode, hmac) {
+    match Keys::new(&key, mode, hmac) {
         Ok(keys) => (Some(keys), gpg),
         Err(error) => {
             check.useless(error);
@@ -87,7 +87,10 @@ impl Check<'_> {
                 return self.wrong(Some(Field::HmacKey), what, "make two keys with fwknop --key-gen");
             }
             KeysError::Library(error) => return self.wrong(None, error.to_string(), "start it again"),
-            KeysError::Empty | KeysError::TooLong(_) | KeysError::LegacyTooLong(_) => {
+            KeysError::LegacyTooLong(_) => {
+                (Field::Key, format!("use a key of 1 to {LONGEST_LEGACY_KEY} bytes"))
+            }
+            KeysError::Empty | KeysError::TooLong(_) => {
                 (Field::Key, format!("use a key of 1 to {LONGEST_KEY} bytes"))
             }
             KeysError::HmacEmpty | KeysError::HmacTooLong(_) => {
