@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -78,5 +78,36 @@ pub fn trim_memory() {
     // SAFETY: malloc_trim takes no pointer and may be called at any time.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// The end of a child, as something to wait for.
+#[derive(Debug)]
+pub struct ChildEnd {
+    pidfd: OwnedFd,
+    group: rustix::process::Pid,
+}
+
+impl ChildEnd {
+    /// Of this child, which was started as the first of a process group of its own and was not waited for yet.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left.
+    pub fn of(child: &Child) -> io::Result<Self> {
+        let group = rustix::process::Pid::from_child(child);
+        let pidfd = rustix::process::pidfd_open(group, rustix::process::PidfdFlags::empty())?;
+        Ok(Self { pidfd, group })
+    }
+
+    /// Kills it and what it has started, as far as that stays in its group.
+    pub fn kill_group(&self) {
+        // It was not waited for while this lives, so its number is nobody else's.
+        let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
+    }
+}
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 }

@@ -3,6 +3,7 @@
 //! Here is the shell: it reads clocks and sockets, feeds the gate and carries out its actions. Not here: any decision
 //! about a packet. Called by the faces: [`serve`] for the daemon, [`part_main`] for the processes that it starts.
 
+mod commands;
 mod errand;
 mod front;
 mod grantor;
@@ -11,6 +12,7 @@ mod log;
 mod message;
 mod notify;
 mod plan;
+mod words;
 
 use std::ffi::OsString;
 use std::io;
@@ -21,6 +23,7 @@ use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
 
 pub use plan::{Loader, LogLevel, Plan};
+pub use words::Words;
 
 /// Runs the daemon in the foreground until SIGTERM, SIGINT or an error.
 ///
@@ -37,7 +40,8 @@ pub const PART_FLAG: &str = "--part";
 
 type Part = fn(Option<Ids>) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 3] = [("front", front::run), ("grantor", grantor::run), ("errand", errand::run)];
+const PARTS: [(&str, Part); 4] =
+    [("front", front::run), ("grantor", grantor::run), ("errand", errand::run), ("commands", commands::run)];
 
 /// Runs a part. `main` calls this before it looks at anything else, with the words after [`PART_FLAG`].
 #[must_use]

@@ -5,9 +5,11 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use portunus_config::{FirewallKind, StanceWish};
-use portunus_model::{ClientName, Limits, Place, PortSpec, Rules, Stance, Unix};
+use portunus_model::{ClientName, CommandRule, Cycle, Limits, Place, PortSpec, Rules, Stance, Unix};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::memfd;
 use serde::de::DeserializeOwned;
@@ -157,6 +159,55 @@ pub(crate) enum ToGrantor {
     Reload,
     /// End now; with `close`, take every grant back first.
     End { close: bool },
+}
+
+/// What the commands process runs by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommandsSnapshot {
+    pub(crate) stanzas: Vec<StanzaCommands>,
+    /// How long one may run (CMD_EXEC_TIMEOUT).
+    pub(crate) longest: Option<Duration>,
+    /// Whether what they print goes where we log: in the foreground.
+    pub(crate) shows: bool,
+}
+
+/// The commands of one stanza.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StanzaCommands {
+    pub(crate) client: ClientName,
+    pub(crate) number: u32,
+    pub(crate) command: Option<CommandRule>,
+    pub(crate) cycle: Option<Cycle>,
+}
+
+impl CommandsSnapshot {
+    /// The commands of a configuration; `None` when it has none.
+    pub(crate) fn of(rules: &Rules, longest: Option<Duration>, shows: bool) -> Option<Self> {
+        let stanzas: Vec<_> = rules
+            .clients
+            .iter()
+            .filter_map(|client| Some((client, client.stanza.as_ref()?)))
+            .filter(|(_, stanza)| stanza.command.is_some() || stanza.cycle.is_some())
+            .map(|(client, stanza)| StanzaCommands {
+                client: client.name.clone(),
+                number: stanza.number,
+                command: stanza.command.clone(),
+                cycle: stanza.cycle.clone(),
+            })
+            .collect();
+        (!stanzas.is_empty()).then_some(Self { stanzas, longest, shows })
+    }
+}
+
+/// Keeper to the commands process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToCommands {
+    /// With: the snapshot, the channel to the front.
+    Setup { state_dir: PathBuf },
+    /// With: the snapshot.
+    Reload,
+    /// End now. What runs goes on; what is still to run stays in the file.
+    End,
 }
 
 /// Grantor to keeper.
