@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use portunus_crypto::Secret;
-use portunus_dialect::fwknop::Keys;
+use portunus_dialect::fwknop::RawKeys;
 use portunus_model::{Limits, Place, PortSpec, Rules, Stance};
 
 use crate::Diagnostic;
@@ -127,7 +127,7 @@ pub struct Secrets {
     /// X25519, for openme knocks; `None`: the dialect is off.
     pub openme: Option<Secret<32>>,
     /// fwknop's sets of keys, each once, in the order of their names.
-    pub fwknop: Vec<Keys>,
+    pub fwknop: Vec<RawKeys>,
 }
 
 impl fmt::Debug for Secrets {

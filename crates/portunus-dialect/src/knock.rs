@@ -16,6 +16,7 @@ pub struct Knock {
     target: Option<IpAddr>,
     claim: ClaimKey,
     ask: Ask,
+    text: Option<[u8; 32]>,
 }
 
 /// What a knock asks for.
@@ -35,7 +36,13 @@ impl Knock {
         claim: ClaimKey,
         ask: Ask,
     ) -> Self {
-        Self { key, stamp, target, claim, ask }
+        Self { key, stamp, target, claim, ask, text: None }
+    }
+
+    /// The same, with the SHA-256 of its text.
+    pub(crate) const fn with_text(mut self, sha256: [u8; 32]) -> Self {
+        self.text = Some(sha256);
+        self
     }
 
     /// The language it was written in.
@@ -69,6 +76,12 @@ impl Knock {
     #[must_use]
     pub const fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    /// The SHA-256 of the packet's text, where fwknop's digest.cache has a line for such packets.
+    #[must_use]
+    pub const fn text_sha256(&self) -> Option<[u8; 32]> {
+        self.text
     }
 
     /// The one right to use it. It is to be kept until the packet's own timestamp plus `window`, not for a window from

@@ -66,7 +66,7 @@ fn knock(gate: &mut Gate, datagram: Datagram) {
                 gate.handle_opened(now(), ticket, Opened::Open);
             }
             Action::Tell(event) => drop(black_box(event)),
-            Action::Run(..) | Action::Resolve(..) | Action::Close(_) => {}
+            Action::Accept(_) | Action::Run(..) | Action::Resolve(..) | Action::Close(_) => {}
         }
     }
 }

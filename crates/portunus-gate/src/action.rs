@@ -1,6 +1,6 @@
 //! Every effect that the gate can ever ask for.
 
-use portunus_model::{Claim, Closing, Event};
+use portunus_model::{Accepted, Claim, Closing, Event};
 
 use crate::{Mandate, Warrant};
 
@@ -10,6 +10,8 @@ use crate::{Mandate, Warrant};
 pub enum Action {
     /// Ask the store; the answer goes to [`crate::Gate::handle_claimed`].
     Claim(Ticket, Claim),
+    /// Write it down among the accepted packets, before anything that is asked for next.
+    Accept(Accepted),
     /// Have it opened; the answer goes to [`crate::Gate::handle_opened`].
     Open(Ticket, Warrant),
     /// Have it run; the answer goes to [`crate::Gate::handle_ran`].

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
+use portunus_model::{Accepted, Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
 
 /// As good as for ever, and still a time that the store can write.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -135,6 +135,13 @@ impl Taken {
 
     pub(crate) const fn stamp(&self) -> Unix {
         self.knock.stamp()
+    }
+
+    /// For the file of accepted packets, where its dialect has one.
+    pub(crate) fn accepted(&self, now: Now) -> Option<Accepted> {
+        let digest = self.knock.text_sha256()?;
+        let Origin { source, via, .. } = self.origin;
+        Some(Accepted { digest, source, destination: self.destination(), via, at: now })
     }
 
     pub(crate) const fn ask(&self) -> &Ask {

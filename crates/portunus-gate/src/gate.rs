@@ -176,6 +176,7 @@ impl Gate {
                 // Only now is anything remembered of a packet: before, everything in it could be a replay.
                 self.sources.heard(origin.address(), number);
                 self.clients.saw(number, now);
+                self.actions.extend(taken.accepted(now).map(Action::Accept));
                 self.decide(now, Claimant { taken, client: number });
             }
             Err(outcome) => {

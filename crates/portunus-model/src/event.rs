@@ -107,6 +107,21 @@ impl Reason {
     }
 }
 
+/// A packet that was accepted, for the file in which fwknop keeps such packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The SHA-256 of its text.
+    pub digest: [u8; 32],
+    /// From where it came.
+    pub source: SocketAddr,
+    /// To where, where the receiver knows it.
+    pub destination: Option<IpAddr>,
+    /// How.
+    pub via: Via,
+    /// When, in seconds of the clock on the wall.
+    pub at: Now,
+}
+
 /// One outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

@@ -25,7 +25,7 @@ pub use client::{ClientName, NameError};
 pub use clock::{Mono, Now, Unix};
 pub use datagram::{Datagram, LONGEST, Via};
 pub use element::Element;
-pub use event::{Detail, Dialect, Event, Reason};
+pub use event::{Accepted, Detail, Dialect, Event, Reason};
 pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};
 pub use lengths::Lengths;
 pub use net::{Net, NetError};

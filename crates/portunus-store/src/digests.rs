@@ -10,28 +10,13 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr};
 
 use portunus_crypto::text;
-use portunus_model::{ClaimKey, Unix};
+use portunus_model::{Accepted, ClaimKey, Via};
 
 /// What the original writes above the first line.
 const HEAD: &str = "# <digest> <proto> <src_ip> <src_port> <dst_ip> <dst_port> <time>\n";
 
 /// The longest line that is looked at; ours have some 130 bytes.
 const LONGEST_LINE: usize = 1023;
-
-/// One accepted packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted {
-    /// The SHA-256 of its text, as it was received.
-    pub digest: [u8; 32],
-    /// The number of the protocol that carried it.
-    pub proto: u8,
-    /// From where, and from which port (0 where there is none).
-    pub source: (IpAddr, u16),
-    /// To where; an address that the receiver does not know is 0.0.0.0, as in the original.
-    pub destination: (Option<IpAddr>, u16),
-    /// When.
-    pub at: Unix,
-}
 
 /// What reading a file came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,17 +68,17 @@ impl DigestCache {
         self.known.binary_search(key).is_ok()
     }
 
-    /// Appends lines, as one write: whoever kills us finds all of them there or none.
+    /// Appends lines, as one write: whoever kills us finds all of them there or none. `port` is the one that knocks go to.
     ///
     /// # Errors
     /// As the system says; then the packets are not to be accepted.
-    pub fn append(&mut self, accepted: &[Accepted]) -> io::Result<()> {
+    pub fn append(&mut self, accepted: &[Accepted], port: u16) -> io::Result<()> {
         if accepted.is_empty() {
             return Ok(());
         }
         let mut text = String::with_capacity(accepted.len() * 128);
         for one in accepted {
-            line(&mut text, one);
+            line(&mut text, one, port);
         }
         self.file.write_all(text.as_bytes())
     }
@@ -200,19 +185,22 @@ fn parse(line: &str) -> (Option<ClaimKey>, bool) {
     (key, key.is_some() && whole)
 }
 
-fn line(text: &mut String, one: &Accepted) {
+fn line(text: &mut String, one: &Accepted, port: u16) {
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let destination = one.destination.0.unwrap_or(nowhere);
+    let proto = match one.via {
+        // What was only seen is mostly that.
+        Via::Udp | Via::Sniffed | Via::Pcap => 17,
+        Via::Tcp | Via::Http => 6,
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} {} {} {} {destination} {} {}",
+        "{} {proto} {} {} {} {port} {}",
         text::encode_bare(&one.digest),
-        one.proto,
-        one.source.0,
-        one.source.1,
-        one.destination.1,
-        one.at.as_secs()
+        one.source.ip().to_canonical(),
+        one.source.port(),
+        one.destination.unwrap_or(nowhere).to_canonical(),
+        one.at.wall.as_secs()
     );
 }
 
@@ -220,6 +208,8 @@ fn line(text: &mut String, one: &Accepted) {
 mod tests {
     use std::fs::OpenOptions;
     use std::path::Path;
+
+    use portunus_model::{Now, Unix};
 
     use super::*;
 
@@ -240,10 +230,10 @@ mod tests {
     fn accepted(n: u8) -> Accepted {
         Accepted {
             digest: [n; 32],
-            proto: 17,
-            source: ("10.77.0.2".parse().unwrap(), 55686),
-            destination: (None, 62201),
-            at: Unix::from_secs(1_795_644_266),
+            source: "10.77.0.2:55686".parse().unwrap(),
+            destination: None,
+            via: Via::Sniffed,
+            at: Now { wall: Unix::from_secs(1_795_644_266), ..Now::default() },
         }
     }
 
@@ -256,7 +246,7 @@ mod tests {
         assert_eq!(read, CacheRead { lines: 2, ..CacheRead::default() });
         assert!(cache.knows(&key("c+IwYrm3VvbHOTZOj1YbfuH6ouOr001BmYJgW68WY1o")));
         assert!(!cache.knows(&ClaimKey([0; 16])));
-        cache.append(&[accepted(7), accepted(8)]).unwrap();
+        cache.append(&[accepted(7), accepted(8)], 62201).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let ours = text.strip_prefix(THEIRS).unwrap();
         assert_eq!(
@@ -274,7 +264,7 @@ mod tests {
         let path = dir.path().join("digest.cache");
         let (mut cache, read) = open(&path);
         assert_eq!(read, CacheRead::default());
-        cache.append(&[accepted(1)]).unwrap();
+        cache.append(&[accepted(1)], 62201).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().starts_with(HEAD));
         open(&path);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
@@ -291,7 +281,7 @@ mod tests {
         assert_eq!(read.wrong[0], (1, "bad line".to_owned()));
         // The digest is whole, so its packet stays refused.
         assert!(cache.knows(&key("RpA5Xnk4U2i+N2qYWQt+Y8j1PJWyBtWvafUtGrcX/OY")));
-        cache.append(&[accepted(9)]).unwrap();
+        cache.append(&[accepted(9)], 62201).unwrap();
         assert!(open(&path).0.knows(&ClaimKey([9; 16])));
     }
 

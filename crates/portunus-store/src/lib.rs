@@ -17,7 +17,7 @@ mod segment;
 #[cfg(test)]
 mod disk;
 
-pub use digests::{Accepted, CacheRead, DigestCache, check_digests};
+pub use digests::{CacheRead, DigestCache, check_digests};
 pub use error::StoreError;
 pub use journal::{Entry, Journal, Key, Row};
 pub use memory::MemoryStore;

@@ -122,7 +122,7 @@ impl Pipeline {
                     Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
                     Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Begun),
                     Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),
-                    Action::Close(_) => (),
+                    Action::Accept(_) | Action::Close(_) => (),
                     Action::Tell(event) => return Some(event),
                 }
             }

@@ -187,7 +187,9 @@ impl World {
                     );
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
-                Action::Run(..) | Action::Resolve(..) => panic!("openme asks for neither"),
+                Action::Accept(_) | Action::Run(..) | Action::Resolve(..) => {
+                    panic!("openme asks for none of them")
+                }
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(pair(&event)), "granted twice: {event:?}");

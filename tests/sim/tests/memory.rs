@@ -67,7 +67,11 @@ fn ten_thousand_clients_are_cheap() {
                     gate.handle_claimed(now, ticket, store.claim(now, &[claim])[0]);
                 }
                 Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
-                Action::Run(..) | Action::Resolve(..) | Action::Close(_) | Action::Tell(_) => {}
+                Action::Accept(_)
+                | Action::Run(..)
+                | Action::Resolve(..)
+                | Action::Close(_)
+                | Action::Tell(_) => {}
             }
         }
     }

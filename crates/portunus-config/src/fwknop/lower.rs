@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portunus_dialect::fwknop::Keys;
+use portunus_dialect::fwknop::RawKeys;
 use portunus_model::{KeyId, Limits, NatLimits, NatRule, NatSource, Place, PortSpec, Rules, Stanza};
 
 use super::access::Written;
@@ -28,7 +28,7 @@ pub(super) fn settings(
         window: Duration::from_secs(conf.number(Variable::MaxSpaPacketAge)),
         clients: Vec::with_capacity(stanzas.len()),
     };
-    let mut keys: BTreeMap<KeyId, Keys> = BTreeMap::new();
+    let mut keys: BTreeMap<KeyId, RawKeys> = BTreeMap::new();
     for (written, mut checked) in stanzas {
         let Some(own) = checked.keys.take() else {
             refuse_gnupg(written, &checked, findings);

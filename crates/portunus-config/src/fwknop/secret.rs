@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
 use portunus_dialect::fwknop::{
-    HashType, Keys, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode,
+    HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode,
 };
 use zeroize::Zeroizing;
 
@@ -28,7 +28,7 @@ pub(super) fn read(
     conf: &Conf,
     host: &dyn Host,
     findings: &mut Findings,
-) -> (Option<Keys>, Option<Gpg>) {
+) -> (Option<RawKeys>, Option<Gpg>) {
     let mut check = Check { written, findings };
     let gpg = check.gpg(conf, host);
     let mode = check.mode();
@@ -51,7 +51,7 @@ pub(super) fn read(
         return (None, gpg);
     };
     let hmac = hmac.as_ref().map(|key| (digest, key.as_slice()));
-    match Keys::new(&key, mode, hmac) {
+    match RawKeys::new(&key, mode, hmac) {
         Ok(keys) => (Some(keys), gpg),
         Err(error) => {
             check.useless(error);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_dialect::fwknop::Keys;
+use portunus_dialect::fwknop::RawKeys;
 use portunus_model::{
     Client, ClientKey, ClientName, CommandRule, Cycle, NatRule, NatSource, Net, NetError, PortSpec, Proto,
     Stanza, Sudo, Unix,
@@ -29,7 +29,7 @@ const COMMAND: usize = 256;
 /// A stanza that means something.
 pub(super) struct Checked {
     /// `None`: it has keys of GnuPG's only.
-    pub(super) keys: Option<Keys>,
+    pub(super) keys: Option<RawKeys>,
     pub(super) gpg: Option<Gpg>,
     pub(super) lasting: u64,
     pub(super) longest: u64,
@@ -39,7 +39,7 @@ pub(super) struct Checked {
 
 impl Checked {
     /// The client that it is, once its keys have a name.
-    pub(super) fn client(&self, keys: &Keys) -> Option<Client> {
+    pub(super) fn client(&self, keys: &RawKeys) -> Option<Client> {
         Some(Client {
             name: ClientName::new(&format!("stanza-{}", self.rules.number)).ok()?,
             key: ClientKey::Fwknop(keys.id()),

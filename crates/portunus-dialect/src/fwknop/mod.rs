@@ -9,6 +9,7 @@ mod message;
 mod open;
 mod packet;
 mod plain;
+mod raw;
 mod seal;
 mod wish;
 
@@ -21,5 +22,6 @@ pub use message::{LONGEST_HOST, LONGEST_MESSAGE, Message, Nat, read_ports};
 pub use open::OpenError;
 pub use packet::{LONGEST, Packet, SHORTEST};
 pub use plain::Asked;
+pub use raw::RawKeys;
 pub use seal::{Envelope, SealError, Sealed, envelope, seal};
 pub use wish::{Kind, LONGEST_TIMEOUT, LONGEST_USER, LONGEST_VERSION, VERSION, Wish};

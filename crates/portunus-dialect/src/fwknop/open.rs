@@ -61,7 +61,9 @@ impl Keys {
         let asked = Asked::read(unpadded(blocks).ok_or(OpenError::Padding)?)?;
         let (stamp, target) = (asked.stamp(), asked.wish.message.address());
         let key = ClientKey::Fwknop(self.id());
-        Ok(Knock::proven(key, stamp, target, packet.claim_key(), Ask::Fwknop(Box::new(asked))))
+        let sha256 = packet.sha256();
+        let claim = Packet::claim_key_of(&sha256);
+        Ok(Knock::proven(key, stamp, target, claim, Ask::Fwknop(Box::new(asked))).with_text(sha256))
     }
 
     /// Decrypts the first block alone, and the cipher for the others when it is the sixteen digits of a knock.

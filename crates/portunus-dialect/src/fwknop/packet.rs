@@ -47,7 +47,13 @@ impl<'a> Packet<'a> {
     /// the whole) name claims too.
     #[must_use]
     pub fn claim_key(&self) -> ClaimKey {
-        Self::claim_key_of(&digest::sha256(&[self.text]))
+        Self::claim_key_of(&self.sha256())
+    }
+
+    /// The SHA-256 of the text.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        digest::sha256(&[self.text])
     }
 
     /// The claim of a packet whose text has this SHA-256.

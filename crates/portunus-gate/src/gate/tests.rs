@@ -84,22 +84,27 @@ fn packet_for(
     Datagram::new(bytes, source, Via::Udp)
 }
 
+/// What it wants done next, whatever it has written down before.
+fn next(gate: &mut Gate) -> Option<Action> {
+    std::iter::from_fn(|| gate.poll_action()).find(|action| !matches!(action, Action::Accept(_)))
+}
+
 fn claim(gate: &mut Gate) -> (Ticket, Claim) {
-    match gate.poll_action() {
+    match next(gate) {
         Some(Action::Claim(ticket, claim)) => (ticket, claim),
         other => panic!("a claim, not {other:?}"),
     }
 }
 
 fn open(gate: &mut Gate) -> (Ticket, Opening) {
-    match gate.poll_action() {
+    match next(gate) {
         Some(Action::Open(ticket, warrant)) => (ticket, warrant.into_opening()),
         other => panic!("an opening, not {other:?}"),
     }
 }
 
 fn event(gate: &mut Gate) -> Event {
-    match gate.poll_action() {
+    match next(gate) {
         Some(Action::Tell(event)) => event,
         other => panic!("a word, not {other:?}"),
     }
@@ -383,7 +388,11 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
                 closed.push(format!("{}@{}", closing.client.unwrap(), closing.address.unwrap()));
             }
             Action::Tell(event) => told += u32::from(event.reason == Reason::Closed),
-            Action::Claim(..) | Action::Open(..) | Action::Run(..) | Action::Resolve(..) => {
+            Action::Claim(..)
+            | Action::Accept(_)
+            | Action::Open(..)
+            | Action::Run(..)
+            | Action::Resolve(..) => {
                 panic!("nothing else")
             }
         }

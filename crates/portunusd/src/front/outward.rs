@@ -64,6 +64,7 @@ impl Outward {
                             gate.handle_opened(now, ticket, Opened::Failed);
                         }
                     }
+                    Action::Accept(_) => (),
                     // Nobody is there yet who runs or looks up anything.
                     Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Failed),
                     Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),

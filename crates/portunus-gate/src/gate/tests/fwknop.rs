@@ -68,6 +68,21 @@ fn the_last_of_ten_thousand_sets_opens_and_is_tried_first_from_then_on() {
 }
 
 #[test]
+fn an_accepted_packet_is_written_down_before_anything_is_opened() {
+    let mut gate = gate_of(vec![stanza_with(1, 1, |_| ())], 2);
+    let datagram = packet(1, access("tcp/22"), at(0), 1, 1);
+    let digest = portunus_crypto::digest::sha256(&[&datagram.bytes]);
+    gate.handle_datagram(at(0), datagram);
+    while gate.work(at(0), 16) {}
+    let (ticket, claim) = claim(&mut gate);
+    assert_eq!(claim.key.0, digest[..16]);
+    gate.handle_claimed(at(0), ticket, Claimed::Fresh);
+    let Some(Action::Accept(accepted)) = gate.poll_action() else { panic!("it is written down first") };
+    assert_eq!((accepted.digest, accepted.via), (digest, Via::Udp));
+    assert!(matches!(gate.poll_action(), Some(Action::Open(..))));
+}
+
+#[test]
 fn a_strangers_text_costs_little_and_is_unauthentic() {
     let clients = (0..1000).map(|n| stanza_with(n + 1, n, |_| ())).collect();
     let mut gate = gate_of(clients, 1000);
@@ -146,7 +161,7 @@ fn a_named_host_is_looked_up_once_and_then_known() {
     let wish =
         || Wish { nat: Some(Nat { host: "inner".into(), port: 22, local: false }), ..access("tcp/5000") };
     claimed(&mut gate, at(0), packet(0, wish(), at(0), 1, 1));
-    let Some(Action::Resolve(ticket, name)) = gate.poll_action() else { panic!("a name is asked for") };
+    let Some(Action::Resolve(ticket, name)) = next(&mut gate) else { panic!("a name is asked for") };
     gate.handle_resolved(at(1), ticket, name, Some("10.0.0.9".parse().unwrap()));
     let (ticket, first) = open(&mut gate);
     gate.handle_opened(at(1), ticket, Opened::Open);
@@ -159,11 +174,11 @@ fn a_named_host_is_looked_up_once_and_then_known() {
     assert_eq!(reason(&mut gate), Reason::Extended);
     // An answer that never comes is no answer; a late one is remembered for the next knock.
     claimed(&mut gate, at(400_000), packet(0, wish(), at(400_000), 1, 3));
-    let Some(Action::Resolve(ticket, name)) = gate.poll_action() else { panic!("its time is up") };
+    let Some(Action::Resolve(ticket, name)) = next(&mut gate) else { panic!("its time is up") };
     gate.handle_timeout(at(403_000));
     assert_eq!((reason(&mut gate), reason(&mut gate)), (Reason::Busy, Reason::Closed));
     gate.handle_resolved(at(404_000), ticket, name, None);
-    assert_eq!(gate.poll_action(), None);
+    assert_eq!(next(&mut gate), None);
 }
 
 #[test]
@@ -173,13 +188,13 @@ fn an_order_has_one_verdict() {
     let wish = || Wish::new("alice", Message::Command { address: None, text: "true".into() });
     let mut ordered = |nonce, answer: Option<Ran>| {
         claimed(&mut gate, at(nonce), packet(0, wish(), at(nonce), 1, nonce));
-        let Some(Action::Run(ticket, _)) = gate.poll_action() else { panic!("an order") };
+        let Some(Action::Run(ticket, _)) = next(&mut gate) else { panic!("an order") };
         match answer {
             Some(answer) => gate.handle_ran(at(nonce), ticket, answer),
             None => gate.handle_timeout(at(nonce + 10_000)),
         }
         let reason = reason(&mut gate);
-        assert_eq!(gate.poll_action(), None);
+        assert_eq!(next(&mut gate), None);
         reason
     };
     assert_eq!(ordered(1, Some(Ran::Begun)), Reason::Granted);
@@ -197,7 +212,7 @@ fn a_reload_ends_what_the_stanza_no_longer_gives() {
     let only = |stanza: &mut Stanza| stanza.open_ports = Some(PortSpec::parse("22/tcp").unwrap());
     let keyring = || Keyring { fwknop: vec![keys(0)], ..Keyring::default() };
     gate.handle_rules(at(1), rules(vec![stanza_with(1, 0, |_| ())]), keyring());
-    assert_eq!((gate.poll_action(), gate.sessions(at(1)).count()), (None, 2));
+    assert_eq!((next(&mut gate), gate.sessions(at(1)).count()), (None, 2));
     gate.handle_rules(at(1), rules(vec![stanza_with(1, 0, only)]), keyring());
     assert!(matches!(gate.poll_action(), Some(Action::Close(_))));
     gate.handle_rules(at(1), rules(vec![]), Keyring::default());
