@@ -149,7 +149,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
+pub(crate) fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
     match address {
         None => out.push(0),
         Some(IpAddr::V4(a)) => {
@@ -164,10 +164,10 @@ fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
 }
 
 /// What of a message is not read yet.
-struct Rest<'a>(&'a [u8]);
+pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], OrderError> {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], OrderError> {
         let (bytes, rest) = self.0.split_first_chunk::<N>().ok_or(OrderError::Length)?;
         self.0 = rest;
         Ok(*bytes)
@@ -185,7 +185,7 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(text).map_err(|_| OrderError::Name)
     }
 
-    fn address(&mut self) -> Result<Option<IpAddr>, OrderError> {
+    pub(crate) fn address(&mut self) -> Result<Option<IpAddr>, OrderError> {
         match self.byte()? {
             0 => Ok(None),
             4 => Ok(Some(IpAddr::V4(Ipv4Addr::from(self.bytes::<4>()?)))),
@@ -216,7 +216,7 @@ impl<'a> Rest<'a> {
         Ok(CycleFacts { address, source, destination, proto, port, ends, client_timeout, lasting })
     }
 
-    fn end(&self) -> Result<(), OrderError> {
+    pub(crate) fn end(&self) -> Result<(), OrderError> {
         if self.0.is_empty() { Ok(()) } else { Err(OrderError::Length) }
     }
 }

@@ -16,6 +16,7 @@ pub mod poll;
 pub mod process;
 pub mod raw;
 pub mod signals;
+pub mod syslog;
 pub mod tcp;
 pub mod udp;
 pub mod users;

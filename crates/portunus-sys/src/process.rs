@@ -10,12 +10,18 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 use crate::channel::Channel;
 
-/// Starts this very program again, with `channel` as standard input and nothing else of ours: no other descriptor,
-/// no environment but the named variables. A fresh address space, so that a part never sees what another had in memory.
+/// Starts this very program again, with `channel` as standard input and nothing else of ours: no other descriptor
+/// but standard error (`stderr`, or ours), no environment but the named variables. A fresh address space, so that a part never sees what another had in memory.
 ///
 /// # Errors
 /// When the system has no processes left.
-pub fn start_again(title: &str, words: &[&OsStr], channel: Channel, variables: &[&str]) -> io::Result<Child> {
+pub fn start_again(
+    title: &str,
+    words: &[&OsStr],
+    channel: Channel,
+    stderr: Option<OwnedFd>,
+    variables: &[&str],
+) -> io::Result<Child> {
     keep_descriptors_to_ourselves();
     let mut command = Command::new("/proc/self/exe");
     command.arg0(title).args(words).env_clear();
@@ -24,7 +30,27 @@ pub fn start_again(title: &str, words: &[&OsStr], channel: Channel, variables: &
             command.env(name, value);
         }
     }
+    if let Some(stderr) = stderr {
+        command.stderr(Stdio::from(stderr));
+    }
     command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
+}
+
+/// A pipe: the end to read and the end to write, both closed on exec. Neither end waits.
+///
+/// # Errors
+/// When the system has no descriptors left.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+}
+
+/// What `ps` and `pgrep` call this process.
+pub fn name_self(name: &str) {
+    // A name that the kernel does not take changes nothing.
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// What we open is closed in children by itself. What we were started with (a shell's, another program's leaked ones)

@@ -12,6 +12,7 @@ mod log;
 mod message;
 mod notify;
 mod plan;
+mod resolver;
 mod words;
 
 use std::ffi::OsString;
@@ -22,8 +23,8 @@ use portunus_store::StoreError;
 use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
 
-pub use plan::{Loader, LogLevel, Plan};
-pub use words::Words;
+pub use plan::{Fwknopd, Loader, LogLevel, Plan};
+use words::Words;
 
 /// Runs the daemon in the foreground until SIGTERM, SIGINT or an error.
 ///
@@ -40,24 +41,31 @@ pub const PART_FLAG: &str = "--part";
 
 type Part = fn(Option<Ids>) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("front", front::run), ("grantor", grantor::run), ("errand", errand::run), ("commands", commands::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("front", front::run),
+    ("grantor", grantor::run),
+    ("errand", errand::run),
+    ("commands", commands::run),
+    ("resolver", resolver::run),
+];
 
 /// Runs a part. `main` calls this before it looks at anything else, with the words after [`PART_FLAG`].
 #[must_use]
 pub fn part_main(words: &[OsString]) -> ExitCode {
     let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
-    let (name, level, ids) = match words.as_slice() {
-        [name, level] => (*name, *level, None),
-        [name, level, ids] => (*name, *level, ids_of(ids)),
-        _ => ("", "", None),
+    let (name, level, speech, ids) = match words.as_slice() {
+        [name, level, speech] => (*name, *level, *speech, None),
+        [name, level, speech, ids] => (*name, *level, *speech, ids_of(ids)),
+        _ => ("", "", "", None),
     };
     let level = LogLevel::parse(level).unwrap_or_default();
     let Some((name, run)) = PARTS.into_iter().find(|(part, _)| *part == name) else {
         eprintln!("portunus: {PART_FLAG} is for the daemon's own use: run `portunus serve`");
         return ExitCode::from(2);
     };
-    log::start(level, name);
+    // A word of the keeper's own: in whose words, and whether each line says its priority.
+    let (speech, marked) = speech.strip_suffix('+').map_or((speech, false), |speech| (speech, true));
+    log::start(level, name, Words::parse(speech).unwrap_or_default(), marked);
     match run(ids) {
         Ok(()) => ExitCode::SUCCESS,
         // Only whoever we speak with is gone, and who goes says why.

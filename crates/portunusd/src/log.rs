@@ -13,26 +13,59 @@ use tracing::level_filters::LevelFilter;
 use tracing::span;
 use tracing::{Level, Metadata, Subscriber};
 
-use crate::LogLevel;
+use crate::{LogLevel, Words};
 
 /// What one process holds back at most before it writes.
 const HELD: usize = 32 << 10;
 
 /// The lines that are not yet written.
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting { text: String::new(), hold: false, lost: 0 });
+static WAITING: Mutex<Waiting> =
+    Mutex::new(Waiting { text: String::new(), words: Words::Ours, sink: None, hold: false, lost: 0 });
+
+/// Takes a line with its priority (syslog(3)).
+type Sink = Box<dyn Fn(u8, &str) + Send>;
 
 struct Waiting {
     text: String,
+    words: Words,
+    /// Where lines go besides, or instead of, standard error: the keeper's way to syslog.
+    sink: Option<Sink>,
     /// Write when somebody says so, not at each line.
     hold: bool,
     lost: u64,
 }
 
-/// Sets up logging for this process; a second call changes nothing.
-pub(crate) fn start(level: LogLevel, part: &'static str) {
-    let lines = Lines { level, part, journal: journal_listens() };
+/// Sets up logging for this process; a second call changes nothing. `marked`: each line says its priority, because who
+/// reads standard error wants to know it.
+pub(crate) fn start(level: LogLevel, part: &'static str, words: Words, marked: bool) {
+    waiting().words = words;
+    let lines = Lines { level, part, marked: marked || journal_listens() };
     // Fails only where a program that has us as a library has set its own: then that one counts.
     let _ = tracing::subscriber::set_global_default(lines);
+}
+
+/// Whose words this process speaks.
+pub(crate) fn words() -> Words {
+    waiting().words
+}
+
+/// From now on lines go there, each with its priority, and no more to standard error.
+pub(crate) fn divert(sink: impl Fn(u8, &str) + Send + 'static) {
+    let mut waiting = waiting();
+    waiting.flush();
+    waiting.sink = Some(Box::new(sink));
+}
+
+/// Passes on what a part wrote: lines, each with its priority in front.
+pub(crate) fn pass_on(line: &str) {
+    let (priority, text) = match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+        Some((priority, text)) => (priority.parse().unwrap_or(6), text),
+        None => (6, line),
+    };
+    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if let Some(sink) = &waiting().sink {
+        sink(priority, &clean);
+    }
 }
 
 /// From now on lines are held until [`flush`]: one write for all that one round has to say.
@@ -52,6 +85,15 @@ fn waiting() -> MutexGuard<'static, Waiting> {
 impl Waiting {
     fn flush(&mut self) {
         if self.text.is_empty() {
+            return;
+        }
+        if let Some(sink) = &self.sink {
+            for line in self.text.lines() {
+                let marked = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+                let (priority, text) = marked.unwrap_or(("6", line));
+                sink(priority.parse().unwrap_or(6), text);
+            }
+            self.text.clear();
             return;
         }
         // A reader that stands still (a stopped terminal, a full pipe) must not stop the daemon.
@@ -83,7 +125,8 @@ fn journal_listens() -> bool {
 struct Lines {
     level: LogLevel,
     part: &'static str,
-    journal: bool,
+    /// Whether each line says its priority.
+    marked: bool,
 }
 
 impl Subscriber for Lines {
@@ -111,15 +154,27 @@ impl Subscriber for Lines {
     fn event(&self, event: &tracing::Event<'_>) {
         let level = level_of(event.metadata().level());
         let mut waiting = waiting();
+        let words = waiting.words;
+        let marked = self.marked || waiting.sink.is_some();
         let text = &mut waiting.text;
         // Writing to a String cannot fail.
-        if self.journal {
+        if marked {
             let _ = write!(text, "<{}>", priority(level));
-        } else {
-            let _ = write!(text, "{} ", clock::rfc3339(clock::wall()));
         }
-        let _ = write!(text, "level={} part={}", level.as_str(), self.part);
-        event.record(&mut Pairs { text });
+        match words {
+            Words::Ours => {
+                if !marked {
+                    let _ = write!(text, "{} ", clock::rfc3339(clock::wall()));
+                }
+                let _ = write!(text, "level={} part={}", level.as_str(), self.part);
+                event.record(&mut Pairs { text });
+            }
+            Words::Fwknopd => {
+                let start = text.len();
+                event.record(&mut Plain { text });
+                one_line(text, start);
+            }
+        }
         text.push('\n');
         if !waiting.hold || waiting.text.len() > HELD {
             waiting.flush();
@@ -147,6 +202,38 @@ fn priority(level: LogLevel) -> u8 {
         LogLevel::Warn => 4,
         LogLevel::Info => 6,
         LogLevel::Debug => 7,
+    }
+}
+
+/// The message as it is, and what else there is behind it.
+struct Plain<'a> {
+    text: &'a mut String,
+}
+
+impl Visit for Plain<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.text, "{value:?}");
+            return;
+        }
+        let _ = write!(self.text, " {}=", field.name());
+        let start = self.text.len();
+        let _ = write!(self.text, "{value:?}");
+        quote_from(self.text, start);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+/// Whatever was written since `start` is one line.
+fn one_line(text: &mut String, start: usize) {
+    let Some(line) = text.get(start..) else { return };
+    if line.chars().any(char::is_control) {
+        let clean: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        text.truncate(start);
+        text.push_str(&clean);
     }
 }
 

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_config::{FirewallKind, StanceWish};
-use portunus_model::{ClientName, CommandRule, Cycle, Limits, Place, PortSpec, Rules, Stance, Unix};
+use portunus_model::{
+    ClientName, CommandRule, Cycle, Lengths, Limits, Net, Place, PortSpec, Rules, Stance, Unix,
+};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::memfd;
 use serde::de::DeserializeOwned;
@@ -29,12 +31,67 @@ pub(crate) struct FrontSnapshot {
     pub(crate) keys: Keys,
     pub(crate) interfaces: Vec<String>,
     pub(crate) about: About,
+    pub(crate) listening: Listening,
+}
+
+/// How knocks are received.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Listening {
+    /// Which lengths a packet can have.
+    pub(crate) lengths: Lengths,
+    /// Packets in HTTP requests: whether from any program, and the proxies that are believed.
+    pub(crate) http: Option<(bool, Vec<Net>)>,
+    /// How many bytes of a sniffed packet are looked at.
+    pub(crate) snap: u32,
+    /// Whether one packet can be seen twice.
+    pub(crate) may_echo: bool,
+    /// The port that knocks go to, for the file of accepted packets.
+    pub(crate) port: u16,
+    /// The filter that a capture is read with.
+    pub(crate) capture_filter: String,
+    /// After so many packets that are no noise the daemon ends.
+    pub(crate) packet_limit: Option<u64>,
+}
+
+/// What comes with the front's setup besides the first five descriptors: how many of each, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Brought {
+    /// The channel to the commands process.
+    pub(crate) commands: bool,
+    /// The channel to the resolver process.
+    pub(crate) resolver: bool,
+    /// The file of accepted packets (fwknop's digest.cache).
+    pub(crate) digests: bool,
+    /// A capture to read.
+    pub(crate) capture: bool,
+    /// UDP sockets.
+    pub(crate) udp: u16,
+    /// Packet sockets, for each interface whether it is open.
+    pub(crate) ears: Vec<bool>,
+    /// TCP sockets that listen.
+    pub(crate) tcp: u16,
 }
 
 /// The private keys on their way from the keeper to the front.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Keys {
     pub(crate) openme: Option<[u8; 32]>,
+    pub(crate) fwknop: Vec<FwknopKeys>,
+}
+
+/// A set of fwknop's keys: the encryption key and its mode's word, the HMAC's word and its key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FwknopKeys {
+    pub(crate) encryption: Vec<u8>,
+    pub(crate) mode: String,
+    pub(crate) hmac: Option<(String, Vec<u8>)>,
+}
+
+impl Drop for FwknopKeys {
+    fn drop(&mut self) {
+        self.encryption.zeroize();
+        self.hmac.iter_mut().for_each(|(_, key)| key.zeroize());
+    }
 }
 
 impl Drop for Keys {
@@ -121,18 +178,29 @@ impl Wish {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToFront {
     /// With: the snapshot, the channel to the grantor, two store files (and how to name them), the control socket, then
-    /// the UDP sockets.
-    Setup { store: String },
+    /// what is said to be brought.
+    Setup { store: String, brought: Brought },
     /// Every protected port is guarded: begin. With: the health port's sockets.
     Serve { place: String },
     /// With: the snapshot.
     Reload,
+    /// A helper that is needed from now on. With: the channel to it.
+    Helper(Helper),
+    /// The interface of this ear is there again. With: its socket.
+    Ear(u16),
     /// The reload that the first `asked` of those who wait have asked for is over.
     Reloaded { asked: u32, generation: u64, warnings: Vec<String> },
     /// The same, and the old configuration stays in force.
     ReloadRefused { asked: u32, why: String },
     /// End now; with `close`, after having every grant closed and told about it.
     End { close: bool },
+}
+
+/// Somebody whom the front asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Helper {
+    Commands,
+    Resolver,
 }
 
 /// Front to keeper.
@@ -146,6 +214,10 @@ pub(crate) enum FromFront {
     PleaseReload,
     /// Who is there. With: [`Sessions`].
     Sessions,
+    /// The interface of this ear went away.
+    EarGone(u16),
+    /// All that was to be received is: the capture is read, or the limit of packets is reached.
+    Finished,
 }
 
 /// Keeper to grantor.
@@ -181,8 +253,8 @@ pub(crate) struct StanzaCommands {
 }
 
 impl CommandsSnapshot {
-    /// The commands of a configuration; `None` when it has none.
-    pub(crate) fn of(rules: &Rules, longest: Option<Duration>, shows: bool) -> Option<Self> {
+    /// The commands of a configuration.
+    pub(crate) fn of(rules: &Rules, longest: Option<Duration>, shows: bool) -> Self {
         let stanzas: Vec<_> = rules
             .clients
             .iter()
@@ -195,7 +267,7 @@ impl CommandsSnapshot {
                 cycle: stanza.cycle.clone(),
             })
             .collect();
-        (!stanzas.is_empty()).then_some(Self { stanzas, longest, shows })
+        Self { stanzas, longest, shows }
     }
 }
 

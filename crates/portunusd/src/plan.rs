@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use portunus_config::{Diagnostic, Settings};
 
+use crate::words::Words;
+
 /// Reads the configuration. Called at start and at each reload, by the keeper only.
 pub type Loader = Box<dyn Fn() -> Result<Settings, Vec<Diagnostic>>>;
 
@@ -26,6 +28,32 @@ pub struct Plan {
     pub user: String,
     /// What to log.
     pub log: LogLevel,
+    /// How to be fwknopd; `None`: somebody else.
+    pub fwknopd: Option<Fwknopd>,
+}
+
+/// What a daemon that stands in for fwknopd does besides.
+pub struct Fwknopd {
+    /// Lines go to the system's log, under this name and facility; `None`: to standard error.
+    pub syslog: Option<(String, String)>,
+    /// Whether they go to standard error too, and with them what commands print.
+    pub shows: bool,
+    /// After so many packets that are no noise it ends.
+    pub packet_limit: Option<u64>,
+    /// Called once, when it serves.
+    pub ready: Box<dyn Fn()>,
+}
+
+impl Plan {
+    /// In whose words it speaks.
+    pub(crate) fn words(&self) -> Words {
+        if self.fwknopd.is_some() { Words::Fwknopd } else { Words::Ours }
+    }
+
+    /// Whether what commands print goes where we log.
+    pub(crate) fn shows(&self) -> bool {
+        self.fwknopd.as_ref().is_none_or(|fwknopd| fwknopd.shows)
+    }
 }
 
 /// From where on records are written.

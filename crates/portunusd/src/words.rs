@@ -4,9 +4,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use portunus_model::{Detail, Event, Reason, Refusal};
+
 /// Whose words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Words {
+pub(crate) enum Words {
     /// Records of `key=value`.
     #[default]
     Ours,
@@ -24,6 +26,71 @@ impl Words {
 
     pub(crate) fn parse(word: &str) -> Option<Self> {
         [Self::Ours, Self::Fwknopd].into_iter().find(|words| words.as_str() == word)
+    }
+}
+
+/// A verdict on a client's packet, or the end of a grant, as fwknopd says it. `stanza` is the client's own.
+pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>) -> Vec<String> {
+    let Some(source) = event.source.map(|source| source.ip().to_canonical()) else { return Vec::new() };
+    let met = |stanza: u32| {
+        format!("(stanza #{stanza}) SPA Packet from IP: {source} received with access source match")
+    };
+    let head = |stanza: u32| Head(Some(source), stanza);
+    let stanza = stanza.unwrap_or(0);
+    match (event.reason, &event.detail) {
+        (Reason::Replayed, _) => vec![format!("Replay detected from source IP: {source}")],
+        (_, Some(Detail::Refusals(refusals))) => refusals
+            .iter()
+            .flat_map(|(number, refusal)| {
+                [met(*number), format!("{}{}", head(*number), refusal_words(*refusal, source))]
+            })
+            .collect(),
+        (Reason::Stale, Some(Detail::ClockOffset(ahead))) => vec![
+            met(stanza),
+            format!(
+                "{}SPA data time difference is too great ({} seconds).",
+                head(stanza),
+                ahead.unsigned_abs() / 1000
+            ),
+        ],
+        // What was opened, and what was begun, is told by who did it.
+        (Reason::Granted | Reason::Extended, _) => vec![met(stanza)],
+        (reason, detail) => {
+            let why = match detail {
+                Some(Detail::Said(words)) => *words,
+                Some(
+                    Detail::Grant { .. } | Detail::Ran { .. } | Detail::ClockOffset(_) | Detail::Refusals(_),
+                )
+                | None => reason.as_str(),
+            };
+            vec![met(stanza), format!("{}{why}", head(stanza))]
+        }
+    }
+}
+
+/// Why a stanza refuses, as fwknopd says it.
+fn refusal_words(refusal: Refusal, source: IpAddr) -> String {
+    match refusal {
+        Refusal::Expired => "Access stanza has expired".to_owned(),
+        Refusal::Stale => "SPA data time difference is too great.".to_owned(),
+        Refusal::NoAddress => "Got 0.0.0.0 when valid source IP was required.".to_owned(),
+        Refusal::Address => "no door is opened for such an address".to_owned(),
+        Refusal::Username => {
+            format!("Username in SPA data does not match required username for '{source}'")
+        }
+        Refusal::NatOff => {
+            format!("SPA packet from {source} requested NAT access, but is not enabled")
+        }
+        Refusal::LocalNatOff => {
+            format!("SPA packet from {source} requested NAT access (local), but is not enabled")
+        }
+        Refusal::NamesOff => "Received NAT SPA message, but hostname is disabled.".to_owned(),
+        Refusal::NotAName => "Invalid Hostname in NAT SPA message".to_owned(),
+        Refusal::NameUnknown => "Unable to resolve Hostname in NAT SPA message".to_owned(),
+        Refusal::CommandsOff => {
+            "SPA Command messages are not allowed in the current configuration.".to_owned()
+        }
+        Refusal::Port => "One or more requested protocol/ports was denied per access.conf.".to_owned(),
     }
 }
 

@@ -26,6 +26,10 @@ pub struct Daemon {
     pub pid_file: PathBuf,
     /// DIGEST_FILE.
     pub digest_file: PathBuf,
+    /// Whether that file is kept (ENABLE_DIGEST_PERSISTENCE).
+    pub keeps_digests: bool,
+    /// How long a command may run, in seconds (CMD_EXEC_TIMEOUT).
+    pub command_timeout: Option<u32>,
     /// SYSLOG_IDENTITY.
     pub syslog_identity: String,
     /// SYSLOG_FACILITY, such as `LOG_DAEMON`.
@@ -96,6 +100,8 @@ pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
         run_dir: conf.path(Variable::FwknopRunDir),
         pid_file: conf.path(Variable::FwknopPidFile),
         digest_file: conf.path(Variable::DigestFile),
+        keeps_digests: conf.flag(Variable::EnableDigestPersistence),
+        command_timeout: Some(small(Variable::CmdExecTimeout)).filter(|&seconds| seconds > 0),
         syslog_identity: text(Variable::SyslogIdentity),
         syslog_facility: facility(conf, findings),
         locale: conf.text(Variable::Locale).filter(|&locale| locale != "NONE").map(str::to_owned),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
 use portunus_dialect::fwknop::{
-    HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode,
+    HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode, RawKeys,
 };
 use zeroize::Zeroizing;
 

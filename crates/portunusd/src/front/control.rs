@@ -9,8 +9,7 @@ use std::os::unix::net::UnixListener;
 use portunus_ctl::control::{self, EventLine, Reply, Request, Status};
 use portunus_ctl::frame;
 use portunus_gate::Gate;
-use portunus_model::{ClientName, Closing, Event, Now, PortSpec};
-use portunus_rx::Udp;
+use portunus_model::{ClientName, Closing, Event, Now, PortSpec, Reason, Rules};
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users;
 
@@ -26,7 +25,7 @@ const MOST: usize = 64;
 /// What is known besides the gate.
 pub(super) struct House<'a> {
     pub(super) about: &'a About,
-    pub(super) udp: &'a Udp,
+    pub(super) dropped: u64,
 }
 
 /// The desk.
@@ -39,6 +38,8 @@ pub(super) struct Desk {
     reloads: VecDeque<u64>,
     kills: Kills,
     scribe: Scribe,
+    /// Packets so far that were no noise.
+    pub(super) candidates: u64,
     /// Whether somebody came or went since the keeper was told.
     pub(super) changed: bool,
 }
@@ -52,8 +53,14 @@ impl Desk {
             reloads: VecDeque::new(),
             kills: Kills::default(),
             scribe: Scribe::default(),
+            candidates: 0,
             changed: true,
         }
+    }
+
+    /// The rules that are in force from now on: for what is said of stanzas.
+    pub(super) fn learn(&mut self, rules: &Rules) {
+        self.scribe.learn(rules);
     }
 
     pub(super) fn listener(&self) -> &UnixListener {
@@ -120,6 +127,9 @@ impl Desk {
 
     /// A verdict: to the log and to all who follow.
     pub(super) fn tell(&mut self, event: &Event) {
+        if event.source.is_some() && event.reason != Reason::Noise {
+            self.candidates = self.candidates.saturating_add(1);
+        }
         self.scribe.write(event);
         self.changed |= event.client.is_some();
         let mut line = None;
@@ -216,7 +226,7 @@ fn status(now: Now, gate: &Gate, house: &House<'_>) -> Status {
         listen: about.listen.clone(),
         place: about.place.clone(),
         verdicts: gate.counters().iter().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect(),
-        kernel_drops: house.udp.dropped(),
+        kernel_drops: house.dropped,
     }
 }
 

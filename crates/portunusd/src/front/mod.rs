@@ -3,6 +3,8 @@
 
 mod connection;
 mod control;
+mod helpers;
+mod intake;
 mod kills;
 mod outward;
 mod tell;
@@ -15,21 +17,25 @@ use std::time::Duration;
 
 use portunus_crypto::{Entropy, Secret, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
-use portunus_dialect::openme;
+use portunus_dialect::{fwknop, openme};
 use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Ticket, Tuning};
-use portunus_model::{Closing, Mono, Now};
-use portunus_rx::Udp;
-use portunus_store::{BootId, FileStore};
+use portunus_model::{Closing, Mono, Now, Unix};
+use portunus_rx::{Capture, Caught, Filter};
+use portunus_store::{BootId, DigestCache, FileStore};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::confine::{self, Confinement};
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users::{Ids, Keep};
-use portunus_sys::{clock, signals, tcp, udp};
+use portunus_sys::{clock, signals, tcp};
 
 use crate::keeper::shed_rights;
-use crate::message::{self, About, Came, FromFront, FrontSnapshot, Keys, Session, Sessions, Taken, ToFront};
+use crate::message::{
+    self, About, Came, FromFront, FrontSnapshot, Helper, Keys, Listening, Session, Sessions, Taken, ToFront,
+};
 use crate::{log, sandbox_words};
 use control::Desk;
+use helpers::Helpers;
+use intake::{Intake, Outcome};
 use outward::Outward;
 
 /// How many claims the store remembers before its horizon has to rise (some 30 bytes each).
@@ -49,8 +55,11 @@ const ANSWERS_AT_ONCE: usize = 64;
 const KEEPER: u64 = 1;
 const GRANTOR: u64 = 2;
 const CONTROL: u64 = 3;
+const COMMANDS: u64 = 4;
+const RESOLVER: u64 = 5;
 const HEALTH: u64 = 1 << 8;
-const UDP: u64 = 1 << 16;
+/// Packets of a capture that one round takes.
+const PLAYED_AT_ONCE: usize = 32;
 const CONNECTION: u64 = 1 << 32;
 
 /// Runs the front until the keeper says otherwise.
@@ -75,7 +84,11 @@ struct Front {
     gate: Gate,
     outward: Outward,
     desk: Desk,
-    udp: Udp,
+    intake: Intake,
+    listening: Listening,
+    played: Option<Played>,
+    /// Whether the keeper knows that all was received.
+    finished: bool,
     health: Vec<OwnedFd>,
     about: About,
     /// What the grantor found open at its start, until it has said all.
@@ -87,28 +100,50 @@ struct Front {
     end: bool,
 }
 
+/// A capture that is read in the place of the network, and its time.
+struct Played {
+    capture: Capture<'static>,
+    at: Option<Unix>,
+    ended: bool,
+}
+
 impl Front {
     fn set_up(keeper: Channel, mut came: Came<ToFront>, boot: BootId) -> io::Result<Self> {
-        let ToFront::Setup { store: place } = &came.value else {
+        let ToFront::Setup { store: place, brought } = &came.value else {
             return Err(io::Error::other("the keeper began with something else than the setup"));
         };
-        let place = place.clone();
+        let (place, brought) = (place.clone(), brought.clone());
         let snapshot: FrontSnapshot = came.beside()?;
         let grantor = Channel::from_descriptor(came.descriptor()?)?;
         let store = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
         let listener = UnixListener::from(came.descriptor()?);
-        let sockets = came.rest();
+        let channel = |came: &mut Came<ToFront>, has: bool| {
+            has.then(|| Channel::from_descriptor(came.descriptor()?)).transpose()
+        };
+        let commands = channel(&mut came, brought.commands)?;
+        let resolver = channel(&mut came, brought.resolver)?;
+        let digests = brought.digests.then(|| came.descriptor()).transpose()?.map(File::from);
+        let capture = brought.capture.then(|| came.descriptor()).transpose()?.map(File::from);
 
         let now = clock::now();
         let store = FileStore::open(store, CLAIMS, boot, now).map_err(|e| crate::bad_files(&place, &e))?;
-        let FrontSnapshot { rules, keys, interfaces, about } = snapshot;
+        let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
+        let digests = digests.map(read_digests).transpose()?;
+        let played = capture.map(|file| Played::of(file, &listening)).transpose()?;
+        let intake = Intake::of(&mut came, &brought, &listening, interfaces)?;
+        let mut desk = Desk::new(listener);
+        desk.learn(&rules);
+        let helpers = Helpers::new(commands, resolver);
         let tuning = Tuning { seed: seed()?, ..Tuning::default() };
         let front = Self {
             poll: Poll::new()?,
             gate: Gate::new(rules, keyring(&keys)?, tuning),
-            outward: Outward::new(grantor, store),
-            desk: Desk::new(listener),
-            udp: Udp::new(sockets, openme::LENGTH, interfaces),
+            outward: Outward::new(grantor, store, helpers, digests, listening.port),
+            desk,
+            intake,
+            listening,
+            played,
+            finished: false,
             health: Vec::new(),
             about,
             restored: Vec::new(),
@@ -138,10 +173,8 @@ impl Front {
         self.poll.add(&self.keeper, KEEPER, Interest::Read)?;
         self.poll.add(self.outward.grantor(), GRANTOR, Interest::Read)?;
         self.poll.add(self.desk.listener(), CONTROL, Interest::Read)?;
-        for (socket, number) in self.udp.descriptors().zip(UDP..) {
-            self.poll.add(socket, number, Interest::Read)?;
-        }
-        Ok(())
+        self.watch_helpers()?;
+        self.intake.watch(&self.poll)
     }
 
     /// The loop. In each round: what others answered, what has become due, one batch of input a socket, what the gate
@@ -151,38 +184,60 @@ impl Front {
             log::flush();
             let patience = self.patience(clock::mono());
             let ready = self.poll.wait(patience)?;
-            let now = clock::now();
+            let now = self.now();
             let mut sockets = Vec::new();
             for one in ready {
                 match one.token {
                     KEEPER => self.on_keeper()?,
                     GRANTOR => self.on_grantor(now)?,
                     CONTROL => self.desk.accept(&self.poll)?,
+                    COMMANDS => self.outward.helpers.on_commands(&mut self.gate, now)?,
+                    RESOLVER => self.outward.helpers.on_resolver(&mut self.gate, now)?,
                     token if token >= CONNECTION => {
                         self.on_connection(now, token - CONNECTION)?;
                     }
-                    token if token >= UDP => sockets.push(token - UDP),
+                    token if token >= intake::FIRST => sockets.push(token),
                     token => self.on_health(token - HEALTH)?,
                 }
             }
             if self.gate.poll_timeout().is_some_and(|due| due <= now.mono) {
                 self.gate.handle_timeout(now);
             }
-            let drained = self.receive(now, &sockets)?;
+            let gate = &mut self.gate;
+            self.intake.handle_timeout(now.mono, |datagram| gate.handle_datagram(now, datagram));
+            let drained = self.receive(now, &sockets)? & self.play()?;
             self.carry_out(now)?;
             self.work(now, drained)?;
             self.tell_keeper(now);
+            self.tell_finished()?;
         }
         log::flush();
         Ok(())
     }
 
+    /// The time by which packets are judged: that of the capture, where one is read.
+    fn now(&self) -> Now {
+        let now = clock::now();
+        let at = self.played.as_ref().and_then(|played| played.at);
+        Now { wall: at.unwrap_or(now.wall), ..now }
+    }
+
+    fn watch_helpers(&self) -> io::Result<()> {
+        let Helpers { commands, resolver, .. } = &self.outward.helpers;
+        for (channel, token) in [(commands, COMMANDS), (resolver, RESOLVER)] {
+            if let Some(channel) = channel {
+                self.poll.add(channel, token, Interest::Read)?;
+            }
+        }
+        Ok(())
+    }
+
     fn patience(&self, now: Mono) -> Option<Duration> {
-        if self.gate.waiting() > 0 {
+        if self.gate.waiting() > 0 || self.played.as_ref().is_some_and(|played| !played.ended) {
             return Some(Duration::ZERO);
         }
         let tell = self.tells().then(|| self.last_told.after(TELL_EVERY));
-        let due = [self.gate.poll_timeout(), tell].into_iter().flatten().min()?;
+        let due = [self.gate.poll_timeout(), self.intake.poll_timeout(), tell].into_iter().flatten().min()?;
         Some(due.since(now))
     }
 
@@ -190,16 +245,53 @@ impl Front {
     fn receive(&mut self, now: Now, sockets: &[u64]) -> io::Result<bool> {
         let mut drained = true;
         for socket in sockets {
-            let socket = usize::try_from(*socket).unwrap_or(usize::MAX);
             let gate = &mut self.gate;
-            let received = self.udp.receive(socket, now.mono, |datagram| gate.handle_datagram(now, datagram));
-            match received {
-                Ok(count) => drained &= count < udp::BATCH,
-                // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
-                Err(e) => tracing::debug!(error = %e, "receiving"),
+            let outcome =
+                self.intake.receive(*socket, now.mono, |datagram| gate.handle_datagram(now, datagram));
+            match outcome {
+                Outcome::Received(received) => drained &= received.drained,
+                Outcome::Gone(ear) => {
+                    self.intake.forget_ear(&self.poll, ear);
+                    let ear = u16::try_from(ear).unwrap_or(u16::MAX);
+                    message::send(&self.keeper, &FromFront::EarGone(ear), &[])?;
+                }
             }
         }
         Ok(drained)
+    }
+
+    /// A part of a capture, each packet at its own time. True when there is no more.
+    fn play(&mut self) -> io::Result<bool> {
+        for _ in 0..PLAYED_AT_ONCE {
+            let Some(played) = self.played.as_mut().filter(|played| !played.ended) else { return Ok(true) };
+            match played.capture.next() {
+                Some(Ok(Caught { datagram, at })) => {
+                    played.at = at.or(played.at);
+                    let now = self.now();
+                    self.gate.handle_datagram(now, datagram);
+                    self.carry_out(now)?;
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the capture");
+                    played.ended = true;
+                }
+                None => played.ended = true,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Once all of a capture, or as many packets as were asked for, has been judged and answered.
+    fn tell_finished(&mut self) -> io::Result<()> {
+        let read = self.played.as_ref().is_some_and(|played| played.ended);
+        let full = self.listening.packet_limit.is_some_and(|limit| self.desk.candidates >= limit);
+        let idle = self.gate.waiting() == 0 && self.outward.is_idle();
+        if self.finished || !idle || !(read || full) {
+            return Ok(());
+        }
+        self.finished = true;
+        log::flush();
+        message::send(&self.keeper, &FromFront::Finished, &[])
     }
 
     fn carry_out(&mut self, now: Now) -> io::Result<()> {
@@ -253,6 +345,21 @@ impl Front {
                 let snapshot: FrontSnapshot = came.beside()?;
                 self.on_rules(snapshot)
             }
+            ToFront::Helper(helper) => {
+                let helper = *helper;
+                let channel = Channel::from_descriptor(came.descriptor()?)?;
+                let (place, token) = match helper {
+                    Helper::Commands => (&mut self.outward.helpers.commands, COMMANDS),
+                    Helper::Resolver => (&mut self.outward.helpers.resolver, RESOLVER),
+                };
+                self.poll.add(&channel, token, Interest::Read)?;
+                *place = Some(channel);
+                Ok(())
+            }
+            ToFront::Ear(ear) => {
+                let ear = usize::from(*ear);
+                self.intake.replace_ear(&self.poll, ear, came.descriptor()?)
+            }
             ToFront::Reloaded { asked, generation, warnings } => {
                 self.desk.reloaded(*asked, *generation, warnings);
                 self.desk.push(&self.poll);
@@ -268,10 +375,12 @@ impl Front {
     }
 
     fn on_rules(&mut self, snapshot: FrontSnapshot) -> io::Result<()> {
-        let FrontSnapshot { rules, keys, interfaces, about } = snapshot;
+        let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
         let now = clock::now();
+        self.desk.learn(&rules);
         self.gate.handle_rules(now, rules, keyring(&keys)?);
-        self.udp.restrict_to(interfaces);
+        self.intake.change(&listening, &interfaces);
+        self.listening = listening;
         self.about = about;
         // Grants of clients that are gone are closed before anybody is told that the rules are in force.
         self.carry_out(now)?;
@@ -308,6 +417,7 @@ impl Front {
     fn on_answer(&mut self, now: Now, said: Said) {
         match said {
             Said::Opened(ticket, answer) => {
+                self.outward.answered();
                 self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
             }
             Said::Restored { client, address, ports, until } => {
@@ -347,7 +457,7 @@ impl Front {
     }
 
     fn on_connection(&mut self, now: Now, id: u64) -> io::Result<()> {
-        let house = control::House { about: &self.about, udp: &self.udp };
+        let house = control::House { about: &self.about, dropped: self.intake.dropped() };
         let asks = self.desk.read(id, now, &mut self.gate, &house);
         for _ in 0..asks {
             if message::try_send(&self.keeper, &FromFront::PleaseReload, &[]).is_err() {
@@ -399,7 +509,43 @@ fn session(now: Now, one: &portunus_gate::Session<'_>) -> Session {
 
 fn keyring(keys: &Keys) -> io::Result<Keyring> {
     let openme = keys.openme.map(|bytes| openme::ServerKey::new(&Secret::from_bytes(bytes)));
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop: Vec::new() })
+    let sets = keys.fwknop.iter().map(|raw| {
+        let word = |word: &str| io::Error::other(format!("a set of keys says {word:?}"));
+        let mode = fwknop::Mode::named(&raw.mode).ok_or_else(|| word(&raw.mode))?;
+        let hmac = match &raw.hmac {
+            Some((hash, key)) => {
+                let hash = fwknop::HashType::named(hash).ok_or_else(|| word(hash))?;
+                Some((hash, key.as_slice()))
+            }
+            None => None,
+        };
+        fwknop::Keys::new(&raw.encryption, mode, hmac).map_err(io::Error::other)
+    });
+    let fwknop = sets.collect::<io::Result<_>>()?;
+    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop })
+}
+
+fn read_digests(file: File) -> io::Result<DigestCache> {
+    let (cache, read) = DigestCache::open(file)?;
+    if read.wrong_lines > 0 {
+        tracing::warn!(lines = read.wrong_lines, "digest.cache has lines that are none");
+    }
+    if read.forgotten > 0 {
+        tracing::warn!(
+            lines = read.forgotten,
+            "digest.cache has more lines than are remembered: its oldest packets are refused by their age only"
+        );
+    }
+    Ok(cache)
+}
+
+impl Played {
+    fn of(file: File, listening: &Listening) -> io::Result<Self> {
+        let filter = Filter::parse(&listening.capture_filter).map_err(io::Error::other)?;
+        let capture =
+            Capture::new(file, Some(filter), intake::wanted(listening)).map_err(io::Error::other)?;
+        Ok(Self { capture, at: None, ended: false })
+    }
 }
 
 fn seed() -> io::Result<u64> {

@@ -5,10 +5,12 @@ use std::io;
 
 use portunus_ctl::frame::{Said, Writer};
 use portunus_gate::{Action, Gate, Ticket};
-use portunus_model::{Claim, ClientName, Event, Now, Opened, Ran};
-use portunus_store::{FileStore, ReplayStore};
+use portunus_model::{Accepted, Claim, Claimed, ClientName, Event, Now, Opened};
+use portunus_store::{DigestCache, FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
+
+use super::helpers::Helpers;
 
 /// How many messages may wait for the grantor; what comes then is answered as failed, and nothing is opened.
 const MOST_WAITING: usize = 256;
@@ -22,6 +24,13 @@ pub(super) struct Outward {
     /// The store's trouble that was told last.
     fault: Option<io::ErrorKind>,
     claims: Vec<(Ticket, Claim)>,
+    pub(super) helpers: Helpers,
+    /// The file of accepted packets, where one is kept, and the port that knocks go to.
+    digests: Option<DigestCache>,
+    port: u16,
+    accepted: Vec<Accepted>,
+    /// Openings that wait for the grantor's answer.
+    unanswered: usize,
     writer: Writer,
     waiting: VecDeque<Vec<u8>>,
     /// Whether we wait for room.
@@ -29,13 +38,24 @@ pub(super) struct Outward {
 }
 
 impl Outward {
-    pub(super) fn new(grantor: Channel, store: FileStore) -> Self {
+    pub(super) fn new(
+        grantor: Channel,
+        store: FileStore,
+        helpers: Helpers,
+        digests: Option<DigestCache>,
+        port: u16,
+    ) -> Self {
         grantor.make_room(ROOM);
         Self {
             grantor,
             store,
             fault: None,
             claims: Vec::new(),
+            helpers,
+            digests,
+            port,
+            accepted: Vec::new(),
+            unanswered: 0,
             writer: Writer::default(),
             waiting: VecDeque::new(),
             watched: false,
@@ -44,6 +64,16 @@ impl Outward {
 
     pub(super) fn grantor(&self) -> &Channel {
         &self.grantor
+    }
+
+    /// The grantor has answered an opening.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unanswered == 0 && self.waiting.is_empty()
     }
 
     /// Carries out all that the gate asks for, until it asks for nothing: one call of the store for all the claims of a
@@ -60,14 +90,25 @@ impl Outward {
                     Action::Claim(ticket, claim) => self.claims.push((ticket, claim)),
                     Action::Open(ticket, warrant) => {
                         let said = Said::Open(ticket.as_u64(), warrant.into_opening());
-                        if !self.say(&said)? {
+                        if self.say(&said)? {
+                            self.unanswered += 1;
+                        } else {
                             gate.handle_opened(now, ticket, Opened::Failed);
                         }
                     }
-                    Action::Accept(_) => (),
-                    // Nobody is there yet who runs or looks up anything.
-                    Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Failed),
-                    Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),
+                    Action::Accept(accepted) => self.accepted.push(accepted),
+                    Action::Run(ticket, mandate) => {
+                        // A command may be what opens, so its packet is written down before it.
+                        self.write_down();
+                        if let Some(ran) = self.helpers.run(ticket, mandate) {
+                            gate.handle_ran(now, ticket, ran);
+                        }
+                    }
+                    Action::Resolve(ticket, name) => {
+                        if let Some(name) = self.helpers.resolve(ticket, name) {
+                            gate.handle_resolved(now, ticket, name, None);
+                        }
+                    }
                     Action::Close(closing) => {
                         if !self.say(&Said::Close(closing))? {
                             return Err(io::Error::other("the grantor does not take what must be closed"));
@@ -93,10 +134,31 @@ impl Outward {
 
     fn claim(&mut self, gate: &mut Gate, now: Now) {
         let claims: Vec<Claim> = self.claims.iter().map(|(_, claim)| *claim).collect();
-        let answers = self.store.claim(now, &claims);
+        let answers = self.take(now, &claims);
         self.say_fault();
         for ((ticket, _), answer) in self.claims.drain(..).zip(answers) {
             gate.handle_claimed(now, ticket, answer);
+        }
+    }
+
+    /// What digest.cache knows was used before us; only what it does not know is the store's to say.
+    fn take(&mut self, now: Now, claims: &[Claim]) -> Vec<Claimed> {
+        let Some(digests) = &self.digests else { return self.store.claim(now, claims) };
+        let known = |claim: &Claim| digests.knows(&claim.key);
+        let new: Vec<Claim> = claims.iter().filter(|claim| !known(claim)).copied().collect();
+        let mut answers = self.store.claim(now, &new).into_iter();
+        let answer = |claim| {
+            if known(claim) { Claimed::Replayed } else { answers.next().unwrap_or(Claimed::Unavailable) }
+        };
+        claims.iter().map(answer).collect()
+    }
+
+    /// Appends what was accepted to digest.cache. The replay store has each already, so nobody comes in twice if this fails.
+    fn write_down(&mut self) {
+        let accepted = std::mem::take(&mut self.accepted);
+        let Some(digests) = self.digests.as_mut() else { return };
+        if let Err(error) = digests.append(&accepted, self.port) {
+            tracing::error!(%error, "digest.cache cannot be written: is the disk full?");
         }
     }
 
@@ -130,6 +192,8 @@ impl Outward {
 
     /// Sends what there is, as far as there is room; what is left waits in order.
     fn send(&mut self) -> io::Result<()> {
+        // Before anything is opened for them.
+        self.write_down();
         if self.waiting.is_empty() && !self.writer.message().is_empty() && self.try_send()? {
             return Ok(());
         }

@@ -1,8 +1,12 @@
 //! Verdicts to the log: a proven client's always, a stranger's only for who debugs, and then a few a second.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use portunus_model::{Detail, Event, Mono, Reason};
+use portunus_model::{ClientName, Detail, Event, Mono, Reason, Rules};
+
+use crate::log;
+use crate::words::{Words, verdict_lines};
 
 /// Strangers' lines a second.
 const STRANGERS: u32 = 10;
@@ -12,9 +16,19 @@ const STRANGERS: u32 = 10;
 pub(super) struct Scribe {
     second: Mono,
     strangers: u32,
+    /// Whose stanza has which number, for the original's words.
+    stanzas: HashMap<ClientName, u32>,
 }
 
 impl Scribe {
+    pub(super) fn learn(&mut self, rules: &Rules) {
+        let numbers = rules.clients.iter().filter_map(|client| {
+            let stanza = client.stanza.as_ref()?;
+            Some((client.name.clone(), stanza.number))
+        });
+        self.stanzas = if log::words() == Words::Fwknopd { numbers.collect() } else { HashMap::new() };
+    }
+
     pub(super) fn write(&mut self, event: &Event) {
         if event.client.is_none() && event.source.is_some() {
             if self.may_write_stranger(event.at.mono) {
@@ -23,7 +37,15 @@ impl Scribe {
             }
             return;
         }
-        write_client(event);
+        match log::words() {
+            Words::Ours => write_client(event),
+            Words::Fwknopd => {
+                let stanza = event.client.as_ref().and_then(|client| self.stanzas.get(client)).copied();
+                for line in verdict_lines(event, stanza) {
+                    tracing::info!("{line}");
+                }
+            }
+        }
     }
 
     fn may_write_stranger(&mut self, now: Mono) -> bool {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use portunus_config::Diagnostic;
+use portunus_rx::OpenError;
 use portunus_sys::files;
 
 /// The exit code of what does not mend itself (sysexits.h, EX_CONFIG): the supervisor is told not to try again.
@@ -24,6 +25,10 @@ pub(crate) enum StartError {
     Another(String),
     #[error("cannot listen on {address}/{proto}: {mend}")]
     Listen { address: SocketAddr, proto: &'static str, mend: String, in_use: bool },
+    #[error("pcap_open_live() error: {0}")]
+    Sniff(OpenError),
+    #[error("Error compiling pcap filter: {0}")]
+    Filter(String),
     #[error("the configuration names no address to listen on: set `listen`")]
     NoListen,
     #[error("{0}")]
@@ -44,10 +49,13 @@ impl StartError {
     /// now (ours lies among those), not a full disk, not a part that somebody killed.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Listen { in_use: true, .. } | Self::System(..) | Self::Part { lasting: false, .. } => {
-                EX_PASSING
-            }
+            Self::Listen { in_use: true, .. }
+            | Self::Sniff(OpenError::Gone(_) | OpenError::System(..))
+            | Self::System(..)
+            | Self::Part { lasting: false, .. } => EX_PASSING,
             Self::Config(_)
+            | Self::Sniff(OpenError::Denied)
+            | Self::Filter(_)
             | Self::MissingCapability
             | Self::Another(_)
             | Self::Listen { in_use: false, .. }

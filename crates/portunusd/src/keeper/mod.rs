@@ -2,13 +2,16 @@
 //! ends when one of them does, so that the supervisor starts all anew. It never sees a byte of a stranger's.
 
 mod error;
+mod helpers;
+mod logs;
 mod open;
 mod part;
 mod reload;
+mod sniff;
 mod state;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,15 +22,19 @@ use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::signals::{Signal, Signals};
 use portunus_sys::users::{self, Ids, Keep};
 use portunus_sys::watch::Watch;
-use portunus_sys::{clock, files, process};
+use portunus_sys::{clock, files, process, syslog};
 
-use crate::message::{self, About, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
+use crate::message::{self, About, Brought, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
 use crate::{Plan, log};
 pub(crate) use error::EX_CONFIG;
 use error::StartError;
+use helpers::Helpers;
+use logs::Logs;
 use open::{Alone, Ears};
 use part::Part;
+use portunus_config::fwknop::Receive;
+use sniff::{Gone, Sniffer, Sockets};
 
 /// How long a part may take for what it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,7 +44,18 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const SESSIONS_EVERY: Duration = Duration::from_millis(500);
 /// Runs until told to end.
 pub(crate) fn serve(plan: &Plan) -> ExitCode {
-    log::start(plan.log, "keeper");
+    log::start(plan.log, "keeper", plan.words(), false);
+    process::name_self(plan.program);
+    let syslog = plan.fwknopd.as_ref().and_then(|fwknopd| Some((fwknopd.syslog.as_ref()?, fwknopd.shows)));
+    if let Some(((identity, facility), shows)) = syslog {
+        syslog::open(identity, facility);
+        log::divert(move |priority, line| {
+            syslog::write(priority, line);
+            if shows {
+                eprintln!("{line}");
+            }
+        });
+    }
     let since = clock::now();
     let supervisor = Supervisor::find();
     let program = plan.program;
@@ -70,6 +88,10 @@ struct Keeper<'p> {
     front: Part,
     grantor: Part,
     errand: Option<Part>,
+    helpers: Helpers,
+    /// The parts' lines, where they go to the system's log.
+    logs: Option<Logs>,
+    sniffer: Option<Sniffer>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
     last_sessions: Mono,
@@ -87,6 +109,8 @@ const SIGNALS: u64 = 1;
 const WATCH: u64 = 2;
 const FRONT: u64 = 3;
 const GRANTOR: u64 = 4;
+const LOGS: u64 = 5;
+const LINKS: u64 = 6;
 
 impl<'p> Keeper<'p> {
     /// Everything that can fail because of what somebody configured is tried before the ruleset is touched; the health
@@ -104,6 +128,12 @@ impl<'p> Keeper<'p> {
         let alone = Alone::be(&plan.run_dir)?;
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
+        let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;
+        let (sniffer, sockets) = sniffed.map_or((None, Vec::new()), |(one, sockets)| (Some(one), sockets));
+        let logs = plan.fwknopd.as_ref().is_some_and(|fwknopd| fwknopd.syslog.is_some());
+        let logs = logs.then(Logs::new).transpose().map_err(system("a pipe"))?;
+        let stderr = || logs.as_ref().and_then(|logs| logs.end().ok());
+        say_start(&settings, sniffer.as_ref());
         let about = About {
             version: plan.version.to_owned(),
             pid: std::process::id(),
@@ -117,14 +147,15 @@ impl<'p> Keeper<'p> {
         };
 
         let (front_end, grantor_end) = Channel::pair().map_err(system("a channel"))?;
-        let grantor =
-            Part::start(plan.program, "grantor", plan.log, ids).map_err(system("starting the grantor"))?;
-        let front =
-            Part::start(plan.program, "front", plan.log, ids).map_err(system("starting the front"))?;
+        let grantor = Part::start(plan, "grantor", ids, stderr()).map_err(system("starting the grantor"))?;
+        let front = Part::start(plan, "front", ids, stderr()).map_err(system("starting the front"))?;
         let mut keeper = Self {
             watch: None,
             generation: 1,
             errand: None,
+            helpers: Helpers::new(ids),
+            logs,
+            sniffer,
             asked: 0,
             last_sessions: Mono::default(),
             plan,
@@ -136,7 +167,7 @@ impl<'p> Keeper<'p> {
             grantor,
             _alone: alone,
         };
-        if let Err(mut error) = keeper.bring_up((front_end, grantor_end), &ears, ids) {
+        if let Err(mut error) = keeper.bring_up((front_end, grantor_end), &ears, &sockets, ids) {
             // They have their own words to say, and nothing of theirs may go on beside whoever comes next.
             let ended = [&mut keeper.front, &mut keeper.grantor].map(Part::end_now);
             if let StartError::Part { lasting, .. } = &mut error {
@@ -158,13 +189,15 @@ impl<'p> Keeper<'p> {
         &mut self,
         ends: (Channel, Channel),
         ears: &Ears,
+        sniffed: &Sockets,
         ids: Option<Ids>,
     ) -> Result<(), StartError> {
         self.set_up_grantor(ends.1)?;
-        self.set_up_front(ends.0, ears, ids)?;
+        self.set_up_front(ends.0, ears, sniffed, ids)?;
         self.about.place = self.wait_for_grantor()?;
         state::remember(self.plan, &self.settings);
         ears.open_health()?;
+        ears.open_tcp()?;
         self.wait_for_front_ready()?;
         let serve = ToFront::Serve { place: self.about.place.clone() };
         let said = self.front.say(&serve, &message::borrowed(&ears.health));
@@ -187,19 +220,46 @@ impl<'p> Keeper<'p> {
         &mut self,
         grantor_end: Channel,
         ears: &Ears,
+        sniffed: &[Option<OwnedFd>],
         ids: Option<Ids>,
     ) -> Result<(), StartError> {
+        let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
         let snapshot = message::beside(&self.front_snapshot())
             .map_err(|e| StartError::System("the front's rules", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "replay")?;
         let control = open::control(&self.plan.run_dir, ids)?;
         let mut descriptors =
             vec![snapshot.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd(), control.as_fd()];
+        let helpers = self.start_helpers().map_err(system("starting a helper"))?;
+        let daemon = self.settings.fwknop.as_deref();
+        let digests = daemon.filter(|daemon| daemon.keeps_digests).map(open::digests).transpose()?;
+        let capture = sniff::capture(&self.settings)?;
+        let [commands, resolver] = &helpers;
+        let count = |sockets: &[OwnedFd]| u16::try_from(sockets.len()).unwrap_or(u16::MAX);
+        let brought = Brought {
+            commands: commands.is_some(),
+            resolver: resolver.is_some(),
+            digests: digests.is_some(),
+            capture: capture.is_some(),
+            udp: count(&ears.sockets),
+            ears: sniffed.iter().map(Option::is_some).collect(),
+            tcp: count(&ears.tcp),
+        };
+        descriptors.extend(helpers.iter().flatten().map(AsFd::as_fd));
+        descriptors.extend(digests.iter().chain(&capture).map(AsFd::as_fd));
         descriptors.extend(message::borrowed(&ears.sockets));
+        descriptors.extend(sniffed.iter().flatten().map(AsFd::as_fd));
+        descriptors.extend(message::borrowed(&ears.tcp));
         let store = open::pair_words(&self.plan.state_dir, "replay");
-        let said = self.front.say(&ToFront::Setup { store }, &descriptors);
+        let said = self.front.say(&ToFront::Setup { store, brought }, &descriptors);
         drop(grantor_end);
         said.map_err(|_| part("front"))
+    }
+
+    fn start_helpers(&mut self) -> io::Result<[Option<Channel>; 2]> {
+        let logs = self.logs.as_ref();
+        let stderr = || logs.and_then(|logs| logs.end().ok());
+        self.helpers.start(self.plan, &self.settings, stderr)
     }
 
     /// Waits until the kernel has the rules; runs the errand process if the grantor needs it for that.
@@ -219,7 +279,8 @@ impl<'p> Keeper<'p> {
     fn start_errand(&mut self) -> Result<(), StartError> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
         let (errand, grantor_end) =
-            part::start_errand(self.plan).map_err(system("starting the errand process"))?;
+            part::start_errand(self.plan, self.logs.as_ref().and_then(|logs| logs.end().ok()))
+                .map_err(system("starting the errand process"))?;
         self.errand = Some(errand);
         self.grantor.say(&ToGrantor::Errand, &[grantor_end.as_fd()]).map_err(|_| part("grantor"))
     }
@@ -245,6 +306,12 @@ impl<'p> Keeper<'p> {
     }
 
     fn say_ready(&self, since: Now) {
+        if let Some(fwknopd) = &self.plan.fwknopd {
+            tracing::info!("{}", self.loop_words());
+            self.supervisor.ready("serving");
+            (fwknopd.ready)();
+            return;
+        }
         let clients = self.settings.rules.clients.len();
         let place = self.about.place.as_str();
         let took = clock::mono().since(since.mono);
@@ -256,6 +323,17 @@ impl<'p> Keeper<'p> {
             "serving"
         );
         self.supervisor.ready(&format!("serving {clients} clients, {place}"));
+    }
+
+    /// What the original says when it begins to wait for packets.
+    fn loop_words(&self) -> String {
+        let daemon = self.settings.fwknop.as_deref();
+        match daemon.map(|daemon| (&daemon.receive, daemon.tcp)) {
+            Some((Receive::Udp(port), _)) => format!("Kicking off UDP server to listen on port {port}."),
+            Some((Receive::Sniffed | Receive::File(_), _)) | None => {
+                "Starting fwknopd main event loop.".to_owned()
+            }
+        }
     }
 
     fn run(&mut self) -> ExitCode {
@@ -285,6 +363,12 @@ impl<'p> Keeper<'p> {
         if let Some(watch) = &self.watch {
             poll.add(watch, WATCH, Interest::Read)?;
         }
+        if let Some(logs) = &self.logs {
+            poll.add(logs, LOGS, Interest::Read)?;
+        }
+        if let Some(links) = self.sniffer.as_ref().and_then(Sniffer::watch) {
+            poll.add(links, LINKS, Interest::Read)?;
+        }
         let mut next = Next::Go;
         for ready in poll.wait(patience)? {
             let one = match ready.token {
@@ -292,6 +376,8 @@ impl<'p> Keeper<'p> {
                 WATCH => self.on_change(),
                 FRONT => self.on_front(),
                 GRANTOR => self.on_grantor(),
+                LOGS => self.on_logs(),
+                LINKS => self.on_links(),
                 _ => Next::Go,
             };
             next = match (next, one) {
@@ -307,8 +393,14 @@ impl<'p> Keeper<'p> {
         let mut next = Next::Go;
         while let Some(signal) = self.signals.read() {
             match signal {
-                Signal::End => return Next::End(ExitCode::SUCCESS),
-                Signal::Reload => next = Next::Reload,
+                Signal::End => {
+                    self.say_plainly("Got SIGTERM. Exiting...");
+                    return Next::End(ExitCode::SUCCESS);
+                }
+                Signal::Reload => {
+                    self.say_plainly("Got SIGHUP. Re-reading configs.");
+                    next = Next::Reload;
+                }
                 Signal::Child => {
                     if let Some(name) = self.who_died() {
                         tracing::error!(part = name, "a part ended by itself, so all end");
@@ -322,7 +414,11 @@ impl<'p> Keeper<'p> {
 
     fn who_died(&mut self) -> Option<&'static str> {
         let parts = [Some(&mut self.front), Some(&mut self.grantor), self.errand.as_mut()];
-        parts.into_iter().flatten().find_map(|part| part.ended().map(|_| part.name))
+        parts
+            .into_iter()
+            .flatten()
+            .chain(self.helpers.parts())
+            .find_map(|part| part.ended().map(|_| part.name))
     }
 
     fn on_change(&mut self) -> Next {
@@ -354,11 +450,60 @@ impl<'p> Keeper<'p> {
                     }
                     Next::Go
                 }
+                FromFront::EarGone(ear) => self.on_ear_gone(ear),
+                FromFront::Finished => self.on_finished(),
                 FromFront::Ready | FromFront::InForce => Next::Go,
             },
             Ok(Taken::Nothing) => Next::Go,
             Ok(Taken::Ended) | Err(_) => self.part_gone("front"),
         }
+    }
+
+    /// A line of the original's, where we stand in for it.
+    fn say_plainly(&self, line: &str) {
+        if self.plan.fwknopd.is_some() {
+            tracing::info!("{line}");
+        }
+    }
+
+    fn on_logs(&mut self) -> Next {
+        if let Some(logs) = &mut self.logs {
+            logs.pass_on();
+        }
+        Next::Go
+    }
+
+    fn on_ear_gone(&mut self, ear: u16) -> Next {
+        let Some(sniffer) = &mut self.sniffer else { return Next::Go };
+        match sniffer.gone(ear) {
+            Gone::End => Next::End(ExitCode::FAILURE),
+            Gone::Back(socket) => self.hand_on_ears(vec![(ear, socket)]),
+            Gone::Wait => Next::Go,
+        }
+    }
+
+    fn on_links(&mut self) -> Next {
+        let back = self.sniffer.as_mut().map(Sniffer::changed).unwrap_or_default();
+        self.hand_on_ears(back)
+    }
+
+    fn hand_on_ears(&mut self, back: Vec<(u16, OwnedFd)>) -> Next {
+        for (ear, socket) in back {
+            if self.front.say(&ToFront::Ear(ear), &[socket.as_fd()]).is_err() {
+                return self.part_gone("front");
+            }
+        }
+        Next::Go
+    }
+
+    /// All that was to be received is.
+    fn on_finished(&self) -> Next {
+        let limit = self.plan.fwknopd.as_ref().and_then(|fwknopd| fwknopd.packet_limit);
+        if let Some(limit) = limit {
+            self.say_plainly(&format!("* Incoming packet count limit of {limit} reached"));
+            self.say_plainly(&format!("Packet count limit ({limit}) reached. Exiting..."));
+        }
+        Next::End(ExitCode::SUCCESS)
     }
 
     fn on_grantor(&mut self) -> Next {
@@ -393,6 +538,11 @@ impl<'p> Keeper<'p> {
         let _ = self.grantor.say(&ToGrantor::End { close }, &[]);
         self.finish_others();
         let _ = std::fs::remove_file(self.plan.run_dir.join(portunus_ctl::control::SOCKET));
+        self.on_logs();
+        if self.plan.fwknopd.is_some() {
+            tracing::info!("Shutting Down fwknopd.");
+            return code;
+        }
         tracing::info!(
             grants = if close { "closed" } else { "run out" },
             "ended; protected ports stay closed"
@@ -416,9 +566,28 @@ impl<'p> Keeper<'p> {
     fn finish_others(&mut self) {
         self.front.finish(LAST_PATIENCE);
         self.grantor.finish(LAST_PATIENCE);
+        self.helpers.end(LAST_PATIENCE);
         if let Some(errand) = &mut self.errand {
             errand.finish(Duration::ZERO);
         }
+    }
+}
+
+/// What fwknopd says of where packets come from.
+fn say_start(settings: &Settings, sniffer: Option<&Sniffer>) {
+    let Some(daemon) = settings.fwknop.as_deref() else { return };
+    tracing::info!("Starting fwknopd");
+    let filter = &daemon.capture.filter;
+    if let Some(sniffer) = sniffer {
+        tracing::info!("Sniffing interface: {}", sniffer.names());
+        tracing::info!("PCAP filter is: '{filter}'");
+    }
+    if let Receive::File(path) = &daemon.receive {
+        tracing::info!("Reading pcap file: {}", path.display());
+        tracing::info!("PCAP filter is: '{filter}'");
+    }
+    if let Some(port) = daemon.tcp {
+        tracing::info!("Kicking off TCP server to listen on port {port}.");
     }
 }
 

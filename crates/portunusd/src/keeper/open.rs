@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -10,8 +10,9 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::path::Path;
 
 use portunus_config::Settings;
+use portunus_config::fwknop::{Daemon, Receive};
 use portunus_ctl::control;
-use portunus_dialect::openme;
+use portunus_dialect::{fwknop, openme};
 use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
 use portunus_sys::udp::Binding;
@@ -52,14 +53,21 @@ pub(super) struct Ears {
     pub(super) addresses: Vec<SocketAddr>,
     /// The health port's, bound and not yet listening.
     pub(super) health: Vec<OwnedFd>,
+    /// The TCP server's, bound and not yet listening.
+    pub(super) tcp: Vec<OwnedFd>,
     /// Those of the addresses that no interface has yet: at boot we come before the network.
     pub(super) early: Vec<SocketAddr>,
 }
 
 impl Ears {
     pub(super) fn open(settings: &Settings) -> Result<Self, StartError> {
-        let mut ears =
-            Self { sockets: Vec::new(), addresses: Vec::new(), health: Vec::new(), early: Vec::new() };
+        let mut ears = Self {
+            sockets: Vec::new(),
+            addresses: Vec::new(),
+            health: Vec::new(),
+            tcp: Vec::new(),
+            early: Vec::new(),
+        };
         let mut left_out = None;
         for address in &settings.listen {
             let mut when = Binding::Now;
@@ -76,7 +84,7 @@ impl Ears {
                 }
                 Err(e) => return Err(listen_error(*address, "udp", &e)),
             };
-            udp::only_lengths(&socket, &lengths())
+            udp::only_lengths(&socket, &lengths(settings))
                 .map_err(|e| StartError::System("a filter on the knock socket", e.to_string()))?;
             ears.sockets.push(socket);
             ears.addresses.push(*address);
@@ -85,11 +93,40 @@ impl Ears {
                 ears.health.push(tcp::bind(address, when).map_err(|e| listen_error(address, "tcp", &e))?);
             }
         }
-        match (ears.sockets.is_empty(), left_out) {
+        let fwknop = settings.fwknop.as_deref();
+        if let Some(port) = fwknop.and_then(|daemon| daemon.tcp) {
+            ears.bind_tcp(port)?;
+        }
+        // Whoever sniffs, or reads a capture, needs no socket of its own.
+        let needs_none = fwknop.is_some_and(|daemon| !matches!(daemon.receive, Receive::Udp(_)));
+        match (ears.sockets.is_empty() && !needs_none, left_out) {
             (true, Some(error)) => Err(error),
             (true, None) => Err(StartError::NoListen),
             (false, _) => Ok(ears),
         }
+    }
+
+    /// The TCP server's port, in both families where the host has both.
+    fn bind_tcp(&mut self, port: u16) -> Result<(), StartError> {
+        let mut lacking = None;
+        for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+            let address = SocketAddr::new(ip, port);
+            match tcp::bind(address, Binding::Now) {
+                Ok(socket) => self.tcp.push(socket),
+                Err(e) if lacks_family(&e) => lacking = Some(listen_error(address, "tcp", &e)),
+                Err(e) => return Err(listen_error(address, "tcp", &e)),
+            }
+        }
+        match lacking {
+            Some(error) if self.tcp.is_empty() => Err(error),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Lets the TCP server's port answer.
+    pub(super) fn open_tcp(&self) -> Result<(), StartError> {
+        let wrong = |e: io::Error| StartError::System("the TCP server", e.to_string());
+        self.tcp.iter().try_for_each(|socket| tcp::listen(socket, 64)).map_err(wrong)
     }
 
     /// Lets the health port answer.
@@ -102,8 +139,15 @@ impl Ears {
 }
 
 /// The lengths of the dialects' packets.
-fn lengths() -> Lengths {
-    Lengths::of([openme::LENGTH..=openme::LENGTH])
+pub(super) fn lengths(settings: &Settings) -> Lengths {
+    let openme = settings.secrets.openme.as_ref().map(|_| openme::LENGTH..=openme::LENGTH);
+    let fwknop = Some(fwknop::SHORTEST..=fwknop::LONGEST).filter(|_| !settings.secrets.fwknop.is_empty());
+    Lengths::of(openme.into_iter().chain(fwknop))
+}
+
+/// fwknop's digest.cache: made (0600) when it is not there, read once, and then only appended to.
+pub(super) fn digests(daemon: &Daemon) -> Result<File, StartError> {
+    files::open_log(&daemon.digest_file).map_err(StartError::File)
 }
 
 fn lacks_family(error: &io::Error) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::{EX_CONFIG, LAST_PATIENCE};
 use crate::message::{self, Taken};
-use crate::{LogLevel, PART_FLAG, Plan};
+use crate::{PART_FLAG, Plan};
 
 /// What a part inherits of the environment.
 const VARIABLES: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
@@ -30,17 +30,21 @@ pub(super) struct Part {
 impl Part {
     /// Starts it.
     pub(super) fn start(
-        program: &str,
+        plan: &Plan,
         name: &'static str,
-        log: LogLevel,
         ids: Option<Ids>,
+        stderr: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
-        let title = format!("{program}: {name}");
+        let title = format!("{}: {name}", plan.program);
+        // Who reads a pipe of ours wants to know each line's priority.
+        let marked = if stderr.is_some() { "+" } else { "" };
+        let speech = format!("{}{marked}", plan.words().as_str());
         let ids = ids.map(|ids| format!("{}:{}", ids.uid, ids.gid));
-        let mut words = vec![OsStr::new(PART_FLAG), OsStr::new(name), OsStr::new(log.as_str())];
+        let mut words =
+            vec![OsStr::new(PART_FLAG), OsStr::new(name), OsStr::new(plan.log.as_str()), OsStr::new(&speech)];
         words.extend(ids.as_ref().map(OsStr::new));
-        let child = process::start_again(&title, &words, theirs, &VARIABLES)?;
+        let child = process::start_again(&title, &words, theirs, stderr, &VARIABLES)?;
         Ok(Self { name, channel: ours, child })
     }
 
@@ -85,9 +89,9 @@ impl Part {
 }
 
 /// Starts the process that runs iptables' tools with our rights, and makes the channel by which the grantor alone asks it.
-pub(super) fn start_errand(plan: &Plan) -> io::Result<(Part, Channel)> {
+pub(super) fn start_errand(plan: &Plan, stderr: Option<OwnedFd>) -> io::Result<(Part, Channel)> {
     let (grantor_end, errand_end) = Channel::pair()?;
-    let errand = Part::start(plan.program, "errand", plan.log, None)?;
+    let errand = Part::start(plan, "errand", None, stderr)?;
     errand.channel.send(b"s", &[errand_end.as_fd()])?;
     Ok((errand, grantor_end))
 }

@@ -5,8 +5,8 @@ use portunus_config::Settings;
 
 use super::{Keeper, PATIENCE};
 use crate::message::{
-    self, About, FromFront, FromGrantor, FrontSnapshot, GrantorSnapshot, Keys, Taken, ToFront, ToGrantor,
-    Wish,
+    self, About, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorSnapshot, Helper, Keys, Listening,
+    Taken, ToFront, ToGrantor, Wish,
 };
 use portunus_ctl::frame;
 use portunus_sys::{clock, process};
@@ -18,6 +18,18 @@ pub(super) fn grantor_snapshot(settings: &Settings) -> GrantorSnapshot {
     GrantorSnapshot { limits: settings.limits.clone(), wish: Wish::of(&settings.stance, port) }
 }
 
+/// The port that fwknop's packets go to where nobody says another one.
+const FWKNOP_PORT: u16 = 62201;
+
+fn keys(settings: &Settings) -> Keys {
+    let fwknop = settings.secrets.fwknop.iter().map(|raw| FwknopKeys {
+        encryption: raw.encryption().to_vec(),
+        mode: raw.mode().as_str().to_owned(),
+        hmac: raw.hmac().map(|(hash, key)| (hash.as_str().to_owned(), key.to_vec())),
+    });
+    Keys { openme: settings.secrets.openme.as_ref().map(|key| *key.expose()), fwknop: fwknop.collect() }
+}
+
 impl Keeper<'_> {
     /// What the front runs by.
     pub(super) fn front_snapshot(&self) -> FrontSnapshot {
@@ -25,13 +37,32 @@ impl Keeper<'_> {
         rules.generation = self.generation;
         FrontSnapshot {
             rules,
-            keys: Keys { openme: self.settings.secrets.openme.as_ref().map(|key| *key.expose()) },
+            keys: keys(&self.settings),
+            listening: self.listening(),
             interfaces: self.settings.stance.interfaces.clone(),
             about: About {
                 generation: self.generation,
                 clients: u32::try_from(self.settings.rules.clients.len()).unwrap_or(u32::MAX),
                 ..self.about.clone()
             },
+        }
+    }
+
+    /// How the front listens.
+    fn listening(&self) -> Listening {
+        let settings = &self.settings;
+        let daemon = settings.fwknop.as_deref();
+        let listen = settings.listen.first().map(std::net::SocketAddr::port);
+        Listening {
+            lengths: super::open::lengths(settings),
+            http: daemon
+                .and_then(|daemon| daemon.http.as_ref())
+                .map(|http| (http.any_agent, http.proxies.clone())),
+            snap: daemon.map_or(0, |daemon| daemon.capture.longest),
+            may_echo: self.sniffer.as_ref().is_some_and(|sniffer| sniffer.sniffing.may_echo()),
+            port: listen.unwrap_or(FWKNOP_PORT),
+            capture_filter: daemon.map(|daemon| daemon.capture.filter.clone()).unwrap_or_default(),
+            packet_limit: self.plan.fwknopd.as_ref().and_then(|fwknopd| fwknopd.packet_limit),
         }
     }
 
@@ -80,12 +111,16 @@ impl Keeper<'_> {
         }
         // The grantor first: it takes back what no client may open any more, whatever the front does.
         self.reload_grantor(&new)?;
+        if receives(&new) != receives(&self.settings) {
+            warnings.push("where packets come from has changed: restart the daemon to use it".to_owned());
+        }
         let old = std::mem::replace(&mut self.settings, new);
         if old.sources != self.settings.sources || self.watch.is_none() {
             self.watch_sources();
         }
         self.about.admins.clone_from(&self.settings.admins);
         self.generation += 1;
+        self.reload_helpers()?;
         self.reload_front()?;
         super::state::remember(self.plan, &self.settings);
         for warning in &warnings {
@@ -119,6 +154,19 @@ impl Keeper<'_> {
         }
     }
 
+    /// Helpers that have work from now on are started, and the others get the new commands.
+    fn reload_helpers(&mut self) -> Result<(), String> {
+        let words = |e: std::io::Error| e.to_string();
+        self.helpers.reload(self.plan, &self.settings).map_err(words)?;
+        let started = self.start_helpers().map_err(words)?;
+        for (channel, helper) in started.iter().zip([Helper::Commands, Helper::Resolver]) {
+            if let Some(channel) = channel {
+                self.front.say(&ToFront::Helper(helper), &[channel.as_fd()]).map_err(words)?;
+            }
+        }
+        Ok(())
+    }
+
     fn reload_front(&mut self) -> Result<(), String> {
         let beside = message::beside(&self.front_snapshot()).map_err(|e| e.to_string())?;
         self.front.say(&ToFront::Reload, &[beside.as_fd()]).map_err(|e| e.to_string())?;
@@ -129,7 +177,8 @@ impl Keeper<'_> {
                     // It may have been written after we read: this one is for the next round.
                     FromFront::PleaseReload => self.asked += 1,
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
-                    FromFront::Ready => (),
+                    // An interface that goes away just now is heard of when it comes back.
+                    FromFront::Ready | FromFront::EarGone(_) | FromFront::Finished => (),
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {
                     return Err("the front does not answer: see its own words".to_owned());
@@ -137,6 +186,12 @@ impl Keeper<'_> {
             }
         }
     }
+}
+
+/// What a reload cannot change: the sockets are open.
+fn receives(settings: &Settings) -> Option<impl PartialEq + '_> {
+    let daemon = settings.fwknop.as_deref()?;
+    Some((&daemon.receive, &daemon.capture, daemon.tcp, &daemon.digest_file))
 }
 
 /// What the parts' messages cannot carry is refused before anybody relies on it.

@@ -56,7 +56,7 @@ pub(super) fn hold_the_doors(plan: &Plan) {
 fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
     let words = |e: std::io::Error| e.to_string();
     let ids = parts_user(plan).map_err(|e| e.to_string())?;
-    let mut grantor = Part::start(plan.program, "grantor", plan.log, ids).map_err(words)?;
+    let mut grantor = Part::start(plan, "grantor", ids, None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
     let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
     let beside = message::beside(snapshot).map_err(words)?;
@@ -70,7 +70,7 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
                 FromGrantor::InForce { .. } => break Ok(()),
                 FromGrantor::Refused { why } => break Err(why),
                 FromGrantor::NeedErrand => {
-                    let (process, channel) = part::start_errand(plan).map_err(words)?;
+                    let (process, channel) = part::start_errand(plan, None).map_err(words)?;
                     errand = Some(process);
                     grantor.say(&ToGrantor::Errand, &[channel.as_fd()]).map_err(words)?;
                 }

@@ -31,5 +31,6 @@ pub(crate) fn serve(folder: &OsStr) -> ExitCode {
         session_file: Some(folder.join("sessions.json")),
         user: "portunus".to_owned(),
         log: portunusd::LogLevel::Debug,
+        fwknopd: None,
     })
 }

@@ -226,5 +226,6 @@ pub(super) fn serve(config: PathBuf, wish: Serve, log_level: LogLevel) -> ExitCo
             LogLevel::Warn => portunusd::LogLevel::Warn,
             LogLevel::Error => portunusd::LogLevel::Error,
         },
+        fwknopd: None,
     })
 }

@@ -28,6 +28,7 @@ pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
             LogLevel::Warn => portunusd::LogLevel::Warn,
             LogLevel::Error => portunusd::LogLevel::Error,
         },
+        fwknopd: None,
     })
 }
 

@@ -1,0 +1,142 @@
+//! What the front receives from: UDP sockets, packet sockets and TCP sockets, which the keeper has opened.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use portunus_model::{Datagram, Mono};
+use portunus_rx::{Bounds, HttpRules, Packet, ReceiveError, Received, Receiver, Tcp, Udp, Wanted};
+use portunus_sys::poll::{Interest, Poll};
+
+use crate::message::{Brought, Came, Listening, ToFront};
+
+/// The numbers under which they are waited for begin here, so many for each receiver.
+pub(super) const FIRST: u64 = 1 << 16;
+const EACH: u64 = 1 << 12;
+
+/// Every receiver. The packet sockets, where there are any, are one of them.
+pub(super) struct Intake {
+    receivers: Vec<Receiver>,
+}
+
+/// What came of receiving.
+pub(super) enum Outcome {
+    Received(Received),
+    /// The interface of this ear is gone.
+    Gone(usize),
+}
+
+impl Intake {
+    /// Takes the sockets out of the setup, in the order in which the keeper put them in.
+    pub(super) fn of(
+        came: &mut Came<ToFront>,
+        brought: &Brought,
+        listening: &Listening,
+        interfaces: Vec<String>,
+    ) -> io::Result<Self> {
+        let wanted = wanted(listening);
+        let mut several = |count: u16| (0..count).map(|_| came.descriptor()).collect::<io::Result<Vec<_>>>();
+        let udp = several(brought.udp)?;
+        let open = brought.ears.iter().filter(|open| **open).count();
+        let mut ears = several(u16::try_from(open).unwrap_or(u16::MAX))?.into_iter();
+        let tcp = several(brought.tcp)?;
+        let mut receivers = Vec::new();
+        if !udp.is_empty() {
+            let longest = listening.lengths.ends().map_or(0, |(_, longest)| longest);
+            receivers.push(Receiver::Udp(Udp::new(udp, longest, interfaces)));
+        }
+        if !brought.ears.is_empty() {
+            let sockets = brought.ears.iter().map(|open| if *open { ears.next() } else { None }).collect();
+            let packet = Packet::new(sockets, listening.snap, wanted.clone(), listening.may_echo);
+            receivers.push(Receiver::Packet(packet));
+        }
+        if !tcp.is_empty() {
+            receivers.push(Receiver::Tcp(Tcp::new(tcp, wanted, Bounds::default())?));
+        }
+        Ok(Self { receivers })
+    }
+
+    pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
+        for (receiver, base) in self.receivers.iter().zip((FIRST..).step_by(EACH as usize)) {
+            for (number, fd) in receiver.descriptors() {
+                poll.add(fd, base + number as u64, Interest::Read)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch from what stands under this number.
+    pub(super) fn receive(&mut self, token: u64, now: Mono, each: impl FnMut(Datagram)) -> Outcome {
+        let place = token.saturating_sub(FIRST);
+        let split = (usize::try_from(place / EACH), usize::try_from(place % EACH));
+        let nothing = Outcome::Received(Received { count: 0, drained: true });
+        let (Ok(receiver), Ok(number)) = split else { return nothing };
+        let Some(receiver) = self.receivers.get_mut(receiver) else { return nothing };
+        match receiver.receive(number, now, each) {
+            Ok(received) => Outcome::Received(received),
+            Err(ReceiveError::Gone) => Outcome::Gone(number),
+            // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
+            Err(error @ ReceiveError::System(_)) => {
+                tracing::debug!(%error, "receiving");
+                nothing
+            }
+        }
+    }
+
+    /// Lets go of an ear whose interface is gone: nothing more is to be waited for there.
+    pub(super) fn forget_ear(&self, poll: &Poll, ear: usize) {
+        for (number, fd) in self.packet_sockets() {
+            if number == ear {
+                let _ = poll.remove(fd);
+            }
+        }
+    }
+
+    /// Puts a new socket in the place of one that is gone.
+    pub(super) fn replace_ear(&mut self, poll: &Poll, ear: usize, socket: OwnedFd) -> io::Result<()> {
+        for (receiver, base) in self.receivers.iter_mut().zip((FIRST..).step_by(EACH as usize)) {
+            if let Receiver::Packet(packet) = receiver {
+                poll.add(socket.as_fd(), base + ear as u64, Interest::Read)?;
+                packet.replace(ear, socket);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn packet_sockets(&self) -> Vec<(usize, std::os::fd::BorrowedFd<'_>)> {
+        let packet = self.receivers.iter().find(|one| matches!(one, Receiver::Packet(_)));
+        packet.map(Receiver::descriptors).unwrap_or_default()
+    }
+
+    /// From now on by these rules.
+    pub(super) fn change(&mut self, listening: &Listening, interfaces: &[String]) {
+        for receiver in &mut self.receivers {
+            match receiver {
+                Receiver::Udp(udp) => udp.restrict_to(interfaces.to_vec()),
+                Receiver::Packet(packet) => packet.want(wanted(listening)),
+                Receiver::Tcp(tcp) => tcp.want(wanted(listening)),
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Mono> {
+        self.receivers.iter().filter_map(Receiver::poll_timeout).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Mono, mut each: impl FnMut(Datagram)) {
+        for receiver in &mut self.receivers {
+            receiver.handle_timeout(now, &mut each);
+        }
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.receivers.iter().map(Receiver::dropped).sum()
+    }
+}
+
+/// What payloads are looked for.
+pub(super) fn wanted(listening: &Listening) -> Wanted {
+    let http = listening.http.as_ref();
+    let http = http.map(|(any_agent, proxies)| HttpRules { any_agent: *any_agent, proxies: proxies.clone() });
+    Wanted { lengths: listening.lengths.clone(), http }
+}

@@ -1,0 +1,93 @@
+//! The processes that the front asks, where the configuration has work for them: who runs commands, and who looks names up.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use portunus_config::Settings;
+use portunus_sys::channel::Channel;
+use portunus_sys::users::Ids;
+
+use super::part::Part;
+use crate::message::{self, CommandsSnapshot, ToCommands};
+use crate::{Plan, commands};
+
+/// Those that run.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    commands: Option<Part>,
+    resolver: Option<Part>,
+    ids: Option<Ids>,
+}
+
+impl Helpers {
+    pub(super) fn new(ids: Option<Ids>) -> Self {
+        Self { ids, ..Self::default() }
+    }
+
+    /// Starts who is needed and does not run yet; the front's ends of their channels.
+    pub(super) fn start(
+        &mut self,
+        plan: &Plan,
+        settings: &Settings,
+        stderr: impl Fn() -> Option<OwnedFd>,
+    ) -> io::Result<[Option<Channel>; 2]> {
+        let mut ends = [None, None];
+        let [to_commands, to_resolver] = &mut ends;
+        let snapshot = snapshot(plan, settings);
+        let needed = !snapshot.stanzas.is_empty() || commands::has_work_left(&plan.state_dir);
+        if needed && self.commands.is_none() {
+            let (front_end, own_end) = Channel::pair()?;
+            let part = Part::start(plan, "commands", None, stderr())?;
+            let beside = message::beside(&snapshot)?;
+            let setup = ToCommands::Setup { state_dir: plan.state_dir.clone() };
+            part.say(&setup, &[beside.as_fd(), own_end.as_fd()])?;
+            self.commands = Some(part);
+            *to_commands = Some(front_end);
+        }
+        if looks_names_up(settings) && self.resolver.is_none() {
+            let (front_end, own_end) = Channel::pair()?;
+            let part = Part::start(plan, "resolver", self.ids, stderr())?;
+            part.channel.send(b"s", &[own_end.as_fd()])?;
+            self.resolver = Some(part);
+            *to_resolver = Some(front_end);
+        }
+        Ok(ends)
+    }
+
+    /// The commands of the configuration have changed.
+    pub(super) fn reload(&self, plan: &Plan, settings: &Settings) -> io::Result<()> {
+        let Some(part) = &self.commands else { return Ok(()) };
+        let beside = message::beside(&snapshot(plan, settings))?;
+        part.say(&ToCommands::Reload, &[beside.as_fd()])
+    }
+
+    pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        [self.commands.as_mut(), self.resolver.as_mut()].into_iter().flatten()
+    }
+
+    pub(super) fn end(&mut self, patience: Duration) {
+        if let Some(commands) = &mut self.commands {
+            let _ = commands.say(&ToCommands::End, &[]);
+            commands.finish(patience);
+        }
+        if let Some(resolver) = &mut self.resolver {
+            resolver.finish(Duration::ZERO);
+        }
+    }
+}
+
+fn snapshot(plan: &Plan, settings: &Settings) -> CommandsSnapshot {
+    let daemon = settings.fwknop.as_deref();
+    let seconds = daemon.and_then(|daemon| daemon.command_timeout);
+    let longest = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    CommandsSnapshot::of(&settings.rules, longest, plan.shows())
+}
+
+/// Whether some stanza takes names for inner hosts.
+fn looks_names_up(settings: &Settings) -> bool {
+    settings.rules.clients.iter().filter_map(|client| client.stanza.as_ref()).any(|stanza| {
+        let nat = &stanza.nat;
+        nat.names && (nat.forward || nat.local) && nat.force.is_none()
+    })
+}
