@@ -49,7 +49,7 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
     for (variable, text) in &wish.set {
         conf.set(*variable, text.clone(), spot.clone());
     }
-    conf.derive();
+    conf.derive(wish);
     conf.check(findings);
     conf
 }
@@ -166,7 +166,10 @@ impl Conf {
     }
 
     /// The defaults that depend on other variables.
-    fn derive(&mut self) {
+    fn derive(&mut self, wish: &CommandLine) {
+        let overrides: Vec<String> = wish.overrides.iter().map(|path| path.display().to_string()).collect();
+        let overrides =
+            if overrides.is_empty() { self.path.display().to_string() } else { overrides.join(",") };
         let below = |dir: Option<&str>, name: &str| {
             let dir = dir.unwrap_or_default();
             let gap = if dir.ends_with('/') { "" } else { "/" };
@@ -178,7 +181,7 @@ impl Conf {
             (Variable::DigestFile, below(run, "digest.cache")),
             (Variable::AccessFile, below(self.text(Variable::FwknopConfDir), "access.conf")),
             (Variable::ConfigFile, self.path.display().to_string()),
-            (Variable::OverrideConfig, self.path.display().to_string()),
+            (Variable::OverrideConfig, overrides),
         ];
         for (variable, text) in derived {
             if let Some(slot) = self.derived.get_mut(variable.index()) {

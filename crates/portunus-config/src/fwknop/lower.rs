@@ -20,7 +20,7 @@ pub(super) fn settings(
     conf: &Conf,
     daemon: Daemon,
     rows: &Rows,
-    stanzas: Vec<(&Written, Checked)>,
+    stanzas: Vec<(Written, Checked)>,
     findings: &mut Findings,
 ) -> Settings {
     let mut rules = Rules {
@@ -31,7 +31,7 @@ pub(super) fn settings(
     let mut keys: BTreeMap<KeyId, RawKeys> = BTreeMap::new();
     for (written, mut checked) in stanzas {
         let Some(own) = checked.keys.take() else {
-            refuse_gnupg(written, &checked, findings);
+            refuse_gnupg(&written, &checked, findings);
             continue;
         };
         if checked.gpg.is_some() {

@@ -7,6 +7,7 @@ mod access;
 mod chains;
 mod conf;
 mod daemon;
+mod dump;
 mod field;
 mod lines;
 mod lower;
@@ -51,6 +52,8 @@ pub trait Host {
     fn is_folder(&self, path: &Path) -> bool;
     /// When that day begins here, in seconds since 1970.
     fn midnight(&self, year: i16, month: i8, day: i8) -> Option<i64>;
+    /// That many seconds after 1970 in local time, as C's `asctime` writes it: `Tue Dec 31 00:00:00 2030`.
+    fn date(&self, seconds: i64) -> Option<String>;
 }
 
 /// Reads and checks everything.
@@ -59,22 +62,71 @@ pub trait Host {
 /// Every mistake that was found, in the order of files and lines.
 pub fn load(files: &dyn Files, host: &dyn Host, wish: &CommandLine) -> Result<Settings, Vec<Diagnostic>> {
     let mut findings = Findings::default();
+    let Read { conf, daemon, rows, stanzas, sources } = read(files, host, wish, &mut findings)?;
+    let settings = lower::settings(&conf, daemon, &rows, stanzas, &mut findings);
+    findings.verdict()?;
+    Ok(Settings { sources, warnings: findings.warnings, ..settings })
+}
+
+/// What `fwknopd -D` prints, and what is odd.
+///
+/// # Errors
+/// As [`load`], but keys of GnuPG's are no mistake here.
+pub fn dump(
+    files: &dyn Files,
+    host: &dyn Host,
+    wish: &CommandLine,
+) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let read = read(files, host, wish, &mut findings)?;
+    findings.verdict()?;
+    Ok((dump::dump(&read.conf, &read.stanzas, host), findings.warnings))
+}
+
+/// What the files say of the program itself: for commands to a running one, which need no stanza.
+///
+/// # Errors
+/// As [`load`], as far as fwknopd.conf goes.
+pub fn daemon(files: &dyn Files, wish: &CommandLine) -> Result<Daemon, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
     let conf = conf::read(files, wish, &mut findings);
     findings.verdict()?;
     let daemon = daemon::read(&conf, &mut findings);
-    let rows = chains::read(&conf, &mut findings);
+    findings.verdict()?;
+    Ok(daemon)
+}
+
+/// All that was read, each part checked by itself.
+struct Read {
+    conf: conf::Conf,
+    daemon: Daemon,
+    rows: chains::Rows,
+    stanzas: Vec<(access::Written, stanza::Checked)>,
+    sources: Vec<PathBuf>,
+}
+
+/// Where fwknopd.conf has mistakes, the stanzas are not looked at.
+fn read(
+    files: &dyn Files,
+    host: &dyn Host,
+    wish: &CommandLine,
+    findings: &mut Findings,
+) -> Result<Read, Vec<Diagnostic>> {
+    let conf = conf::read(files, wish, findings);
+    findings.verdict()?;
+    let daemon = daemon::read(&conf, findings);
+    let rows = chains::read(&conf, findings);
     let file = conf.path(Variable::AccessFile);
     let folder = conf.setting(Variable::AccessFolder).map(|setting| PathBuf::from(&setting.text));
     let place = folder.as_deref().map_or(access::Place::File(&file), access::Place::Folder);
-    let (written, mut sources) = access::read(files, place, &mut findings);
-    let checked: Vec<_> = written
-        .iter()
-        .filter_map(|stanza| Some((stanza, stanza::check(stanza, &conf, host, &mut findings)?)))
-        .collect();
-    let settings = lower::settings(&conf, daemon, &rows, checked, &mut findings);
-    findings.verdict()?;
-    sources.splice(0..0, conf.sources);
-    Ok(Settings { sources, warnings: findings.warnings, ..settings })
+    let (written, access) = access::read(files, place, findings);
+    let check = |written| {
+        let checked = stanza::check(&written, &conf, host, findings);
+        (written, checked)
+    };
+    let stanzas = written.into_iter().map(check).collect();
+    let sources = conf.sources.iter().cloned().chain(access).collect();
+    Ok(Read { conf, daemon, rows, stanzas, sources })
 }
 
 /// A file's text. Others may be able to read it, or own it: the original warns of that, and goes on.

@@ -60,6 +60,25 @@ pub(super) fn read(
     }
 }
 
+/// The line that counts says that it is base64, and it is not.
+pub(super) struct NotBase64;
+
+/// The key of the later of two lines; `None` where there is none, or an empty one.
+pub(super) fn key(
+    written: &Written,
+    plain: Field,
+    base64: Field,
+) -> Result<Option<Zeroizing<Vec<u8>>>, NotBase64> {
+    let Some((field, value)) = written.later(plain, base64) else { return Ok(None) };
+    if field == plain {
+        return Ok(Some(Zeroizing::new(value.text.as_bytes().to_vec())));
+    }
+    // Whatever stands behind a first = is not looked at.
+    let bare = value.text.split('=').next().unwrap_or_default();
+    let key = text::decode_loose(bare.as_bytes()).map(Zeroizing::new).ok_or(NotBase64)?;
+    Ok((!key.is_empty()).then_some(key))
+}
+
 struct Check<'c> {
     written: &'c Written,
     findings: &'c mut Findings,
@@ -111,25 +130,14 @@ impl Check<'_> {
         later.map_or_else(|| self.written.spot.clone(), |(_, value)| value.spot.clone())
     }
 
-    /// The key of the later of two lines.
     fn key(&mut self, plain: Field, base64: Field) -> Option<Zeroizing<Vec<u8>>> {
-        let (field, value) = self.written.later(plain, base64)?;
-        if field == plain {
-            return Some(Zeroizing::new(value.text.as_bytes().to_vec()));
-        }
-        // Whatever stands behind a first = is not looked at.
-        let bare = value.text.split('=').next().unwrap_or_default();
-        match text::decode_loose(bare.as_bytes()).map(Zeroizing::new) {
-            Some(key) => (!key.is_empty()).then_some(key),
-            None => {
-                // The text is not repeated: it may well be a key in the wrong line.
-                let what = format!("{} argument doesn't look like base64-encoded data.", field.name());
-                let mend =
-                    format!("copy the whole key, or write it behind {} if it is plain text", plain.name());
-                self.wrong(Some(field), what, mend);
-                None
-            }
-        }
+        key(self.written, plain, base64).unwrap_or_else(|NotBase64| {
+            // The text is not repeated: it may well be a key in the wrong line.
+            let what = format!("{} argument doesn't look like base64-encoded data.", base64.name());
+            let mend = format!("copy the whole key, or write it behind {} if it is plain text", plain.name());
+            self.wrong(Some(base64), what, mend);
+            None
+        })
     }
 
     /// How packets are encrypted; `None`: not with symmetric keys.

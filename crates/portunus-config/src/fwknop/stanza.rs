@@ -34,6 +34,8 @@ pub(super) struct Checked {
     pub(super) lasting: u64,
     pub(super) longest: u64,
     pub(super) expires: Option<i64>,
+    /// CMD_CYCLE_TIMER, also where no cycle is.
+    pub(super) timer: Option<u64>,
     pub(super) rules: Stanza,
 }
 
@@ -53,12 +55,7 @@ impl Checked {
 }
 
 /// Checks one; what is wrong is said.
-pub(super) fn check(
-    written: &Written,
-    conf: &Conf,
-    host: &dyn Host,
-    findings: &mut Findings,
-) -> Option<Checked> {
+pub(super) fn check(written: &Written, conf: &Conf, host: &dyn Host, findings: &mut Findings) -> Checked {
     let mut check = Check { written, conf, host, findings };
     let sources = check.nets("SOURCE", &written.source, None);
     let destinations = match written.get(Field::Destination) {
@@ -76,6 +73,7 @@ pub(super) fn check(
         let mend = "say Y, and let clients name their address (-a or -R): else whoever relays a packet opens for himself";
         check.findings.remark(|| written.spot.diagnostic(what, mend));
     }
+    let timer = check.timer();
     let rules = Stanza {
         number: written.number,
         sources,
@@ -89,10 +87,10 @@ pub(super) fn check(
         destination_rule: conf.flag(Variable::EnableDestinationRule),
         nat: check.nat(),
         command: check.command(),
-        cycle: check.cycle(),
+        cycle: check.cycle(timer),
     };
     let expires = check.expires();
-    Some(Checked { keys, gpg, lasting, longest, expires, rules })
+    Checked { keys, gpg, lasting, longest, expires, timer, rules }
 }
 
 /// How far a packet's time may be off.
@@ -273,9 +271,8 @@ impl Check<'_> {
         self.written.flag(Field::EnableCmdExec).then_some(rule)
     }
 
-    fn cycle(&mut self) -> Option<Cycle> {
+    fn cycle(&mut self, timer: Option<u64>) -> Option<Cycle> {
         let source = &self.written.source;
-        let timer = self.timer();
         let (open, close) = (self.written.text(Field::CmdCycleOpen), self.written.text(Field::CmdCycleClose));
         let (open, close) = match (open, close) {
             (None, None) => return None,
@@ -362,7 +359,7 @@ impl Check<'_> {
             },
             keep_destination: self.written.flag(Field::DisableDnat),
             all,
-            unasked: force.is_some() || forced_source,
+            unasked: self.written.get(Field::ForceNat).is_some() || forced_source,
         }
     }
 
@@ -394,8 +391,15 @@ impl Check<'_> {
             self.wrong(Some(Field::ForceNat), what, "write an address, no name: 10.0.0.5 22");
             return None;
         };
-        // With FORWARD_ALL every port goes there, so this one says nothing.
+        // With FORWARD_ALL every port goes there, so this one says nothing; and 0.0.0.0 is no host to go to.
+        let nowhere = address.is_unspecified();
+        if nowhere && !all && !self.written.flag(Field::DisableDnat) {
+            let what = format!("Fatal: invalid FORCE_NAT IP '{address}'");
+            self.wrong(Some(Field::ForceNat), what, "write the inner host's address, or say DISABLE_DNAT Y");
+            return None;
+        }
         match port.parse::<u16>() {
+            Ok(_) if nowhere && all => None,
             Ok(port) if port > 0 || all => Some((address.to_canonical(), port)),
             Ok(_) | Err(_) => {
                 let what = format!("Fatal: invalid FORCE_NAT port '{port}'");

@@ -30,6 +30,10 @@ impl Host for Here {
         let at = jiff::civil::date(year, month, day).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         Some(at.timestamp().as_second())
     }
+    fn date(&self, seconds: i64) -> Option<String> {
+        let at = jiff::Timestamp::from_second(seconds).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        Some(at.strftime("%a %b %e %H:%M:%S %Y").to_string())
+    }
 }
 
 fn wish() -> CommandLine {
@@ -255,9 +259,13 @@ fn translations_and_their_limits() {
     let (_, limits, _) = nat("", "FORWARD_ALL Y\nFORCE_NAT 10.0.0.5 0\n");
     assert_eq!(limits.nat.all, [Some("10.0.0.5".parse().unwrap())]);
     assert!(limits.doors.is_empty() && !limits.any_port);
-    let (rule, limits, _) = nat("", "FORWARD_ALL Y\nDISABLE_DNAT Y\nFORCE_MASQUERADE Y\n");
-    assert!(rule.unasked && rule.source == NatSource::Masquerade);
-    assert_eq!(limits.nat.all, [None]);
+    for anywhere in ["", "FORCE_NAT 0.0.0.0 0\n", "DISABLE_DNAT Y\n"] {
+        let (rule, limits, _) = nat("", &format!("FORWARD_ALL Y\nFORCE_MASQUERADE Y\n{anywhere}"));
+        assert!(rule.unasked && rule.source == NatSource::Masquerade);
+        assert!(limits.nat.all.contains(&None) && limits.doors.is_empty(), "{anywhere}");
+    }
+    let (rule, limits, _) = nat("ENABLE_IPT_LOCAL_NAT Y\n", "FORWARD_ALL Y\nFORCE_NAT 10.0.0.5 22\n");
+    assert!(rule.local && limits.nat.forced.len() == 1 && limits.doors == ports(&["1/tcp"]));
 }
 
 #[test]
@@ -429,6 +437,7 @@ fn each_mistake_in_access_conf_has_its_words() {
         ("FORCE_NAT 1.2.3 22", "Fatal: invalid FORCE_NAT IP '1.2.3'"),
         ("FORCE_NAT 1.2.3.4 70000", "Fatal: invalid FORCE_NAT port '70000'"),
         ("FORCE_NAT 1.2.3.4 0", "Fatal: invalid FORCE_NAT port '0'"),
+        ("FORCE_NAT 0.0.0.0 22", "Fatal: invalid FORCE_NAT IP '0.0.0.0'"),
         ("FORCE_NAT 1.2.3.4 22\nFORCE_SNAT 1.2.3", "Fatal: invalid FORCE_SNAT IP '1.2.3'"),
     ];
     for (lines, words) in nat {
@@ -645,6 +654,45 @@ fn files_that_are_not_there_are_named() {
         "Invalid access.conf file path 'a.conf': unable to lstat() path: a.conf"
     );
     assert_eq!(said(&files("OVERRIDE_CONFIG o\n", STANZA)), "Config file: 'o' was not found.");
+}
+
+/// `fwknopd -D -c g.conf -a h.conf -O o.conf` of Debian's 2.6.10 printed testdata/dump.txt for these files.
+#[test]
+fn the_dump_is_the_originals() {
+    let files = Memory::default()
+        .with("g.conf", "PCAP_INTF lo;\nENABLE_IPT_FORWARDING Y;\nVERBOSE 1;\n")
+        .with("o.conf", "PCAP_FILTER udp port 1;\n")
+        .with(
+            "h.conf",
+            "SOURCE 192.0.2.0/24, 198.51.100.7\nDESTINATION 203.0.113.1\nKEY_BASE64 c2VjcmV0c2VjcmV0\nHMAC_KEY hmac\n\
+             HMAC_DIGEST_TYPE sha512\nOPEN_PORTS tcp/22, udp/53\nRESTRICT_PORTS tcp/25\nFW_ACCESS_TIMEOUT 77\n\
+             MAX_FW_TIMEOUT 600\nENABLE_CMD_EXEC Y\nCMD_EXEC_USER nobody\nCMD_EXEC_GROUP root\nREQUIRE_USERNAME alice\n\
+             REQUIRE_SOURCE_ADDRESS Y\nFORCE_NAT 10.0.0.5 2222\nFORCE_SNAT 10.0.0.1\nDISABLE_DNAT Y\n\
+             ACCESS_EXPIRE 12/01/2030\n\nSOURCE ANY\nKEY a\nCMD_CYCLE_OPEN /bin/open $IP\nCMD_CYCLE_CLOSE NONE\n\
+             CMD_CYCLE_TIMER 5\nFORWARD_ALL Y\nFORCE_MASQUERADE Y\nGPG_DECRYPT_ID ABCD1234\nGPG_DECRYPT_PW pw\n\
+             GPG_REMOTE_ID 12345678\nGPG_FINGERPRINT_ID 00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\n\
+             GPG_IGNORE_SIG_VERIFY_ERROR Y\n",
+        );
+    let mut wish = CommandLine { config: "g.conf".into(), ..CommandLine::default() };
+    wish.overrides = vec!["o.conf".into()];
+    wish.set = vec![(Variable::AccessFile, "h.conf".into())];
+    let (text, warnings) = dump(&files, &Here, &wish).unwrap();
+    // It prints a null pointer there.
+    let theirs = include_str!("testdata/dump.txt").replace("(null)", "<not set>");
+    assert_eq!(text, theirs);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    wish.set.push((Variable::Firewall, "nft".into()));
+    let (text, _) = dump(&files, &Here, &wish).unwrap();
+    assert!(text.contains(
+        " 54. FAULT_INJECTION_TAG          =  '<not set>'\n 55. FIREWALL                     =  'nft'\n"
+    ));
+}
+
+#[test]
+fn commands_to_a_running_one_need_no_stanza() {
+    let files = Memory::default().with("f.conf", "FWKNOP_RUN_DIR /tmp\n");
+    assert_eq!(daemon(&files, &wish()).unwrap().pid_file, Path::new("/tmp/fwknopd.pid"));
+    assert_eq!(daemon(&Memory::default(), &wish()).unwrap_err().len(), 1);
 }
 
 #[test]

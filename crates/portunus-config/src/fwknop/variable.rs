@@ -169,6 +169,9 @@ variables! {
 }
 
 impl Variable {
+    /// How many of them stand in `fwknopd -D`, whether or not somebody sets them.
+    pub(super) const LISTED: usize = 55;
+
     /// The one of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
