@@ -1,11 +1,12 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `memory`.
+//! `1`, `100`, `10000` clients), `memory`, `sniffing`.
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
 mod cost;
 mod known;
 mod machine;
+mod sniff;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ fn main() {
     }
     if wanted("memory") {
         memory_and_start();
+    }
+    if wanted("sniffing") {
+        sniff::sniffing();
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a test may fail where it stands"
 )]
 
+mod corpus;
 mod craft;
 mod file;
 mod filter;
