@@ -36,10 +36,11 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
         derived: Variable::ALL.iter().map(|_| None).collect(),
         sources: Vec::new(),
     };
-    let Some(text) = conf.text_of(files, &wish.config, findings) else { return conf };
-    // Twice, as the original does it: a variable can be used before the line that sets it.
-    conf.take(&wish.config, &text, &mut Findings::default());
-    conf.take(&wish.config, &text, findings);
+    if let Some(text) = conf.text_of(files, &wish.config, findings) {
+        // Twice, as the original does it: a variable can be used before the line that sets it.
+        conf.take(&wish.config, &text, &mut Findings::default());
+        conf.take(&wish.config, &text, findings);
+    }
     for path in conf.overrides(wish) {
         if let Some(text) = conf.text_of(files, &path, findings) {
             conf.take(&path, &text, findings);

@@ -8,6 +8,7 @@ mod chains;
 mod conf;
 mod daemon;
 mod dump;
+mod explain;
 mod field;
 mod lines;
 mod lower;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub use daemon::{Capture, Daemon, Http, Receive};
+pub use explain::{Effect, Row, Theirs, explain};
 pub use variable::Variable;
 
 use crate::source::Findings;

@@ -689,6 +689,59 @@ fn the_dump_is_the_originals() {
 }
 
 #[test]
+fn every_line_is_explained() {
+    let files = Memory::default()
+        .with(
+            "/f/fwknopd.conf",
+            "PCAP_INTF lo\nPCAP_LOOP_SLEEP 5\nMAX_SNIFF_BYTES 0\nFIREWD_X 1\nFOO 1\nNOVALUE\n",
+        )
+        .with(
+            "/f/access.conf",
+            "SOURCE ANY\nKEY: secret\nGPG_DECRYPT_ID x\nOPEN_PORTS tcp/x\nFORCE_NAT x\nBAR 1\n",
+        );
+    let table = |theirs: &Theirs| -> Vec<(String, &'static str, String)> {
+        let rows = explain(&files, &Here, theirs).unwrap();
+        assert!(rows.iter().all(|row| !row.value.contains("secret")));
+        let written = rows.into_iter().filter(|row| row.place.is_some());
+        written.map(|row| (row.name.clone(), row.effect.as_str(), row.effect.why().to_owned())).collect()
+    };
+    let all = table(&Theirs::Folder("/f".into()));
+    let words: Vec<_> = all.iter().map(|(name, word, _)| (name.as_str(), *word)).collect();
+    assert_eq!(
+        words,
+        [
+            ("PCAP_INTF", "same"),
+            ("PCAP_LOOP_SLEEP", "no effect"),
+            ("MAX_SNIFF_BYTES", "refused"),
+            ("FIREWD_X", "no effect"),
+            ("FOO", "no effect"),
+            ("?", "no effect"),
+            ("SOURCE", "same"),
+            ("KEY:", "same"),
+            ("GPG_DECRYPT_ID", "no effect"),
+            ("OPEN_PORTS", "same"),
+            ("FORCE_NAT", "refused"),
+            ("BAR", "no effect"),
+        ]
+    );
+    let why =
+        |name: &str| all.iter().find(|(known, ..)| known == name).map(|(_, _, why)| why.as_str()).unwrap();
+    assert!(why("FORCE_NAT").starts_with("FORCE_NAT requires either ENABLE_IPT_FORWARDING"));
+    assert!(why("FOO").starts_with("Ignoring unknown configuration parameter: 'FOO'"));
+    assert!(why("FIREWD_X").contains("firewalld"));
+    assert!(why("OPEN_PORTS").contains("is no port") && why("SOURCE").contains("REQUIRE_SOURCE_ADDRESS"));
+    assert!(all.iter().all(|(_, word, why)| *word == "same" || !why.is_empty()), "{all:?}");
+    assert_eq!(table(&Theirs::File("/f/fwknopd.conf".into())), all[..6]);
+    assert_eq!(table(&Theirs::File("/f/access.conf".into())), all[6..]);
+    let rows = explain(&files, &Here, &Theirs::Folder("/f".into())).unwrap();
+    assert!(rows.iter().any(|row| row.place.is_none() && row.name == "IPT_INPUT_ACCESS"));
+    let gone = explain(&files, &Here, &Theirs::File("/nope".into())).unwrap_err();
+    assert_eq!(gone[0].file, Path::new("/nope"));
+    let alone = Memory::default().with("/a", "SOURCE ANY\nKEY a\n");
+    assert_eq!(explain(&alone, &Here, &Theirs::File("/a".into())).unwrap().len(), 2);
+}
+
+#[test]
 fn commands_to_a_running_one_need_no_stanza() {
     let files = Memory::default().with("f.conf", "FWKNOP_RUN_DIR /tmp\n");
     assert_eq!(daemon(&files, &wish()).unwrap().pid_file, Path::new("/tmp/fwknopd.pid"));
