@@ -125,6 +125,11 @@ impl Clients {
         numbered.map(|(number, client)| (&client.name, (number, client))).collect()
     }
 
+    /// Whether there is one of this name.
+    pub(crate) fn knows(&self, name: &ClientName) -> bool {
+        self.rules.clients.iter().any(|client| client.name == *name)
+    }
+
     /// Whose key is which.
     pub(crate) fn keys(&self) -> HashMap<ClientName, ClientKey> {
         self.rules.clients.iter().map(|client| (client.name.clone(), client.key)).collect()

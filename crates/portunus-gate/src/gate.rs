@@ -304,6 +304,12 @@ impl Gate {
         self.grants.sessions(now.mono)
     }
 
+    /// Whether the rules have a client of this name.
+    #[must_use]
+    pub fn knows(&self, name: &ClientName) -> bool {
+        self.clients.knows(name)
+    }
+
     /// When each client that was seen was seen last, in the rules' order.
     pub fn last_seen(&self) -> impl Iterator<Item = (&ClientName, Unix)> {
         self.clients.last_seen()

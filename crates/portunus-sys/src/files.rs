@@ -68,6 +68,12 @@ pub enum FileError {
     /// Somebody else holds the lock.
     #[error("{}: somebody else holds the lock", .0.display())]
     Locked(PathBuf),
+    /// Something else stands in a folder's place.
+    #[error("{}: it is not a folder: move it away", .0.display())]
+    NotAFolder(PathBuf),
+    /// A link where none may be: it was put there by somebody else.
+    #[error("{}: it is a symbolic link, which is never followed here: put a regular file in its place", .0.display())]
+    Link(PathBuf),
     /// It exists, and it must not.
     #[error("{}: it exists already", .0.display())]
     Exists(PathBuf),
@@ -89,6 +95,10 @@ impl FileError {
             Some(libc::EACCES | libc::EPERM) => Self::Denied(path),
             Some(libc::EEXIST) => Self::Exists(path),
             Some(libc::EISDIR) => Self::NotAFile(path),
+            Some(libc::ENOTDIR) => {
+                Self::NotAFolder(path.parent().map_or_else(|| path.clone(), Path::to_owned))
+            }
+            Some(libc::ELOOP) => Self::Link(path),
             _ => Self::Other { path, what: error.to_string() },
         }
     }
@@ -155,7 +165,10 @@ fn check_secret(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn list(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let of = |e: &io::Error| FileError::of(dir, e);
+    let of = |e: &io::Error| match e.raw_os_error() {
+        Some(libc::ENOTDIR) => FileError::NotAFolder(dir.to_owned()),
+        _ => FileError::of(dir, e),
+    };
     let mut names: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| of(&e))? {
         names.push(entry.map_err(|e| of(&e))?.file_name());
@@ -197,6 +210,20 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     made.map_err(|e| of(&e))?;
     sync_folder(path);
     Ok(())
+}
+
+/// Removes the drafts that [`replace`] and [`create`] left in a folder when they were interrupted. For who alone writes
+/// there just now.
+pub fn sweep_drafts(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let ours = name.starts_with(b".") && name.ends_with(b".draft");
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn draft_beside(path: &Path) -> io::Result<(File, PathBuf)> {
@@ -245,7 +272,11 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|e| FileError::of(path, &e))
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|e| match e.raw_os_error() {
+        Some(libc::EEXIST | libc::ENOTDIR) => FileError::NotAFolder(path.to_owned()),
+        _ => FileError::of(path, &e),
+    })
 }
 
 /// Gives a file or folder to a user and group.
@@ -358,6 +389,21 @@ mod tests {
     }
 
     #[test]
+    fn what_an_interrupted_writer_left_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (draft, _) = draft_beside(&dir.path().join("openme.key")).unwrap();
+        drop(draft);
+        for name in [".lock", "x.draft", "home.toml"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join(".y.draft")).unwrap();
+        sweep_drafts(dir.path());
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".lock", ".y.draft", "home.toml", "x.draft"]);
+    }
+
+    #[test]
     fn creating_never_takes_the_place_of_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
@@ -373,6 +419,17 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(read(&fifo, Secrecy::Public), Err(FileError::NotAFile(fifo)));
         assert_eq!(read(dir.path(), Secrecy::Public), Err(FileError::NotAFile(dir.path().to_owned())));
+    }
+
+    #[test]
+    fn a_file_in_a_folders_place_and_a_link_in_a_state_files_are_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("state"), dir.path().join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(make_folder(&file, 0o700), Err(FileError::NotAFolder(file.clone())));
+        assert_eq!(open_state(&file.join("grants.a")).unwrap_err(), FileError::NotAFolder(file));
+        assert_eq!(open_state(&link).unwrap_err(), FileError::Link(link));
     }
 
     #[test]

@@ -22,6 +22,7 @@ impl From<FileError> for Failure {
             FileError::NotText { .. } => "save it as UTF-8",
             FileError::Locked(_) => "wait until it is done",
             FileError::Exists(_) => "name another",
+            FileError::NotAFolder(_) | FileError::Link(_) => "",
             FileError::Other { .. } => "nothing was changed: mend that, and do it again",
             FileError::Denied(_) | FileError::TooOpen { .. } | FileError::Foreign { .. } => "",
         };
@@ -43,9 +44,14 @@ impl From<EditError> for Failure {
 /// # Errors
 /// The folder is missing, or not ours to write.
 pub(crate) fn lock_folder(dir: &Path) -> Result<Lock, Failure> {
-    Lock::wait(&dir.join(".lock")).map_err(|error| {
+    let lock = Lock::wait(&dir.join(".lock")).map_err(|error| {
         if matches!(error, FileError::Missing(_)) { places::no_server(dir) } else { error.into() }
-    })
+    })?;
+    // Only who holds the lock makes drafts here: what lies about was left by one that was interrupted, and may hold a key.
+    for folder in [dir.to_owned(), dir.join("keys"), dir.join("clients")] {
+        files::sweep_drafts(&folder);
+    }
+    Ok(lock)
 }
 
 /// Takes the lock of one file.
@@ -103,6 +109,8 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Resu
         | FileError::TooLong(_)
         | FileError::NotText { .. }
         | FileError::Locked(_)
+        | FileError::NotAFolder(_)
+        | FileError::Link(_)
         | FileError::Other { .. } => error.into(),
     })
 }

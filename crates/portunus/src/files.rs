@@ -28,6 +28,8 @@ fn plain(error: &files::FileError) -> FileError {
         files::FileError::Missing(_) => FileError::Missing,
         files::FileError::Denied(_) => FileError::Denied,
         files::FileError::NotAFile(_) => FileError::WrongKind("a regular file was expected"),
+        files::FileError::NotAFolder(_) => FileError::WrongKind("a folder was expected"),
+        files::FileError::Link(_) => FileError::WrongKind("a symbolic link is not followed here"),
         files::FileError::TooOpen { mode, .. } => FileError::TooOpen { mode: *mode },
         files::FileError::Foreign { owner, .. } => FileError::ForeignOwner { uid: *owner },
         files::FileError::TooLong(_) => FileError::TooLarge(files::LONGEST_FILE),

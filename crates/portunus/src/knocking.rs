@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use portunus_client::{ClientError, Closed, Families, Sealer, Sent, Whom};
 use portunus_config::profile::Profile;
+use portunus_model::{PortSpec, Proto};
 
 use crate::say::Failure;
 
@@ -66,6 +67,27 @@ impl Knocker {
     /// The TCP port that a running server answers on once the door is open.
     pub(crate) fn health_port(&self) -> u16 {
         self.profile.health_port.unwrap_or(self.profile.port)
+    }
+
+    /// The first TCP port that the profile says a knock opens.
+    pub(crate) fn door(&self) -> Option<u16> {
+        let tcp = self.profile.opens.iter().find(|spec| spec.proto() == Proto::Tcp);
+        tcp.map(|spec: &PortSpec| spec.first())
+    }
+
+    /// The port that tells whether the door is open: the health port, or where the server has none, a service's own.
+    ///
+    /// # Errors
+    /// There is no such port, and nothing else tells.
+    pub(crate) fn telling_port(&self) -> Result<u16, Failure> {
+        let health = self.profile.health.then(|| self.health_port());
+        health.or_else(|| self.door()).ok_or_else(|| {
+            Failure::new(
+                "the server has no health port (health = false), and the profile names no TCP port that tells",
+                &self.profile.name,
+                "see `portunus events` on the server, or name one: portunus status --port PORT",
+            )
+        })
     }
 
     /// Looks at the door once; the first address that answers tells.

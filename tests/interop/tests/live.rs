@@ -67,6 +67,44 @@ fn sessions_show_and_close_ends() {
 }
 
 #[test]
+fn a_mistyped_name_is_not_told_that_something_was_closed() {
+    let world = World::new(Firewall::PolicyDrop);
+    let _alice = world.add("alice", &["--ports", "ssh"]);
+    let _daemon = world.serve();
+    let out = world.try_portunus(&["close", "alcie"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("no client named alcie"), "{said}");
+    assert_eq!(world.portunus(&["close", "alice"]), "0 grants closed\n");
+}
+
+#[test]
+fn a_server_without_a_health_port_is_asked_at_its_own_door() {
+    let world = World::new(Firewall::PolicyDrop);
+    let file = world.place("etc").join("portunus.toml");
+    let text = std::fs::read_to_string(&file).expect("init made it");
+    std::fs::write(&file, text.replace("# health = true", "health = false"))
+        .expect("the file can be written");
+    let _daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    for (name, ports) in [("alice", "ssh"), ("bob", "5353/udp")] {
+        let profile = world.folder().join(format!("{name}.toml"));
+        std::fs::write(&profile, world.portunus(&["add", name, "--ports", ports]))
+            .expect("it can be written");
+        world.laptop(&["join", profile.to_str().expect("a path of ours is text"), "--as", name]);
+    }
+    assert_eq!(world.try_laptop(&["status", "alice"]).status.code(), Some(1));
+    world.laptop(&["knock", "alice", "--check"]);
+    assert!(world.laptop(&["status", "alice"]).contains("10.90.0.1:22 answered"));
+    for words in [&["status", "bob"][..], &["knock", "bob", "--check"]] {
+        let out = world.try_laptop(words);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains("the server has no health port"), "it blames something else: {said}");
+    }
+}
+
+#[test]
 fn a_reload_neither_loses_a_packet_nor_touches_a_grant() {
     let world = World::new(Firewall::PolicyDrop);
     let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);

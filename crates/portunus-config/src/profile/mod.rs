@@ -19,7 +19,9 @@ pub struct Profile {
     pub host: String,
     /// Its UDP port.
     pub port: u16,
-    /// The TCP port that `status` asks; `None`: the same number as `port`.
+    /// Whether a TCP port of the server answers once the door is open, so that `status` has something to ask.
+    pub health: bool,
+    /// That port; `None`: the same number as `port`.
     pub health_port: Option<u16>,
     /// The keys, by dialect.
     pub keys: Keys,

@@ -15,8 +15,18 @@ use crate::source::{Findings, Source};
 use crate::tree::Span;
 use crate::{DEFAULT_PORT, Diagnostic, keys, toml_tree};
 
-const KEYS: [&str; 9] =
-    ["name", "host", "port", "health_port", "dialect", "server_pubkey", "private_key", "opens", "post_knock"];
+const KEYS: [&str; 10] = [
+    "name",
+    "host",
+    "port",
+    "health",
+    "health_port",
+    "dialect",
+    "server_pubkey",
+    "private_key",
+    "opens",
+    "post_knock",
+];
 
 /// Reads one profile. Without a `name` it is called as its file (`home` for home.toml), and from anywhere else by the
 /// first label of its host.
@@ -46,6 +56,7 @@ fn profile(p: Fields<'_, '_>, file: &Path, findings: &mut Findings) -> Option<Pr
     }
     let host = p.read("host", findings, parse_host);
     let port = p.port("port", findings).unwrap_or(DEFAULT_PORT);
+    let health = p.flag("health", findings).unwrap_or(true);
     let health_port = p.port("health_port", findings);
     let server = p.read("server_pubkey", findings, |text| keys::server_public("server_pubkey", text));
     let private = p.read("private_key", findings, |text| keys::client_private("private_key", text));
@@ -66,6 +77,7 @@ fn profile(p: Fields<'_, '_>, file: &Path, findings: &mut Findings) -> Option<Pr
         name,
         host,
         port,
+        health,
         health_port,
         keys: Keys::Openme { server: server?, seed, public },
         post_knock,
@@ -87,6 +99,9 @@ pub fn render(profile: &Profile, show: Show) -> Zeroizing<String> {
     );
     out.push_str(&format!("name = {}\n", quoted(&profile.name)));
     out.push_str(&format!("host = {}\nport = {}\n", quoted(&profile.host), profile.port));
+    if !profile.health {
+        out.push_str("health = false\n");
+    }
     if let Some(port) = profile.health_port {
         out.push_str(&format!("health_port = {port}\n"));
     }

@@ -94,6 +94,7 @@ fn profile(source: &Source<'_>, pair: &Pair<'_>, findings: &mut Findings) -> Opt
         name: name.to_string(),
         host: host?,
         port,
+        health: true,
         health_port: None,
         keys: Keys::Openme { server: server?, seed, public: own },
         post_knock,

@@ -62,6 +62,7 @@ fn profile(payload: &Payload<'_>) -> Result<Profile, ValueError> {
         name,
         host,
         port: payload.udp_port,
+        health: true,
         health_port: None,
         keys: Keys::Openme { server, seed, public },
         post_knock: None,

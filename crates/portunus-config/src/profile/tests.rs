@@ -9,6 +9,7 @@ fn profile(name: &str, post_knock: Option<&str>) -> Profile {
         name: name.to_owned(),
         host: "home.example.org".to_owned(),
         port: 4321,
+        health: true,
         health_port: None,
         keys: Keys::Openme { server: [9; 32], seed, public },
         post_knock: post_knock.map(str::to_owned),
@@ -22,7 +23,7 @@ fn same(a: &Profile, b: &Profile) {
         Keys::Openme { server: sb, seed: kb, public: pb },
     ) = (&a.keys, &b.keys);
     assert_eq!((&a.name, &a.host, a.port, &a.post_knock), (&b.name, &b.host, b.port, &b.post_knock));
-    assert_eq!((&a.opens, a.health_port, sa, pa), (&b.opens, b.health_port, sb, pb));
+    assert_eq!((&a.opens, a.health, a.health_port, sa, pa), (&b.opens, b.health, b.health_port, sb, pb));
     assert!(ka == kb);
 }
 
@@ -38,6 +39,8 @@ fn every_spelling_is_read_as_it_was_written() {
     same(&qr::parse(&qr::render(&two), file("qr")).unwrap(), &two);
     one.opens = PortSpec::parse("22").unwrap();
     one.health_port = Some(99);
+    same(&native::parse(&native::render(&one, Show::All), file("x.toml")).unwrap(), &one);
+    (one.health, one.health_port) = (false, None);
     same(&native::parse(&native::render(&one, Show::All), file("x.toml")).unwrap(), &one);
 }
 

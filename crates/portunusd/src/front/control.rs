@@ -102,6 +102,10 @@ impl Desk {
                 {
                     Some(Reply::Refused { why: NOT_ALLOWED.to_owned() })
                 }
+                // Whoever mistypes a name must not believe that a door was closed.
+                Ok(Request::Close { client: Some(name), .. }) if !gate.knows(&name) => Some(Reply::Refused {
+                    why: format!("no client named {name}: portunus list shows the names"),
+                }),
                 Ok(Request::Close { client, address }) => {
                     let address = address.map(|address| address.to_canonical());
                     let grants = gate.handle_closing(now, &Closing { client, address });

@@ -144,6 +144,7 @@ fn profile(settings: Settings, name: Option<String>, identity: Identity) -> Resu
         name: name.unwrap_or(settings.profile_name),
         host,
         port: settings.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port),
+        health: true,
         health_port: None,
         keys: identity.keys(identity::server_public(key)?),
         post_knock: None,

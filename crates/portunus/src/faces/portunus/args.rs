@@ -402,7 +402,8 @@ pub(crate) struct Connect {
     pub(crate) profile: Option<String>,
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
-    /// The TCP port that tells that the door is open (the server's health port when it is left out)
+    /// The TCP port that tells that the door is open (when it is left out: the first port of the profile, or the
+    /// server's health port)
     #[arg(long, value_name = "PORT", value_parser = values::port)]
     pub(crate) port: Option<u16>,
     /// How long to wait for the door
@@ -438,11 +439,19 @@ pub(crate) struct Proxy {
 
 /// `portunus ssh-config`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  portunus ssh-config home >> ~/.ssh/config && ssh home")]
+#[command(
+    after_help = "ssh does not tell a ProxyCommand of its own -4 and -6: where one family is to be used, say so here.
+
+Example:
+  portunus ssh-config home >> ~/.ssh/config && ssh home
+  portunus ssh-config -4 home >> ~/.ssh/config"
+)]
 pub(crate) struct SshConfig {
     /// The profile (`default`, or the only one, when it is left out)
     #[arg(value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
 }
 
 /// `portunus status`
@@ -458,7 +467,8 @@ pub(crate) struct Status {
     /// Knock first
     #[arg(long)]
     pub(crate) knock: bool,
-    /// The TCP port that tells that the door is open (the server's health port when it is left out)
+    /// The TCP port that tells that the door is open (when it is left out: the server's health port, or the first port
+    /// of the profile where the server has none)
     #[arg(long, value_name = "PORT", value_parser = values::port)]
     pub(crate) port: Option<u16>,
     #[command(flatten)]

@@ -138,6 +138,7 @@ fn profile(
         },
         host,
         port,
+        health: health.is_some(),
         health_port: health.filter(|&health| health != port),
         keys: identity.keys(crate::identity::server_public(key)?),
         post_knock: None,

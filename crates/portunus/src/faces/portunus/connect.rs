@@ -3,7 +3,6 @@
 use std::process::{Command, ExitCode};
 
 use portunus_client::Whom;
-use portunus_model::{PortSpec, Proto};
 
 use super::args::Connect;
 use crate::knocking::{Knocker, post_knock, run as run_command};
@@ -14,7 +13,8 @@ use crate::wallet::Wallet;
 pub(super) fn run(wish: &Connect) -> Result<ExitCode, Failure> {
     let profile = Wallet::mine()?.open(wish.profile.as_deref())?;
     let mut knocker = Knocker::new(profile, wish.family.into())?;
-    let port = wish.port.unwrap_or_else(|| telling_port(&knocker));
+    // What the command will want is the service itself; a health port tells as much where the profile names none.
+    let port = wish.port.or_else(|| knocker.door()).map_or_else(|| knocker.telling_port(), Ok)?;
     knocker.knock(Whom::Source)?;
     let name = knocker.profile.name.clone();
     knocker.wait(port, wish.wait)?.map_err(|closed| {
@@ -31,10 +31,4 @@ pub(super) fn run(wish: &Connect) -> Result<ExitCode, Failure> {
         (None, Some(command)) => post_knock(command),
         (None, None) => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// The port that tells that the door is open: the first TCP port that the profile names, else the health port.
-fn telling_port(knocker: &Knocker) -> u16 {
-    let tcp = knocker.profile.opens.iter().find(|spec| spec.proto() == Proto::Tcp);
-    tcp.map_or_else(|| knocker.health_port(), |spec: &PortSpec| spec.first())
 }

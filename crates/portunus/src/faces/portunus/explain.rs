@@ -13,7 +13,7 @@ use crate::capture::{self, Caught};
 use crate::files::RealFiles;
 use crate::pipeline::Pipeline;
 use crate::places::Places;
-use crate::say::{CONFIG, FAILED, Failure, USAGE, line};
+use crate::say::{CONFIG, FAILED, Failure, line};
 
 /// The most that is read of a capture.
 const LONGEST: u64 = 64 << 20;
@@ -24,7 +24,7 @@ pub(super) fn run(places: &Places, wish: &Explain) -> Result<ExitCode, Failure> 
         native::load(&RealFiles, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))?;
     let bytes = read(&wish.file)?;
     let caught = capture::parse(&bytes).map_err(|error| {
-        Failure::file(error, &wish.file, "give it a pcap, or the bytes of one knock in hex").code(USAGE)
+        Failure::file(error, &wish.file, "give it a pcap, or the bytes of one knock in hex")
     })?;
     let mut pipeline = Pipeline::new(settings)?;
     let mut granted = 0;

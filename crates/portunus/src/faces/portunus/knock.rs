@@ -54,7 +54,7 @@ pub(super) fn knock(wish: &Knock) -> Result<ExitCode, Failure> {
     if failed > 0 {
         return Err(not_sent(failed, done));
     }
-    if wish.check { check(&knocker, knocker.health_port(), say) } else { Ok(ExitCode::SUCCESS) }
+    if wish.check { check(&knocker, knocker.telling_port()?, say) } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// A script that asked for several knocks hears that some of them never left this machine.
@@ -85,7 +85,7 @@ fn check(knocker: &Knocker, port: u16, say: bool) -> Result<ExitCode, Failure> {
 pub(super) fn status(wish: &Status) -> Result<ExitCode, Failure> {
     let profile = Wallet::mine()?.open(wish.profile.as_deref())?;
     let mut knocker = Knocker::new(profile, wish.family.into())?;
-    let port = wish.port.unwrap_or_else(|| knocker.health_port());
+    let port = wish.port.map_or_else(|| knocker.telling_port(), Ok)?;
     let looked = if wish.knock {
         knocker.knock(portunus_client::Whom::Source)?;
         knocker.wait(port, PATIENCE)?

@@ -72,7 +72,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import(import) => import::run(places, import.from),
         Command::Join(join) => profiles::join(&join),
         Command::Proxy(proxy) => proxy::run(&proxy),
-        Command::SshConfig(ssh) => profiles::ssh_config(ssh.profile.as_deref()),
+        Command::SshConfig(ssh) => profiles::ssh_config(&ssh),
         Command::Profiles(profiles) => profiles::profiles(&profiles),
         Command::Completion(completion) => {
             paper::completion(table(), completion.shell);

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::NAME;
-use super::args::{Join, Profiles};
+use super::args::{Join, Profiles, SshConfig};
 use crate::files::RealFiles;
 use crate::say::{CONFIG, Done, Failure, Table, USAGE, line, out, remark};
 use crate::wallet::{Wallet, name_for, short};
@@ -159,12 +159,17 @@ fn row(profile: &Profile) -> serde_json::Value {
 }
 
 /// `portunus ssh-config`.
-pub(super) fn ssh_config(wanted: Option<&str>) -> Done {
-    let profile = Wallet::mine()?.open(wanted)?;
+pub(super) fn ssh_config(wish: &SshConfig) -> Done {
+    let profile = Wallet::mine()?.open(wish.profile.as_deref())?;
     let name = quoted(&profile.name);
     line(format_args!("Host {name}"));
     line(format_args!("    HostName {}", profile.host));
-    line(format_args!("    ProxyCommand portunus proxy --profile {name} %h %p"));
+    let family = match (wish.family.four, wish.family.six) {
+        (true, _) => "-4 ",
+        (false, true) => "-6 ",
+        (false, false) => "",
+    };
+    line(format_args!("    ProxyCommand portunus proxy {family}--profile {name} %h %p"));
     Ok(())
 }
 
