@@ -85,6 +85,22 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until it has written these words.
+    ///
+    /// # Panics
+    /// When it has not within ten seconds.
+    pub fn until_logged(&self, words: &str) {
+        let start = Instant::now();
+        while !self.log().contains(words) {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "the log does not say {words:?}:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The keeper's process id (`ip netns exec` becomes the program that it runs).
     #[must_use]
     pub fn pid(&self) -> u32 {

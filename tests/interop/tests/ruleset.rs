@@ -39,7 +39,7 @@ fn what_somebody_flushes_is_put_back_with_its_grants() {
     }
     println!("flush ruleset put back in {worst:?} at most");
     assert!(worst < PUT_BACK_WITHIN, "it took {worst:?}");
-    assert!(daemon.log().contains("put back"), "the log does not say so:\n{}", daemon.log());
+    daemon.until_logged("put back");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use portunus_interop::{Firewall, World, binary, closed, run};
+use portunus_interop::{Firewall, World, binary, closed, connects, run};
 
 /// An sshd in the server's namespace, with keys of its own; ended when dropped.
 struct Sshd(Child);
@@ -34,8 +34,13 @@ impl Sshd {
         command.args(["-D", "-e", "-f", &text(&file("sshd_config"))]).stdin(Stdio::null());
         let log = fs::File::create(file("sshd.log")).expect("a file can be made");
         let child = command.stderr(log).spawn().expect("sshd runs: `make test` installs openssh-server");
-        std::thread::sleep(Duration::from_millis(300));
-        Self(child)
+        let sshd = Self(child);
+        let start = Instant::now();
+        while !connects(&world.server, "127.0.0.1:22", Duration::from_millis(100)) {
+            assert!(start.elapsed() < Duration::from_secs(20), "sshd does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        sshd
     }
 }
 

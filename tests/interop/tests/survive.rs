@@ -174,7 +174,7 @@ fn an_address_that_comes_later_is_listened_on_then() {
     let text = text.replace(listens, "listen = [\"10.90.0.9:54154\", \"[fd90::9]:54154\"]");
     std::fs::write(&file, text).expect("the file can be written");
     let daemon = world.serve();
-    assert!(daemon.log().contains("no interface has this address yet"), "{}", daemon.log());
+    daemon.until_logged("no interface has this address yet");
     for (address, length) in [("10.90.0.9", "8"), ("fd90::9", "64")] {
         let with_length = format!("{address}/{length}");
         world.server.run("ip", &["addr", "add", &with_length, "dev", "door0", "nodad"]);
