@@ -88,6 +88,21 @@ pub(crate) fn out(text: impl fmt::Display) {
     }
 }
 
+/// Where standard output is a file that others can read (`> alice.toml` makes one), takes that from them before a
+/// private key goes there, and says so. A terminal, a pipe, a device stay as they are.
+pub(crate) fn shut_to_others(face: &str) {
+    use rustix::fs::{FileType, Mode, fchmod, fstat};
+    let out = rustix::stdio::stdout();
+    let Ok(stat) = fstat(out) else { return };
+    let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if file && stat.st_mode & 0o077 != 0 && fchmod(out, Mode::RUSR | Mode::WUSR).is_ok() {
+        remark(
+            face,
+            "others could read the file that this goes to: its mode is 0600 now, for the private key in it",
+        );
+    }
+}
+
 /// Writes one line to standard output.
 pub(crate) fn line(text: impl fmt::Display) {
     out(format_args!("{text}\n"));

@@ -77,6 +77,27 @@ fn comments_and_unknown_keys_stay_byte_for_byte() {
 }
 
 #[test]
+fn a_profile_goes_into_no_file_that_others_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "127.0.0.1", "--place", "own"]));
+    good(&run(home, &["openme", "--config", "openme.yaml", "init", "--server", "127.0.0.1"]));
+    for (file, words) in
+        [("a", &["add", "alice"][..]), ("b", &["openme", "--config", "openme.yaml", "add", "bob"])]
+    {
+        let path = home.join(file);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let into = fs::File::options().write(true).open(&path).unwrap();
+        let out = command(home).args(words).stdout(into).output().unwrap();
+        good(&out);
+        assert!(String::from_utf8_lossy(&out.stderr).contains("its mode is 0600 now"));
+        assert_eq!(mode(&path), 0o600);
+        assert!(fs::read_to_string(&path).unwrap().contains("private_key"));
+    }
+}
+
+#[test]
 fn a_secret_that_others_can_read_is_refused_with_the_mend() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path();

@@ -14,7 +14,7 @@ use super::args::{Add, Firewall, Init, LogLevel, Serve};
 use crate::edit::{self, PRIVATE};
 use crate::files::RealFiles;
 use crate::identity::{self, Identity};
-use crate::say::{CONFIG, Done, Failure, Table, USAGE, line, out};
+use crate::say::{self, CONFIG, Done, Failure, Table, USAGE, line, out};
 use crate::{places, running};
 
 /// The line above and below a printed profile.
@@ -60,7 +60,7 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     let text = read(config)?;
     let before = load(&RealFiles, config)?;
     known_groups(config, &add.ports)?;
-    crate::say::in_the_future(add.expires)?;
+    say::in_the_future(add.expires)?;
     let identity = Identity::generate()?;
     let public = identity.public;
     let mut client = NewClient::new(add.name.clone(), public);
@@ -78,6 +78,7 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     files::replace(config, edited.as_bytes(), PRIVATE)?;
     drop(lock);
     running::take_up(NAME, &places::daemon().run_dir);
+    say::shut_to_others(NAME);
     line(format_args!("Client \"{}\" added to server config.", add.name));
     line("");
     line(RULE);

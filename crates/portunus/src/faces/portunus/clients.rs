@@ -19,7 +19,7 @@ use crate::files::RealFiles;
 use crate::identity::Identity;
 use crate::picture::Picture;
 use crate::places::Places;
-use crate::say::{CONFIG, Done, FAILED, Failure, Table, line, out, remark};
+use crate::say::{self, CONFIG, Done, FAILED, Failure, Table, line, out, remark};
 use crate::{edit, running};
 
 /// `portunus add`.
@@ -29,7 +29,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     let lock = edit::lock_folder(dir)?;
     let before = load(&RealFiles, places)?;
     known_services(places, &add.ports)?;
-    crate::say::in_the_future(add.expires)?;
+    say::in_the_future(add.expires)?;
     let identity = Identity::generate()?;
     let mut client = NewClient::new(add.name.clone(), identity.public);
     client.services = add.ports;
@@ -48,6 +48,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     edit::apply(&change)?;
     drop(lock);
     running::take_up(NAME, &places.run_dir);
+    say::shut_to_others(NAME);
     out(&*profile_file::render(&profile, Reveal::All));
     if add.qr {
         show(picture.as_ref());
@@ -92,13 +93,11 @@ fn known_services(places: &Places, ports: &[String]) -> Done {
         let Err(error) = PortSpec::parse(word) else { continue };
         // Whoever writes a digit first means a port, and hears what is wrong with it.
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(Failure::new(error, "", "").code(crate::say::USAGE));
+            return Err(Failure::new(error, "", "").code(say::USAGE));
         }
         let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
         let mend = format!("use one of {}, or a port such as 22/tcp", names.join(", "));
-        return Err(
-            Failure::new(format_args!("no service named {word:?}"), "--ports", mend).code(crate::say::USAGE)
-        );
+        return Err(Failure::new(format_args!("no service named {word:?}"), "--ports", mend).code(say::USAGE));
     }
     Ok(())
 }
