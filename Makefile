@@ -34,7 +34,7 @@ demo: build need-net ## the whole story in two namespaces; the host's rules stay
 
 test: test-unit test-interop ## every test but the long ones
 
-test-unit: need-build need-net ## unit, vectors, simulation, firewall conformance, command line
+test-unit: need-build need-net need-fwknop ## unit, vectors, simulation, firewall conformance, command line
 	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
 
 test-interop: build need-net need-ssh need-fwknop ## the built binary in real namespaces, one test at a time

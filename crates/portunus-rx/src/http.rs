@@ -6,9 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use portunus_model::{LONGEST, Net};
+use serde::{Deserialize, Serialize};
 
 /// What a request has to be to carry a knock.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HttpRules {
     /// Whether any program's request will do, not only those that say `User-Agent: Fwknop`.
     pub any_agent: bool,

@@ -4,6 +4,10 @@
 //! [`Capture`] reads a file in their place. What a stranger sent is only cut free here: [`Frame::payload`] strips headers,
 //! [`HttpRules::knock`] reads a request, [`Wanted`] says what can be a knock at all.
 //!
+//! In a loop: each of [`Receiver::descriptors`] is added to the poll with its number; when one is ready,
+//! [`Receiver::receive`] is called with it; the wait ends at [`Receiver::poll_timeout`], and then
+//! [`Receiver::handle_timeout`] is called. Sniffing has one thing more to do: see [`Packet`].
+//!
 //! Not here: what a datagram means, and any unsafe call (portunus-sys). The keeper opens ([`Sniffing::open`], and
 //! portunus-sys for UDP and TCP), the front receives and needs no right for it.
 

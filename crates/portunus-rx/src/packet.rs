@@ -1,10 +1,7 @@
 //! Sniffing: knocks are seen on the link, whether or not the firewall lets them in and anything listens.
 //!
-//! How it is wired: the keeper has a [`Sniffing`] and opens each ear with [`Sniffing::open`], which needs CAP_NET_RAW; the
-//! front has a [`Packet`] over these sockets and needs no right. When [`Packet::receive`] says [`ReceiveError::Gone`], the
-//! front tells the keeper the number of the ear; the keeper ends the daemon or, with [`WhenGone::Wait`], tries `open` again
-//! at once and after each announcement of a `portunus_sys::links::LinkWatch`, and hands the new socket to the front, which
-//! puts it in with [`Packet::replace`] and waits for it. An interface that is away at the start is waited for alike.
+//! The keeper has a [`Sniffing`] and opens each ear, which needs CAP_NET_RAW; the front has a [`Packet`] over these sockets
+//! and needs no right. An interface that is away at the start is waited for like one that goes away.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -81,7 +78,11 @@ impl Sniffing {
     }
 }
 
-/// Receives from any number of packet sockets.
+/// Receives from any number of packet sockets: the front's part of sniffing.
+///
+/// When [`Self::receive`] says [`ReceiveError::Gone`], the keeper is told the number of the ear. It ends the daemon or, with
+/// [`WhenGone::Wait`], tries [`Sniffing::open`] again at once and at each announcement of a `LinkWatch`, and sends the new
+/// socket, which is put in by [`Self::replace`] and waited for under the same number.
 #[derive(Debug)]
 pub struct Packet {
     sockets: Vec<Option<OwnedFd>>,

@@ -1,11 +1,12 @@
 //! From a payload that was seen to a datagram for the gate, or nothing.
 
 use portunus_model::{Datagram, LONGEST, Lengths, Via};
+use serde::{Deserialize, Serialize};
 
 use crate::{Carrier, HttpRules, Payload};
 
 /// Which payloads can be knocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// The lengths of the dialects' packets.
     pub lengths: Lengths,

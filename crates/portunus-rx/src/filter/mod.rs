@@ -24,6 +24,8 @@ use expr::{Expr, Test};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     expr: Expr,
+    /// What [`Self::admits`] runs.
+    program: Vec<Step>,
 }
 
 impl Filter {
@@ -32,7 +34,8 @@ impl Filter {
     /// # Errors
     /// [`FilterError`]: which word, at which column, and the mend.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        Ok(Self { expr: read::read(text)? })
+        let expr = read::read(text)?;
+        Ok(Self { program: emit::emit(&expr, u32::MAX), expr })
     }
 
     /// The program for a packet socket that sees packets from behind their link header on (`SOCK_DGRAM`). It keeps, up to
@@ -47,7 +50,7 @@ impl Filter {
     /// Whether a packet passes, whatever the length of its payload.
     #[must_use]
     pub fn admits(&self, frame: Frame<'_>) -> bool {
-        machine::run(&emit::emit(&self.expr, u32::MAX), frame) != 0
+        machine::run(&self.program, frame) != 0
     }
 }
 

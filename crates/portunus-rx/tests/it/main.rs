@@ -12,6 +12,7 @@ mod craft;
 mod file;
 mod filter;
 mod libpcap;
+mod original;
 mod sniff;
 mod tcp;
 mod world;
