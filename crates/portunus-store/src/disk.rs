@@ -1,4 +1,6 @@
 //! A disk for tests: it knows what is durable, counts what it is asked, fails when told to, and loses power.
+//!
+//! The tests here and the simulation (tests/sim) are built from this one file.
 
 use std::cell::RefCell;
 use std::io;
@@ -40,16 +42,18 @@ impl Disk {
         self.0.borrow_mut().fails_after = n;
     }
 
-    /// What a power cut leaves: what was durable, and of the rest the 512-byte sectors that `kept` says.
-    pub(crate) fn after_power_cut(&self, kept: impl Fn(usize) -> bool) -> Self {
-        let inner = self.0.borrow();
-        let mut bytes = inner.durable.clone();
+    /// What a power cut leaves: what was durable, and of the rest the 512-byte sectors that `kept` says. It works again.
+    pub(crate) fn lose_power(&self, mut kept: impl FnMut(usize) -> bool) {
+        let mut inner = self.0.borrow_mut();
+        let mut left = inner.durable.clone();
         for (sector, written) in inner.bytes.chunks(512).enumerate().filter(|&(sector, _)| kept(sector)) {
             let start = sector * 512;
-            bytes.resize(bytes.len().max(start + written.len()), 0);
-            bytes[start..start + written.len()].copy_from_slice(written);
+            left.resize(left.len().max(start + written.len()), 0);
+            left[start..start + written.len()].copy_from_slice(written);
         }
-        Self::holding(bytes)
+        inner.durable.clone_from(&left);
+        inner.bytes = left;
+        inner.fails_after = None;
     }
 
     fn operation(&self) -> io::Result<std::cell::RefMut<'_, Inner>> {

@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod dice;
 #[cfg(test)]
+#[path = "../../../crates/portunus-store/src/disk.rs"]
+#[expect(dead_code, reason = "the store's own tests use the rest of it")]
 mod disk;
 #[cfg(test)]
 mod kernel;
@@ -22,3 +24,6 @@ mod reference;
 mod schedule;
 #[cfg(test)]
 mod world;
+
+#[cfg(test)]
+use portunus_store::Segment;

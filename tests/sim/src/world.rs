@@ -250,7 +250,7 @@ impl World {
             self.now.mono = Mono::from_nanos(self.dice.roll(1 << 34));
             self.network.clear();
             self.kernel.reboot();
-            self.disks.iter().for_each(|disk| disk.power_cut(&mut self.dice));
+            self.disks.iter().for_each(|disk| disk.lose_power(|_| self.dice.one_in(2)));
         } else {
             restored = self.kernel.daemon_killed(self.now.mono, &mut self.dice);
         }
@@ -267,13 +267,13 @@ impl World {
     pub(crate) fn break_the_disk(&mut self) {
         self.healthy = false;
         for disk in &self.disks {
-            disk.works_for(Some(self.dice.roll(4)));
+            disk.fail_after(Some(self.dice.roll(4) as usize));
         }
     }
 
     pub(crate) fn heal(&mut self) {
         self.healthy = true;
-        self.disks.iter().for_each(|disk| disk.works_for(None));
+        self.disks.iter().for_each(|disk| disk.fail_after(None));
     }
 
     /// Lets everything come to its end and looks at what is left: no datagram without a verdict, no door that nobody

@@ -124,12 +124,12 @@ fn power_cuts_that_keep_any_sectors_lose_nothing_acknowledged() {
         disks[0].fail_after(Some(1)); // the write goes through, the sync does not
         let second: Vec<Claim> = (20..40).map(|n| claim(n, 0)).collect();
         assert!(store.claim(at(0), &second).iter().all(|&answer| answer == Claimed::Unavailable));
-        let left = disks.map(|disk| disk.after_power_cut(|sector| pattern >> (sector % 8) & 1 == 1));
-        let mut store = open(&left, 1000);
+        disks.iter().for_each(|disk| disk.lose_power(|sector| pattern >> (sector % 8) & 1 == 1));
+        let mut store = open(&disks, 1000);
         assert!(!store.was_damaged(), "pattern {pattern:b}");
         assert!(first.iter().all(|&claim| take(&mut store, at(1), claim) == Claimed::Replayed));
         assert_eq!(take(&mut store, at(1), claim(77, 0)), Claimed::Fresh);
-        let mut store = open(&left, 1000);
+        let mut store = open(&disks, 1000);
         assert!(!store.was_damaged());
         assert_eq!(take(&mut store, at(1), claim(77, 0)), Claimed::Replayed, "pattern {pattern:b}");
     }
@@ -221,8 +221,8 @@ fn nothing_opens_twice_whatever_fails_at_capacity() {
                     opened.push(n);
                 }
             }
-            let left = disks.map(|disk| disk.after_power_cut(|sector| sectors >> (sector % 32) & 1 == 1));
-            let mut store = open(&left, 4);
+            disks.iter().for_each(|disk| disk.lose_power(|sector| sectors >> (sector % 32) & 1 == 1));
+            let mut store = open(&disks, 4);
             assert!(!store.was_damaged());
             for n in opened {
                 let answer = take(&mut store, at(1), claim(n, i64::from(n)));
