@@ -81,6 +81,45 @@ fn positive(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// When a day begins here, in seconds since 1970: local time, with its changes in summer.
+#[must_use]
+pub fn local_midnight(year: i32, month: i32, day: i32) -> Option<i64> {
+    // SAFETY: a `tm` of zeros is a valid value of that C structure of numbers and one pointer, which may be null.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    (tm.tm_year, tm.tm_mon, tm.tm_mday) = (year.checked_sub(1900)?, month.checked_sub(1)?, day);
+    // Let the library find out whether it is summer then.
+    tm.tm_isdst = -1;
+    // SAFETY: the pointer is to a valid value of ours.
+    let seconds = unsafe { libc::mktime(&raw mut tm) };
+    (seconds != -1).then_some(seconds)
+}
+
+/// An instant in local time, as C's `asctime` writes it: `Tue Dec 31 00:00:00 2030`.
+#[must_use]
+pub fn local_date(seconds: i64) -> Option<String> {
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // SAFETY: a `tm` of zeros is a valid value of that C structure.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to valid values of ours.
+    let found = unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) };
+    if found.is_null() {
+        return None;
+    }
+    let word = |words: &[&'static str], number: i32| words.get(usize::try_from(number).ok()?).copied();
+    Some(format!(
+        "{} {} {:2} {:02}:{:02}:{:02} {}",
+        word(&DAYS, tm.tm_wday)?,
+        word(&MONTHS, tm.tm_mon)?,
+        tm.tm_mday,
+        tm.tm_hour,
+        tm.tm_min,
+        tm.tm_sec,
+        tm.tm_year.checked_add(1900)?
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ pub mod links;
 pub mod memfd;
 pub mod netlink;
 pub mod packet;
+pub mod pidfile;
 pub mod poll;
 pub mod process;
 pub mod raw;

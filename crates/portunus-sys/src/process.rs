@@ -137,3 +137,20 @@ impl AsFd for ChildEnd {
         self.pidfd.as_fd()
     }
 }
+
+/// Becomes the first of a session of its own: no terminal says anything to it any more.
+///
+/// # Errors
+/// When it is the first of a process group already.
+pub fn leave_session() -> io::Result<()> {
+    Ok(rustix::process::setsid().map(drop)?)
+}
+
+/// From now on nothing that is printed goes anywhere.
+pub fn silence() {
+    // Without /dev/null it goes where it went.
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}

@@ -51,6 +51,8 @@ pub(crate) struct Listening {
     pub(crate) capture_filter: String,
     /// After so many packets that are no noise the daemon ends.
     pub(crate) packet_limit: Option<u64>,
+    /// Whether nothing is really opened.
+    pub(crate) dry: bool,
 }
 
 /// What comes with the front's setup besides the first five descriptors: how many of each, in this order.
@@ -145,6 +147,8 @@ pub(crate) enum Backend {
     Auto,
     Nft,
     Iptables,
+    /// None: what would be opened is only remembered (fwknopd's --test).
+    Nothing,
 }
 
 impl Wish {

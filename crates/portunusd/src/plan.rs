@@ -40,6 +40,8 @@ pub struct Fwknopd {
     pub shows: bool,
     /// After so many packets that are no noise it ends.
     pub packet_limit: Option<u64>,
+    /// Packets are judged, and nothing is opened or run.
+    pub dry: bool,
     /// Called once, when it serves.
     pub ready: Box<dyn Fn()>,
 }
@@ -48,6 +50,11 @@ impl Plan {
     /// In whose words it speaks.
     pub(crate) fn words(&self) -> Words {
         if self.fwknopd.is_some() { Words::Fwknopd } else { Words::Ours }
+    }
+
+    /// Whether nothing is really opened.
+    pub(crate) fn dry(&self) -> bool {
+        self.fwknopd.as_ref().is_some_and(|fwknopd| fwknopd.dry)
     }
 
     /// Whether what commands print goes where we log.

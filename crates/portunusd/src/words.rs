@@ -30,7 +30,7 @@ impl Words {
 }
 
 /// A verdict on a client's packet, or the end of a grant, as fwknopd says it. `stanza` is the client's own.
-pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>) -> Vec<String> {
+pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>, dry: bool) -> Vec<String> {
     let Some(source) = event.source.map(|source| source.ip().to_canonical()) else { return Vec::new() };
     let met = |stanza: u32| {
         format!("(stanza #{stanza}) SPA Packet from IP: {source} received with access source match")
@@ -54,6 +54,9 @@ pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>) -> Vec<String> {
             ),
         ],
         // What was opened, and what was begun, is told by who did it.
+        (Reason::Granted | Reason::Extended, _) if dry => {
+            vec![met(stanza), format!("{}--test mode enabled, skipping firewall manipulation.", head(stanza))]
+        }
         (Reason::Granted | Reason::Extended, _) => vec![met(stanza)],
         (reason, detail) => {
             let why = match detail {

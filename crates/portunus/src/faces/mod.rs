@@ -1,5 +1,6 @@
 //! The table of faces. A face only translates: its flags and words on one side, the shared values on the other.
 
+mod fwknopd;
 mod openme;
 mod portunus;
 
@@ -20,7 +21,7 @@ pub(crate) struct Face {
 }
 
 /// Every face; the first is the one for an unknown name.
-pub(crate) static FACES: [Face; 2] = [
+pub(crate) static FACES: [Face; 3] = [
     Face {
         name: "portunus",
         sentence: "opens a port for whoever proves with one packet that they may",
@@ -32,6 +33,12 @@ pub(crate) static FACES: [Face; 2] = [
         sentence: "openme's commands, flags, files and words",
         run: openme::run,
         table: openme::table,
+    },
+    Face {
+        name: fwknopd::NAME,
+        sentence: "fwknop's server: its flags, files and words",
+        run: fwknopd::run,
+        table: fwknopd::table,
     },
 ];
 
@@ -51,7 +58,7 @@ pub(crate) fn run(mut words: Vec<OsString>) -> ExitCode {
         let base = Path::new(word).file_name()?;
         FACES.iter().find(|face| base == face.name)
     };
-    let [own, _] = &FACES;
+    let [own, ..] = &FACES;
     let called = words.first().and_then(named).unwrap_or(own);
     if called.name == own.name
         && let Some(first) = words.get(1).filter(|word| !Path::new(word).is_absolute()).and_then(named)

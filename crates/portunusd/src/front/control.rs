@@ -59,8 +59,8 @@ impl Desk {
     }
 
     /// The rules that are in force from now on: for what is said of stanzas.
-    pub(super) fn learn(&mut self, rules: &Rules) {
-        self.scribe.learn(rules);
+    pub(super) fn learn(&mut self, rules: &Rules, dry: bool) {
+        self.scribe.learn(rules, dry);
     }
 
     pub(super) fn listener(&self) -> &UnixListener {

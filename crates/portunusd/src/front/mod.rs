@@ -132,7 +132,7 @@ impl Front {
         let played = capture.map(|file| Played::of(file, &listening)).transpose()?;
         let intake = Intake::of(&mut came, &brought, &listening, interfaces)?;
         let mut desk = Desk::new(listener);
-        desk.learn(&rules);
+        desk.learn(&rules, listening.dry);
         let helpers = Helpers::new(commands, resolver);
         let tuning = Tuning { seed: seed()?, ..Tuning::default() };
         let front = Self {
@@ -377,7 +377,7 @@ impl Front {
     fn on_rules(&mut self, snapshot: FrontSnapshot) -> io::Result<()> {
         let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
         let now = clock::now();
-        self.desk.learn(&rules);
+        self.desk.learn(&rules, listening.dry);
         self.gate.handle_rules(now, rules, keyring(&keys)?);
         self.intake.change(&listening, &interfaces);
         self.listening = listening;

@@ -18,10 +18,13 @@ pub(super) struct Scribe {
     strangers: u32,
     /// Whose stanza has which number, for the original's words.
     stanzas: HashMap<ClientName, u32>,
+    /// Whether nothing is really opened.
+    dry: bool,
 }
 
 impl Scribe {
-    pub(super) fn learn(&mut self, rules: &Rules) {
+    pub(super) fn learn(&mut self, rules: &Rules, dry: bool) {
+        self.dry = dry;
         let numbers = rules.clients.iter().filter_map(|client| {
             let stanza = client.stanza.as_ref()?;
             Some((client.name.clone(), stanza.number))
@@ -41,7 +44,7 @@ impl Scribe {
             Words::Ours => write_client(event),
             Words::Fwknopd => {
                 let stanza = event.client.as_ref().and_then(|client| self.stanzas.get(client)).copied();
-                for line in verdict_lines(event, stanza) {
+                for line in verdict_lines(event, stanza, self.dry) {
                     tracing::info!("{line}");
                 }
             }

@@ -160,7 +160,7 @@ impl Grantor {
             Err(why) => return refuse(why),
         };
         let errand = if place == Place::Iptables { Some(fetch_errand(&keeper)?) } else { None };
-        let firewall = match stand::back_end(&place, errand.clone()) {
+        let firewall = match stand::back_end(&snapshot.wish, &place, errand.clone()) {
             Ok(firewall) => firewall,
             Err(why) => return refuse(why),
         };

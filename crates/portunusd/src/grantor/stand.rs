@@ -8,7 +8,7 @@ use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wanted};
 use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
-use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Nft, Standing, Structure};
+use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Nft, Record, Standing, Structure};
 use portunus_model::{Limits, Place};
 use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
@@ -36,6 +36,9 @@ impl Ground {
 
     /// Finds the place, or checks the one that was wished for. The words of a refusal name the rule and the mend.
     pub(super) fn find(&self, limits: &Limits, wish: &Wish) -> Result<Place, String> {
+        if wish.firewall == Backend::Nothing {
+            return Ok(Place::Own);
+        }
         let by_iptables = wish.firewall == Backend::Iptables;
         let mut ruleset = match read() {
             Ok(ruleset) => ruleset,
@@ -89,7 +92,14 @@ fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
 }
 
 /// The back end for a place.
-pub(super) fn back_end(place: &Place, errand: Option<ErrandRunner>) -> Result<Box<dyn Firewall>, String> {
+pub(super) fn back_end(
+    wish: &Wish,
+    place: &Place,
+    errand: Option<ErrandRunner>,
+) -> Result<Box<dyn Firewall>, String> {
+    if wish.firewall == Backend::Nothing {
+        return Ok(Box::new(Record::default()));
+    }
     match place {
         Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
         Place::Fwknop(_) => Err("fwknop's chains are not there yet".to_owned()),

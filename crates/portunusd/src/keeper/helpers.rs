@@ -35,7 +35,8 @@ impl Helpers {
         let mut ends = [None, None];
         let [to_commands, to_resolver] = &mut ends;
         let snapshot = snapshot(plan, settings);
-        let needed = !snapshot.stanzas.is_empty() || commands::has_work_left(&plan.state_dir);
+        let left = !plan.dry() && commands::has_work_left(&plan.state_dir);
+        let needed = !snapshot.stanzas.is_empty() || left;
         if needed && self.commands.is_none() {
             let (front_end, own_end) = Channel::pair()?;
             let part = Part::start(plan, "commands", None, stderr())?;
@@ -81,7 +82,11 @@ fn snapshot(plan: &Plan, settings: &Settings) -> CommandsSnapshot {
     let daemon = settings.fwknop.as_deref();
     let seconds = daemon.and_then(|daemon| daemon.command_timeout);
     let longest = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
-    CommandsSnapshot::of(&settings.rules, longest, plan.shows())
+    let mut snapshot = CommandsSnapshot::of(&settings.rules, longest, plan.shows());
+    if plan.dry() {
+        snapshot.stanzas.clear();
+    }
+    snapshot
 }
 
 /// Whether some stanza takes names for inner hosts.

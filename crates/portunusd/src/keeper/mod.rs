@@ -26,6 +26,7 @@ use portunus_sys::{clock, files, process, syslog};
 
 use crate::message::{self, About, Brought, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
+use crate::words::Words;
 use crate::{Plan, log};
 pub(crate) use error::EX_CONFIG;
 use error::StartError;
@@ -205,7 +206,7 @@ impl<'p> Keeper<'p> {
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
-        let snapshot = message::beside(&reload::grantor_snapshot(&self.settings))
+        let snapshot = message::beside(&reload::grantor_snapshot(self.plan, &self.settings))
             .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
         let descriptors = [snapshot.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
@@ -301,7 +302,10 @@ impl<'p> Keeper<'p> {
 
     fn say_warnings(&self) {
         for warning in &self.settings.warnings {
-            tracing::warn!(at = %warning, "configuration");
+            match self.plan.words() {
+                Words::Ours => tracing::warn!(at = %warning, "configuration"),
+                Words::Fwknopd => tracing::warn!("{warning}"),
+            }
         }
     }
 

@@ -4,18 +4,23 @@
 use portunus_config::Settings;
 
 use super::{Keeper, PATIENCE};
+use crate::Plan;
 use crate::message::{
-    self, About, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorSnapshot, Helper, Keys, Listening,
-    Taken, ToFront, ToGrantor, Wish,
+    self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorSnapshot, Helper, Keys,
+    Listening, Taken, ToFront, ToGrantor, Wish,
 };
 use portunus_ctl::frame;
 use portunus_sys::{clock, process};
 use std::os::fd::AsFd;
 
 /// What the grantor runs by.
-pub(super) fn grantor_snapshot(settings: &Settings) -> GrantorSnapshot {
+pub(super) fn grantor_snapshot(plan: &Plan, settings: &Settings) -> GrantorSnapshot {
     let port = settings.listen.first().map(std::net::SocketAddr::port);
-    GrantorSnapshot { limits: settings.limits.clone(), wish: Wish::of(&settings.stance, port) }
+    let mut wish = Wish::of(&settings.stance, port);
+    if plan.dry() {
+        wish.firewall = Backend::Nothing;
+    }
+    GrantorSnapshot { limits: settings.limits.clone(), wish }
 }
 
 /// The port that fwknop's packets go to where nobody says another one.
@@ -62,6 +67,7 @@ impl Keeper<'_> {
             may_echo: self.sniffer.as_ref().is_some_and(|sniffer| sniffer.sniffing.may_echo()),
             port: listen.unwrap_or(FWKNOP_PORT),
             capture_filter: daemon.map(|daemon| daemon.capture.filter.clone()).unwrap_or_default(),
+            dry: self.plan.dry(),
             packet_limit: self.plan.fwknopd.as_ref().and_then(|fwknopd| fwknopd.packet_limit),
         }
     }
@@ -123,15 +129,19 @@ impl Keeper<'_> {
         self.reload_helpers()?;
         self.reload_front()?;
         super::state::remember(self.plan, &self.settings);
-        for warning in &warnings {
-            tracing::warn!(at = warning.as_str(), "configuration");
+        if self.plan.fwknopd.is_none() {
+            for warning in &warnings {
+                tracing::warn!(at = warning.as_str(), "configuration");
+            }
+        } else {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
         Ok(warnings)
     }
 
     fn reload_grantor(&mut self, new: &Settings) -> Result<(), String> {
-        let snapshot = grantor_snapshot(new);
-        if snapshot == grantor_snapshot(&self.settings) {
+        let snapshot = grantor_snapshot(self.plan, new);
+        if snapshot == grantor_snapshot(self.plan, &self.settings) {
             return Ok(());
         }
         let beside = message::beside(&snapshot).map_err(|e| e.to_string())?;

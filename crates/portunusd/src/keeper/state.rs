@@ -20,7 +20,10 @@ fn stance_file(plan: &Plan) -> PathBuf {
 
 /// Remembers what is in force.
 pub(super) fn remember(plan: &Plan, settings: &Settings) {
-    let snapshot = reload::grantor_snapshot(settings);
+    if plan.dry() {
+        return;
+    }
+    let snapshot = reload::grantor_snapshot(plan, settings);
     let Ok(bytes) = postcard::to_stdvec(&snapshot) else { return };
     let path = stance_file(plan);
     if files::read_bytes(&path, files::Secrecy::Public).is_ok_and(|old| old == bytes) {
