@@ -4,7 +4,9 @@
 //! the latest of its rows. So two clients behind one address keep a door that either of them holds, and none ends or
 //! prolongs the other's. Called by the grantor; the deadlines are BOOTTIME, so that they go on in suspend.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,15 +25,40 @@ pub struct Row {
     pub until: Mono,
 }
 
-/// The rows of one door.
-type Rows = BTreeMap<ClientName, Mono>;
+/// What [`Ledger::open`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The deadline of the row before; `None`: there was none.
+    pub before: Option<Mono>,
+    /// Its deadline now: never an earlier one.
+    pub until: Mono,
+    /// What the firewall needs.
+    pub change: Change,
+}
 
-/// Every row, and an index by deadline.
+/// The rows of one door, by client; nearly always one.
+type Rows = Vec<(ClientName, Mono)>;
+
+/// Every row, and when to look at each again.
 #[derive(Debug, Default)]
 pub struct Ledger {
     doors: BTreeMap<Element, Rows>,
-    deadlines: BTreeSet<(Mono, Element, ClientName)>,
+    rows: usize,
+    /// For each row one at its deadline or before. Prolonging a row, which is what most knocks do, leaves its alarm as it
+    /// is; when that rings, it is set anew.
+    alarms: BinaryHeap<Reverse<Alarm>>,
 }
+
+/// When to look at a row.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm {
+    at: Mono,
+    element: Element,
+    client: ClientName,
+}
+
+/// So many alarms of rows that are gone are no matter.
+const STALE: usize = 1024;
 
 impl Ledger {
     /// An empty one.
@@ -43,26 +70,39 @@ impl Ledger {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.deadlines.len()
+        self.rows
     }
 
     /// Whether it has no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.deadlines.is_empty()
+        self.rows == 0
     }
 
     /// The deadline of `client`'s row on `element`, if it has one.
     #[must_use]
     pub fn row(&self, client: &ClientName, element: Element) -> Option<Mono> {
-        self.doors.get(&element)?.get(client).copied()
+        let rows = self.doors.get(&element)?;
+        let place = place_of(rows, client).ok()?;
+        rows.get(place).map(|(_, until)| *until)
     }
 
-    /// Writes a row, or moves its end: never to earlier. The change that the firewall needs.
-    pub fn open(&mut self, now: Mono, client: &ClientName, element: Element, until: Mono) -> Change {
-        let until = self.row(client, element).map_or(until, |old| old.max(until));
-        self.write(client, element, until);
-        self.derived(now, element)
+    /// Writes a row, or moves its end: never to earlier.
+    pub fn open(&mut self, now: Mono, client: &ClientName, element: Element, until: Mono) -> Opened {
+        let rows = self.doors.entry(element).or_default();
+        let place = place_of(rows, client);
+        let row = place.ok().and_then(|place| rows.get_mut(place));
+        let before = row.as_ref().map(|(_, until)| *until);
+        let until = before.map_or(until, |before| before.max(until));
+        match (row, place) {
+            (Some((_, end)), _) => *end = until,
+            (None, Ok(place) | Err(place)) => {
+                rows.insert(place, (client.clone(), until));
+                self.rows += 1;
+                self.alarms.push(Reverse(Alarm { at: until, element, client: client.clone() }));
+            }
+        }
+        Opened { before, until, change: derived(now, element, rows) }
     }
 
     /// Puts a row back to what it was before an `open` that the firewall refused; `None`: there was none.
@@ -98,30 +138,46 @@ impl Ledger {
     /// Ends every row that is due. Where the kernel held the timer the element is gone already and closing it again
     /// costs nothing; where the kernel's clock stood still (suspend) this is what closes it.
     pub fn expire(&mut self, now: Mono) -> (Vec<Row>, Vec<Change>) {
-        let due = |row: &Row| row.until <= now;
-        let ended: Vec<Row> = self
-            .deadlines
-            .iter()
-            .map(|(until, element, client)| Row { client: client.clone(), element: *element, until: *until })
-            .take_while(due)
-            .collect();
+        let mut ended = Vec::new();
+        while let Some(row) = self.next_due(now) {
+            self.strike(&row.client, row.element);
+            ended.push(row);
+        }
         let changes = self.end(now, &ended);
         (ended, changes)
     }
 
-    /// When [`Ledger::expire`] is worth calling next.
+    /// When [`Ledger::expire`] is worth calling next: no row ends before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.deadlines.first().map(|(until, _, _)| *until)
+        self.alarms.peek().map(|first| first.0.at)
+    }
+
+    fn next_due(&mut self, now: Mono) -> Option<Row> {
+        loop {
+            let mut first = self.alarms.peek_mut().filter(|first| first.0.at <= now)?;
+            let Alarm { at, element, client } = &first.0;
+            let rows = self.doors.get(element).map_or(&[][..], Vec::as_slice);
+            let row = place_of(rows, client).ok().and_then(|place| rows.get(place));
+            match row.map(|(_, until)| *until) {
+                // Prolonged since.
+                Some(until) if until > *at => first.0.at = until,
+                Some(until) => {
+                    let Alarm { element, client, .. } = PeekMut::pop(first).0;
+                    return Some(Row { client, element, until });
+                }
+                // Closed before its time.
+                None => drop(PeekMut::pop(first)),
+            }
+        }
     }
 
     /// Every door that is to be open at `now`, and for how much longer.
     #[must_use]
     pub fn wanted(&self, now: Mono) -> Vec<(Element, Duration)> {
-        let left = |(element, rows): (&Element, &Rows)| {
-            let until = rows.values().max()?;
-            let left = until.since(now);
-            (!left.is_zero()).then_some((*element, left))
+        let left = |(element, rows): (&Element, &Rows)| match derived(now, *element, rows) {
+            Change::Open(element, left) => Some((element, left)),
+            Change::Close(_) => None,
         };
         self.doors.iter().filter_map(left).collect()
     }
@@ -168,27 +224,50 @@ impl Ledger {
     /// What the firewall needs so that one element is as its rows say.
     #[must_use]
     pub fn derived(&self, now: Mono, element: Element) -> Change {
-        let latest = self.doors.get(&element).and_then(|rows| rows.values().max());
-        match latest.map(|until| until.since(now)) {
-            Some(left) if !left.is_zero() => Change::Open(element, left),
-            Some(_) | None => Change::Close(element),
-        }
+        derived(now, element, self.doors.get(&element).map_or(&[], Vec::as_slice))
     }
 
     fn write(&mut self, client: &ClientName, element: Element, until: Mono) {
         self.strike(client, element);
-        self.doors.entry(element).or_default().insert(client.clone(), until);
-        self.deadlines.insert((until, element, client.clone()));
+        let rows = self.doors.entry(element).or_default();
+        let (Ok(place) | Err(place)) = place_of(rows, client);
+        rows.insert(place, (client.clone(), until));
+        self.rows += 1;
+        self.alarms.push(Reverse(Alarm { at: until, element, client: client.clone() }));
     }
 
     fn strike(&mut self, client: &ClientName, element: Element) {
         let Some(rows) = self.doors.get_mut(&element) else { return };
-        if let Some(until) = rows.remove(client) {
-            self.deadlines.remove(&(until, element, client.clone()));
+        if let Ok(place) = place_of(rows, client) {
+            rows.remove(place);
+            self.rows -= 1;
         }
         if rows.is_empty() {
             self.doors.remove(&element);
         }
+        self.forget_stale();
+    }
+
+    /// What is opened and taken back again and again must not pile up alarms.
+    fn forget_stale(&mut self) {
+        if self.alarms.len() > 2 * self.rows + STALE {
+            let alarm = |row: Row| Reverse(Alarm { at: row.until, element: row.element, client: row.client });
+            self.alarms = self.rows().map(alarm).collect();
+        }
+    }
+}
+
+/// Where a client's row is, or would stand.
+fn place_of(rows: &[(ClientName, Mono)], client: &ClientName) -> Result<usize, usize> {
+    rows.binary_search_by(|(other, _)| other.cmp(client))
+}
+
+/// A door lasts as long as its latest row.
+fn derived(now: Mono, element: Element, rows: &[(ClientName, Mono)]) -> Change {
+    let latest = rows.iter().map(|(_, until)| *until).max();
+    match latest.map(|until| until.since(now)) {
+        Some(left) if !left.is_zero() => Change::Open(element, left),
+        Some(_) | None => Change::Close(element),
     }
 }
 
@@ -222,8 +301,11 @@ mod tests {
     fn a_shared_door_lasts_as_long_as_its_latest_row() {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
-        assert_eq!(ledger.open(at(0), &name("alice"), element, at(30)), Change::Open(element, secs(30)));
-        assert_eq!(ledger.open(at(1), &name("bob"), element, at(11)), Change::Open(element, secs(29)));
+        assert_eq!(
+            ledger.open(at(0), &name("alice"), element, at(30)).change,
+            Change::Open(element, secs(30))
+        );
+        assert_eq!(ledger.open(at(1), &name("bob"), element, at(11)).change, Change::Open(element, secs(29)));
         let (ended, changes) = ledger.close(at(2), Some(&name("alice")), None);
         assert_eq!(ended.len(), 1);
         assert_eq!(changes, [Change::Open(element, secs(9))]);
@@ -238,7 +320,9 @@ mod tests {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
         ledger.open(at(0), &name("alice"), element, at(30));
-        assert_eq!(ledger.open(at(1), &name("alice"), element, at(5)), Change::Open(element, secs(29)));
+        let again = ledger.open(at(1), &name("alice"), element, at(5));
+        assert_eq!((again.before, again.until), (Some(at(30)), at(30)));
+        assert_eq!(again.change, Change::Open(element, secs(29)));
         assert_eq!(ledger.len(), 1);
     }
 
@@ -263,7 +347,7 @@ mod tests {
         assert_eq!(ledger.row(&name("a"), element), Some(at(30)));
         ledger.undo(&name("a"), element, None);
         assert!(ledger.is_empty());
-        assert_eq!(ledger.poll_timeout(), None);
+        assert_eq!((ledger.expire(at(60)), ledger.poll_timeout()), ((Vec::new(), Vec::new()), None));
     }
 
     #[test]
@@ -282,6 +366,40 @@ mod tests {
         assert_eq!(rivals.iter().map(|row| row.client.as_str()).collect::<Vec<_>>(), ["alice", "bob"]);
         assert_eq!(ledger.strike_all(at(1), &rivals), [Change::Close(first)]);
         assert_eq!(ledger.len(), 2);
+    }
+
+    #[test]
+    fn a_prolonged_row_is_due_at_its_last_deadline() {
+        let mut ledger = Ledger::new();
+        let (one, other) = (door("192.0.2.1", 22), door("192.0.2.2", 22));
+        ledger.open(at(0), &name("a"), one, at(30));
+        ledger.open(at(0), &name("b"), other, at(40));
+        ledger.open(at(10), &name("a"), one, at(50));
+        assert_eq!((ledger.poll_timeout(), ledger.expire(at(39)).0), (Some(at(30)), Vec::new()));
+        assert_eq!(ledger.poll_timeout(), Some(at(40)), "looked at once, and not again before its time");
+        let (ended, changes) = ledger.expire(at(45));
+        assert_eq!((ended.len(), changes), (1, vec![Change::Close(other)]));
+        assert_eq!(ledger.poll_timeout(), Some(at(50)));
+        // Taken back to before: due earlier again.
+        ledger.undo(&name("a"), one, Some(at(47)));
+        assert_eq!(ledger.poll_timeout(), Some(at(47)));
+        assert_eq!(ledger.expire(at(47)).1, [Change::Close(one)]);
+        assert!(ledger.is_empty());
+        assert_eq!((ledger.expire(at(50)), ledger.poll_timeout()), ((Vec::new(), Vec::new()), None));
+    }
+
+    #[test]
+    fn what_is_opened_and_taken_back_leaves_nothing_behind() {
+        let mut ledger = Ledger::new();
+        let element = door("192.0.2.1", 22);
+        ledger.open(at(0), &name("a"), element, at(30));
+        for _ in 0..100_000 {
+            ledger.open(at(0), &name("b"), element, at(60));
+            ledger.undo(&name("b"), element, None);
+        }
+        assert_eq!((ledger.len(), ledger.doors.len()), (1, 1));
+        assert!(ledger.alarms.len() <= 2 + STALE + 1, "{} alarms for one row", ledger.alarms.len());
+        assert_eq!(ledger.expire(at(30)).1, [Change::Close(element)]);
     }
 
     #[test]

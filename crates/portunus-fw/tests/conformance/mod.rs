@@ -141,7 +141,8 @@ pub(crate) fn two_clients_behind_one_address(ground: &dyn Ground) {
     let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
     let [alice, bob] = ["alice", "bob"].map(|name| ClientName::new(name).unwrap());
     let (mut ledger, shared) = (Ledger::new(), door(OUTSIDE[0], "22/tcp"));
-    let changes = [ledger.open(at(0), &alice, shared, at(60)), ledger.open(at(0), &bob, shared, at(30))];
+    let mut opened = |client, until| ledger.open(at(0), client, shared, at(until)).change;
+    let changes = [opened(&alice, 60), opened(&bob, 30)];
     changes.iter().for_each(|change| all_done(&firewall.change(&[*change])));
     let (_, changes) = ledger.close(at(0), Some(&alice), None);
     all_done(&firewall.change(&changes));

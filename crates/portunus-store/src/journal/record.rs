@@ -51,11 +51,11 @@ const UDP: u8 = 17;
 
 pub(super) fn encode(entry: &Entry, generation: u32, out: &mut Vec<u8>) {
     let start = out.len();
-    let (kind, key, until) = match entry {
-        Entry::Open(row) => (OPEN, row.key(), row.until.as_nanos()),
-        Entry::Close(key) => (CLOSE, key.clone(), 0),
+    let (kind, client, element, until) = match entry {
+        Entry::Open(row) => (OPEN, &row.client, row.element, row.until.as_nanos()),
+        Entry::Close(key) => (CLOSE, &key.client, key.element, 0),
     };
-    let Element { address, port, destination, way } = key.element;
+    let Element { address, port, destination, way } = element;
     out.extend_from_slice(&generation.to_be_bytes());
     out.extend_from_slice(&until.to_be_bytes());
     let address = match address {
@@ -69,7 +69,7 @@ pub(super) fn encode(entry: &Entry, generation: u32, out: &mut Vec<u8>) {
     };
     out.extend_from_slice(&first.to_be_bytes());
     out.extend_from_slice(&last.to_be_bytes());
-    let name = key.client.as_str().as_bytes();
+    let name = client.as_str().as_bytes();
     out.extend_from_slice(&[kind, proto, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
     out.extend_from_slice(&way.to_bytes(destination));
     out.extend_from_slice(name);

@@ -51,18 +51,12 @@ struct Asked {
 #[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
-    /// The last word on each element.
-    changes: BTreeMap<Element, Change>,
+    /// In order: the last word on an element counts.
+    changes: Vec<Change>,
     asked: Vec<Asked>,
     answers: Vec<Said>,
     /// Whose established flows end when all else is done.
     kills: Vec<(u64, ClientName)>,
-}
-
-impl Batch {
-    fn note(&mut self, changes: impl IntoIterator<Item = Change>) {
-        self.changes.extend(changes.into_iter().map(|change| (change.element(), change)));
-    }
 }
 
 impl Book {
@@ -178,43 +172,40 @@ impl Book {
             batch.answers.push(Said::Opened(ticket, Opened::Refused));
             return;
         }
-        let elements = Element::all_of(opening).into_iter();
-        let rows: Vec<_> =
-            elements.map(|element| (element, self.ledger.row(&opening.client, element))).collect();
-        let new = rows.iter().filter(|(_, before)| before.is_none()).count();
-        if self.ledger.len() + new > usize::try_from(self.limits.most_open).unwrap_or(usize::MAX) {
+        let elements = Element::all_of(opening);
+        if !self.has_room(&opening.client, &elements) {
             batch.answers.push(Said::Opened(ticket, Opened::Full));
             return;
         }
         let until = now.after(opening.lasting);
-        let outdone = self.outdo(now, batch, opening, &rows);
-        for (element, _) in &rows {
-            let change = self.ledger.open(now, &opening.client, *element, until);
-            batch.note([change]);
+        let outdone = self.outdo(now, batch, opening, &elements);
+        let mut rows = Vec::with_capacity(elements.len());
+        for element in elements {
+            let opened = self.ledger.open(now, &opening.client, element, until);
+            batch.changes.push(opened.change);
             // A renewal never shortens, so what is written down is what the ledger says.
-            let until = self.ledger.row(&opening.client, *element).unwrap_or(until);
-            batch.entries.push(Entry::Open(JournalRow {
-                client: opening.client.clone(),
-                element: *element,
-                until,
-            }));
+            let (client, until) = (opening.client.clone(), opened.until);
+            batch.entries.push(Entry::Open(JournalRow { client, element, until }));
+            rows.push((element, opened.before));
         }
         batch.asked.push(Asked { ticket, client: opening.client.clone(), rows, outdone });
     }
 
+    /// Whether what would be new of these may be open too.
+    fn has_room(&self, client: &ClientName, elements: &[Element]) -> bool {
+        let most = usize::try_from(self.limits.most_open).unwrap_or(usize::MAX);
+        let room = most.saturating_sub(self.ledger.len());
+        let is_new = |element: &&Element| self.ledger.row(client, **element).is_none();
+        elements.len() <= room || elements.iter().filter(is_new).count() <= room
+    }
+
     /// Ends every translation that cannot stand beside the new ones: the kernel turns a packet one way only, and who
     /// asked last is meant. What ended.
-    fn outdo(
-        &mut self,
-        now: Mono,
-        batch: &mut Batch,
-        opening: &Opening,
-        rows: &[(Element, Option<Mono>)],
-    ) -> Vec<Row> {
+    fn outdo(&mut self, now: Mono, batch: &mut Batch, opening: &Opening, elements: &[Element]) -> Vec<Row> {
         if opening.way == Way::Here {
             return Vec::new();
         }
-        let outdone: Vec<Row> = rows.iter().flat_map(|(element, _)| self.ledger.rivals(element)).collect();
+        let outdone: Vec<Row> = elements.iter().flat_map(|element| self.ledger.rivals(element)).collect();
         for row in &outdone {
             tracing::info!(
                 client = row.client.as_str(),
@@ -225,14 +216,14 @@ impl Book {
         }
         let changes = self.ledger.strike_all(now, &outdone);
         self.past.note(&outdone);
-        batch.note(changes);
+        batch.changes.extend(changes);
         batch.entries.extend(outdone.iter().map(|row| Entry::Close(key(&row.client, row.element))));
         outdone
     }
 
     fn close(&mut self, now: Mono, batch: &mut Batch, closing: &Closing) {
         let (ended, changes) = self.ledger.close(now, closing.client.as_ref(), closing.address);
-        batch.note(changes);
+        batch.changes.extend(changes);
         self.past.note(&ended);
         batch.entries.extend(ended.iter().map(|row| Entry::Close(key(&row.client, row.element))));
     }
@@ -245,12 +236,13 @@ impl Book {
             let failed = self.undo(now, &mut batch, asked);
             batch.answers.extend(failed);
         }
-        let (mut refused, mut found) = (self.tell_kernel(&batch.changes), Found::Whole);
+        let changes = last_words(std::mem::take(&mut batch.changes));
+        let (mut refused, mut found) = (self.tell_kernel(&changes), Found::Whole);
         if !refused.is_empty() && matches!(self.firewall.standing(), Ok(Standing::Broken)) {
             found = Found::Broken;
             if may_mend && self.install_again(now) {
                 found = Found::PutBack;
-                refused = self.tell_kernel(&batch.changes);
+                refused = self.tell_kernel(&changes);
             }
         }
         let mut failed = Vec::new();
@@ -272,7 +264,7 @@ impl Book {
             let mut back = Batch::default();
             let _ = self.undo(now, &mut back, failed);
             self.write_down(&back.entries);
-            self.tell_kernel(&back.changes);
+            self.tell_kernel(&last_words(back.changes));
         }
         for (ticket, client) in std::mem::take(&mut batch.kills) {
             let answers = self.kill(ticket, &client);
@@ -295,7 +287,7 @@ impl Book {
         for asked in failed.into_iter().rev() {
             for (element, before) in asked.rows.iter().rev() {
                 self.ledger.undo(&asked.client, *element, *before);
-                batch.note([self.ledger.derived(now, *element)]);
+                batch.changes.push(self.ledger.derived(now, *element));
                 batch.entries.push(match before {
                     Some(until) => Entry::Open(JournalRow {
                         client: asked.client.clone(),
@@ -307,7 +299,7 @@ impl Book {
             }
             for row in asked.outdone {
                 self.ledger.restore(&row);
-                batch.note([self.ledger.derived(now, row.element)]);
+                batch.changes.push(self.ledger.derived(now, row.element));
                 batch.entries.push(Entry::Open(journal_row(row)));
             }
             answers.push(Said::Opened(asked.ticket, Opened::Failed));
@@ -315,15 +307,14 @@ impl Book {
         answers
     }
 
-    /// Has the kernel do it; what it refused.
-    fn tell_kernel(&mut self, changes: &BTreeMap<Element, Change>) -> BTreeMap<Element, FirewallError> {
+    /// Has the kernel do it; what it refused. Each element stands in `changes` once at most.
+    fn tell_kernel(&mut self, changes: &[Change]) -> BTreeMap<Element, FirewallError> {
         if changes.is_empty() {
             return BTreeMap::new();
         }
-        let list: Vec<Change> = changes.values().copied().collect();
-        let answers = self.firewall.change(&list);
+        let answers = self.firewall.change(changes);
         let mut refused = BTreeMap::new();
-        for (change, answer) in list.iter().zip(answers) {
+        for (change, answer) in changes.iter().zip(answers) {
             if let Err(error) = answer {
                 let element = change.element();
                 tracing::warn!(grant = %element, %error, "the firewall refused a change");
@@ -346,9 +337,7 @@ impl Book {
         let (ended, changes) = self.ledger.expire(now);
         self.past.note(&ended);
         if late || !kernel_closes {
-            let mut batch = Batch::default();
-            batch.note(changes);
-            self.tell_kernel(&batch.changes);
+            self.tell_kernel(&changes);
         }
         self.compact_if_crowded();
     }
@@ -383,6 +372,20 @@ impl Book {
             tracing::warn!(%error, "the grant journal was not compacted");
         }
     }
+}
+
+/// The last word on each element, by element.
+fn last_words(mut changes: Vec<Change>) -> Vec<Change> {
+    // Stable: the last of an element's stays the last of them.
+    changes.sort_by_key(Change::element);
+    changes.dedup_by(|later, kept| {
+        let same = later.element() == kept.element();
+        if same {
+            *kept = *later;
+        }
+        same
+    });
+    changes
 }
 
 fn key(client: &ClientName, element: Element) -> Key {

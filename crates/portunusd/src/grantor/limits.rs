@@ -51,13 +51,20 @@ pub(super) fn check(limits: &Limits, opening: &Opening) -> Result<(), Beyond> {
     for port in &opening.ports {
         check_port(limits, *port, opening.way)?;
     }
-    let mut ports = opening.ports.to_vec();
-    ports.sort_unstable();
-    ports.dedup();
-    if ports.len() != opening.ports.len() {
+    if names_twice(&opening.ports) {
         return Err(Beyond::Twice);
     }
     check_way(limits, opening)
+}
+
+fn names_twice(ports: &[PortSpec]) -> bool {
+    if ports.len() < 2 {
+        return false;
+    }
+    let mut sorted = ports.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len() != ports.len()
 }
 
 /// Whether a door of an earlier life, or of an earlier configuration, may stay.

@@ -469,6 +469,26 @@ fn of_two_translations_of_one_port_the_later_is_carried_out() {
 }
 
 #[test]
+fn the_last_word_of_a_batch_on_an_element_is_what_the_kernel_is_told() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let mut book = book(&firewall, &folder);
+    let ask = |n, secs| opening(n, "alice", "192.0.2.1", &["22/tcp"], secs);
+    let close = || Said::Close(Closing { client: Some(ClientName::new("alice").unwrap()), address: None });
+    let told = || std::mem::take(&mut firewall.0.lock().unwrap().changes);
+    book.carry_out(clock::mono(), vec![ask(1, 20), close(), ask(2, 30), ask(3, 10)], true);
+    let lasting: Vec<u64> = told()
+        .iter()
+        .map(|change| match change {
+            Change::Open(_, lasting) => lasting.as_millis().try_into().unwrap(),
+            Change::Close(_) => 0,
+        })
+        .collect();
+    assert_eq!(lasting, [30_000]);
+    book.carry_out(clock::mono(), vec![ask(4, 40), close()], true);
+    assert_eq!(told(), [Change::Close(element("192.0.2.1", "22/tcp"))]);
+}
+
+#[test]
 fn what_the_kernel_closes_by_itself_is_not_told_to_it_again() {
     let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
     let mut book = book(&firewall, &folder);
