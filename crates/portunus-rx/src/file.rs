@@ -20,6 +20,8 @@ const MOST_INTERFACES: usize = 4096;
 pub struct Capture<'r> {
     reader: Box<dyn PcapReaderIterator + Send + 'r>,
     room: usize,
+    /// Whether it is of the newer format.
+    newer: bool,
     interfaces: Vec<Interface>,
     filter: Option<Filter>,
     wanted: Wanted,
@@ -84,11 +86,15 @@ impl<'r> Capture<'r> {
             | PcapError::NomError(..)
             | PcapError::OwnedNomError(..) => CaptureError::Unknown,
         })?;
-        Ok(Self { reader, room: ROOM, interfaces: Vec::new(), filter, wanted, ended: false })
+        let newer = reader.data().starts_with(SECTION_HEADER);
+        Ok(Self { reader, room: ROOM, newer, interfaces: Vec::new(), filter, wanted, ended: false })
     }
 
     fn advance(&mut self) -> Result<Option<Caught>, CaptureError> {
         loop {
+            if self.newer && contradicts_itself(self.reader.data()) {
+                return Err(CaptureError::Damaged);
+            }
             match self.reader.next() {
                 Ok((length, block)) => {
                     let caught = told(&block, &mut self.interfaces).and_then(|told| {
@@ -213,6 +219,16 @@ fn told<'b>(
         // Statistics, names, and what others put in.
         PcapBlockOwned::NG(_) => Ok(None),
     }
+}
+
+/// Where a file of the newer format begins.
+const SECTION_HEADER: &[u8] = &[0x0a, 0x0d, 0x0d, 0x0a];
+
+/// Whether the next block says that it is shorter than what it says that with, in either byte order (in the other one, a
+/// true length of that kind would be beyond all bounds). The library reckons with such a length.
+fn contradicts_itself(block: &[u8]) -> bool {
+    let length = block.get(4..).and_then(|rest| rest.first_chunk::<4>());
+    length.is_some_and(|length| u32::from_le_bytes(*length).min(u32::from_be_bytes(*length)) < 12)
 }
 
 /// The number of an interface's block; the library keeps it as a little-endian machine reads it.

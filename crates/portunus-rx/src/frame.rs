@@ -81,8 +81,8 @@ impl<'a> Frame<'a> {
             ip_number::IPV6_ICMP if family == IPV6 => icmp(carried.payload)?,
             _ => return None,
         };
-        let source = SocketAddr::new(canonical(ip.source_addr()), ports.0);
-        let destination = SocketAddr::new(canonical(ip.destination_addr()), ports.1);
+        let source = SocketAddr::new(on_the_wire(ip.source_addr())?, ports.0);
+        let destination = SocketAddr::new(on_the_wire(ip.destination_addr())?, ports.1);
         Some(Payload { source, destination, carrier, bytes })
     }
 
@@ -136,9 +136,10 @@ fn icmp(bytes: &[u8]) -> Option<Carried<'_>> {
     Some((Carrier::Icmp, (0, 0), bytes.get(ICMP..)?))
 }
 
-/// A v4-mapped address is the IPv4 address that it is.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
+/// A v4-mapped address is never on a wire, and everywhere else we take it for the IPv4 address: whoever writes one into an
+/// IPv6 header would pass for that.
+fn on_the_wire(address: IpAddr) -> Option<IpAddr> {
+    (address.to_canonical() == address).then_some(address)
 }
 
 #[cfg(test)]
@@ -233,6 +234,16 @@ mod tests {
         let length = u16::from_be_bytes([packet[4], packet[5]]) + 16;
         packet[4..6].copy_from_slice(&length.to_be_bytes());
         assert_eq!(of(IPV6, &packet).unwrap().bytes, PAYLOAD);
+    }
+
+    #[test]
+    fn an_ipv4_address_in_an_ipv6_header_is_nobodys() {
+        for at in [8, 24] {
+            let mut packet = v6();
+            packet[at..at + 16]
+                .copy_from_slice(&"::ffff:192.0.2.1".parse::<std::net::Ipv6Addr>().unwrap().octets());
+            assert_eq!(of(IPV6, &packet), None);
+        }
     }
 
     #[test]

@@ -221,6 +221,9 @@ fn what_is_no_capture_is_named_and_nothing_grows_without_end() {
     assert_eq!(why(&file), CaptureError::Link(105));
     let wild = [section(false), enhanced(false, 7, 1, &udp(0).ethernet())].concat();
     assert_eq!(why(&wild), CaptureError::Damaged);
+    // A block that says it is shorter than its own head.
+    let short = [section(false), vec![1, 0, 0, 0x80, 4, 0, 0, 0, 0, 0, 0, 0]].concat();
+    assert_eq!(why(&short), CaptureError::Damaged);
     // A record that says it is four gigabytes long.
     let mut file = pcap([]);
     file.extend([0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
