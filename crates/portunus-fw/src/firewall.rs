@@ -6,6 +6,7 @@ use std::time::Duration;
 use portunus_model::{Element, NatLimits, PortSpec, Stance, Way};
 
 use crate::Ended;
+use crate::iptables::Note;
 
 /// What must stand in the ruleset, whoever has a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,6 +111,17 @@ pub trait Firewall {
 
     /// Becomes readable when [`Firewall::standing`] is worth asking; `None`: ask now and then.
     fn watch(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether the kernel closes each door by itself, known after the first install. `false`: a daemon that is killed
+    /// leaves doors open until it starts again, and whoever set this up must be told.
+    fn kernel_closes(&self) -> bool {
+        true
+    }
+
+    /// What is to be told of rules that came and went since this was asked last. Only fwknop's chains say anything.
+    fn notes(&mut self) -> Vec<Note> {
+        Vec::new()
+    }
 
     /// Removes everything of ours, without trace.
     ///

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod bench;
+#[expect(dead_code, reason = "nothing is translated here yet")]
 mod conformance;
 
 use std::time::{Duration, Instant};

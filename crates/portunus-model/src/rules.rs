@@ -240,6 +240,17 @@ pub enum Place {
     Fwknop(Box<Chains>),
 }
 
+impl Place {
+    /// Whether iptables' tools write our rules there: somebody must run them, and x_tables has no timers for sets.
+    #[must_use]
+    pub const fn is_of_iptables(&self) -> bool {
+        match self {
+            Self::Own | Self::Attach(_) => false,
+            Self::Iptables | Self::Fwknop(_) => true,
+        }
+    }
+}
+
 /// The chains of fwknop's, as fwknopd.conf has them (IPT_INPUT_ACCESS and its kin).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chains {

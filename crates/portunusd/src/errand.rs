@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use portunus_fw::iptables::{Programs, RunError, Runner, Tool, Variant};
+use portunus_fw::iptables::{self, RunError, Runner, Table, Tool, Variant};
 use portunus_fw::walk::IpVersion;
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::poll::{Interest, Poll};
@@ -16,37 +16,74 @@ use crate::message::{self, Came, Taken};
 
 /// What may be asked. With: the tool's standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Errand {
-    Save4,
-    Save6,
-    SaveAll4,
-    SaveAll6,
-    Restore4,
-    Restore6,
+pub(crate) struct Errand {
+    work: Work,
+    six: bool,
+    programs: Programs,
 }
 
-impl From<Tool> for Errand {
-    fn from(tool: Tool) -> Self {
-        match tool {
-            Tool::Save(IpVersion::V4) => Self::Save4,
-            Tool::Save(IpVersion::V6) => Self::Save6,
-            Tool::SaveAll(IpVersion::V4) => Self::SaveAll4,
-            Tool::SaveAll(IpVersion::V6) => Self::SaveAll6,
-            Tool::Restore(IpVersion::V4) => Self::Restore4,
-            Tool::Restore(IpVersion::V6) => Self::Restore6,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Work {
+    Save,
+    SaveFilter,
+    SaveNat,
+    SaveMangle,
+    SaveRaw,
+    SaveSecurity,
+    SaveAll,
+    Restore,
+    RestoreCounted,
+}
+
+/// [`Variant`], as it crosses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Programs {
+    Default,
+    Nft,
+    Legacy,
+}
+
+impl Errand {
+    pub(crate) fn new(tool: Tool, variant: Variant) -> Self {
+        let work = match tool {
+            Tool::Save(_) => Work::Save,
+            Tool::SaveCounted(_, Table::Filter) => Work::SaveFilter,
+            Tool::SaveCounted(_, Table::Nat) => Work::SaveNat,
+            Tool::SaveCounted(_, Table::Mangle) => Work::SaveMangle,
+            Tool::SaveCounted(_, Table::Raw) => Work::SaveRaw,
+            Tool::SaveCounted(_, Table::Security) => Work::SaveSecurity,
+            Tool::SaveAll(_) => Work::SaveAll,
+            Tool::Restore(_) => Work::Restore,
+            Tool::RestoreCounted(_) => Work::RestoreCounted,
+        };
+        let programs = match variant {
+            Variant::Default => Programs::Default,
+            Variant::Nft => Programs::Nft,
+            Variant::Legacy => Programs::Legacy,
+        };
+        Self { work, six: tool.version() == IpVersion::V6, programs }
+    }
+
+    fn tool(self) -> Tool {
+        let version = if self.six { IpVersion::V6 } else { IpVersion::V4 };
+        match self.work {
+            Work::Save => Tool::Save(version),
+            Work::SaveFilter => Tool::SaveCounted(version, Table::Filter),
+            Work::SaveNat => Tool::SaveCounted(version, Table::Nat),
+            Work::SaveMangle => Tool::SaveCounted(version, Table::Mangle),
+            Work::SaveRaw => Tool::SaveCounted(version, Table::Raw),
+            Work::SaveSecurity => Tool::SaveCounted(version, Table::Security),
+            Work::SaveAll => Tool::SaveAll(version),
+            Work::Restore => Tool::Restore(version),
+            Work::RestoreCounted => Tool::RestoreCounted(version),
         }
     }
-}
 
-impl From<Errand> for Tool {
-    fn from(errand: Errand) -> Self {
-        match errand {
-            Errand::Save4 => Self::Save(IpVersion::V4),
-            Errand::Save6 => Self::Save(IpVersion::V6),
-            Errand::SaveAll4 => Self::SaveAll(IpVersion::V4),
-            Errand::SaveAll6 => Self::SaveAll(IpVersion::V6),
-            Errand::Restore4 => Self::Restore(IpVersion::V4),
-            Errand::Restore6 => Self::Restore(IpVersion::V6),
+    const fn variant(self) -> Variant {
+        match self.programs {
+            Programs::Default => Variant::Default,
+            Programs::Nft => Variant::Nft,
+            Programs::Legacy => Variant::Legacy,
         }
     }
 }
@@ -95,8 +132,8 @@ pub(crate) fn run(_: Option<Ids>) -> io::Result<()> {
 
 fn answer(grantor: &Channel, mut came: Came<Errand>) -> io::Result<()> {
     let input: String = came.beside()?;
-    let tool = Tool::from(came.value);
-    let answer = match Programs::new(Variant::Default).run(tool, &input) {
+    let errand = came.value;
+    let answer = match iptables::Programs::new(errand.variant()).run(errand.tool(), &input) {
         Ok(printed) => {
             let beside = message::beside(&printed)?;
             return message::send(grantor, &Answer::Printed, &[beside.as_fd()]);
@@ -107,4 +144,25 @@ fn answer(grantor: &Channel, mut came: Came<Errand>) -> io::Result<()> {
         Err(RunError::Broken { .. }) => Answer::Broken,
     };
     message::send(grantor, &answer, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_what_is_run() {
+        let mut tools = Vec::new();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            tools.extend([Tool::Save(version), Tool::SaveAll(version), Tool::Restore(version)]);
+            tools.push(Tool::RestoreCounted(version));
+            tools.extend(Table::ALL.map(|table| Tool::SaveCounted(version, table)));
+        }
+        for tool in tools {
+            for variant in [Variant::Default, Variant::Nft, Variant::Legacy] {
+                let errand = Errand::new(tool, variant);
+                assert_eq!((errand.tool(), errand.variant()), (tool, variant));
+            }
+        }
+    }
 }

@@ -49,7 +49,9 @@ pub(super) fn settings(
         Receive::Udp(port) => crate::everywhere(port),
         Receive::Sniffed | Receive::File(_) => Vec::new(),
     };
-    let close = conf.flag(Variable::FlushIptAtExit);
+    // fwknop's chains are removed by whoever wrote them, and what was open comes back after a restart.
+    let chains = matches!(stance.place, Some(Place::Fwknop(_)));
+    let close = conf.flag(Variable::FlushIptAtExit) && !chains;
     Settings {
         host: None,
         profile_name: "default".to_owned(),

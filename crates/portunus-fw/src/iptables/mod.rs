@@ -6,6 +6,7 @@
 //! so that it closes when nobody is left to close it. Not here: which doors are due, and running programs with
 //! rights ([`Runner`] is given).
 
+mod fwknop;
 mod runner;
 mod text;
 
@@ -21,7 +22,8 @@ use crate::ruleset::{Ruleset, TableFamily};
 use crate::walk::IpVersion;
 use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
-pub use runner::{Programs, RunError, Runner, Tool, Variant};
+pub use fwknop::{Fwknop, Kind, Note};
+pub use runner::{Programs, RunError, Runner, Table, Tool, Variant};
 
 /// A door that stands open, until then by the wall clock: x_tables knows no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,15 +98,8 @@ impl<R: Runner> Iptables<R> {
         self
     }
 
-    /// Whether the kernel closes each door by itself, known after the first install. `false`: it lacks xt_time, a
-    /// daemon that is killed leaves doors open until it starts again, and whoever set this up must be told.
-    #[must_use]
-    pub const fn kernel_closes(&self) -> bool {
-        self.kernel_closes
-    }
-
     fn write_all(&mut self) -> Result<(), FirewallError> {
-        self.kernel_closes = self.has_time()?;
+        self.kernel_closes = has_time(&mut self.runner)?;
         for version in BOTH {
             let saved = self.runner.run(Tool::Save(version), "")?;
             self.take_over_cuts(&saved);
@@ -186,19 +181,19 @@ impl<R: Runner> Iptables<R> {
         };
         Doors { open: of(&self.open), cut: of(&self.cuts) }
     }
+}
 
-    /// Whether this kernel has xt_time: tried on a chain that the same transaction removes again.
-    fn has_time(&mut self) -> Result<bool, FirewallError> {
-        match self.runner.run(Tool::Restore(IpVersion::V4), &text::time_trial()) {
-            Ok(_) => Ok(true),
-            // The same without it tells a missing match from a missing right.
-            Err(RunError::Failed { .. }) => {
-                self.runner.run(Tool::Restore(IpVersion::V4), &text::plain_trial())?;
-                Ok(false)
-            }
-            Err(error @ (RunError::Missing(_) | RunError::TimedOut(_) | RunError::Broken { .. })) => {
-                Err(error.into())
-            }
+/// Whether this kernel has xt_time: tried on a chain that the same transaction removes again.
+fn has_time(runner: &mut impl Runner) -> Result<bool, FirewallError> {
+    match runner.run(Tool::Restore(IpVersion::V4), &text::time_trial()) {
+        Ok(_) => Ok(true),
+        // The same without it tells a missing match from a missing right.
+        Err(RunError::Failed { .. }) => {
+            runner.run(Tool::Restore(IpVersion::V4), &text::plain_trial())?;
+            Ok(false)
+        }
+        Err(error @ (RunError::Missing(_) | RunError::TimedOut(_) | RunError::Broken { .. })) => {
+            Err(error.into())
         }
     }
 }
@@ -294,6 +289,10 @@ impl<R: Runner> Firewall for Iptables<R> {
         }
         Ok(())
     }
+
+    fn kernel_closes(&self) -> bool {
+        self.kernel_closes
+    }
 }
 
 /// Adds the rules of the old x_tables to what nf_tables told, where there are any. The tools are not even started
@@ -344,8 +343,7 @@ mod tests {
 
     impl Runner for Fake {
         fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError> {
-            let (Tool::Save(version) | Tool::SaveAll(version) | Tool::Restore(version)) = tool;
-            let doors = &mut self.doors[usize::from(version == IpVersion::V6)];
+            let doors = &mut self.doors[usize::from(tool.version() == IpVersion::V6)];
             if let Tool::Save(_) = tool {
                 return Ok(format!(
                     ":PORTUNUS_INPUT - [0:0]\n:PORTUNUS_CUT - [0:0]\n:PORTUNUS_OPEN - [0:0]\n-A INPUT -m comment --comment portunus -j PORTUNUS_INPUT\n-A PORTUNUS_INPUT -i lo -j ACCEPT\n{doors}"

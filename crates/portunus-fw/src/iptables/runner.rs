@@ -20,26 +20,100 @@ const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin";
 /// The most that a tool may print.
 const MOST_OUTPUT: u64 = 64 << 20;
 
+/// A table of x_tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Who may come in, go out and go through.
+    Filter,
+    /// Translations of addresses.
+    Nat,
+    /// Changes of packets.
+    Mangle,
+    /// Before connections are tracked.
+    Raw,
+    /// For security modules.
+    Security,
+}
+
+impl Table {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Filter, Self::Nat, Self::Mangle, Self::Raw, Self::Security];
+
+    /// Its name, as the tools know it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+            Self::Mangle => "mangle",
+            Self::Raw => "raw",
+            Self::Security => "security",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.as_str() == name)
+    }
+}
+
 /// A tool, by what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     /// `iptables-save -t filter`
     Save(IpVersion),
+    /// `iptables-save -c -t TABLE`: with the counters of each rule.
+    SaveCounted(IpVersion, Table),
     /// `iptables-save`: every table.
     SaveAll(IpVersion),
-    /// `iptables-restore --noflush`: one transaction, on its standard input.
+    /// `iptables-restore --noflush`: one transaction a table, on its standard input.
     Restore(IpVersion),
+    /// The same, with counters.
+    RestoreCounted(IpVersion),
 }
 
 impl Tool {
     /// What people call it.
     #[must_use]
     pub const fn name(self) -> &'static str {
+        match (self.saves(), self.version()) {
+            (true, IpVersion::V4) => "iptables-save",
+            (true, IpVersion::V6) => "ip6tables-save",
+            (false, IpVersion::V4) => "iptables-restore",
+            (false, IpVersion::V6) => "ip6tables-restore",
+        }
+    }
+
+    /// For which family.
+    #[must_use]
+    pub const fn version(self) -> IpVersion {
         match self {
-            Self::Save(IpVersion::V4) | Self::SaveAll(IpVersion::V4) => "iptables-save",
-            Self::Save(IpVersion::V6) | Self::SaveAll(IpVersion::V6) => "ip6tables-save",
-            Self::Restore(IpVersion::V4) => "iptables-restore",
-            Self::Restore(IpVersion::V6) => "ip6tables-restore",
+            Self::Save(version)
+            | Self::SaveCounted(version, _)
+            | Self::SaveAll(version)
+            | Self::Restore(version)
+            | Self::RestoreCounted(version) => version,
+        }
+    }
+
+    /// Whether it only reads.
+    #[must_use]
+    pub const fn saves(self) -> bool {
+        match self {
+            Self::Save(_) | Self::SaveCounted(..) | Self::SaveAll(_) => true,
+            Self::Restore(_) | Self::RestoreCounted(_) => false,
+        }
+    }
+
+    /// What stands behind its name.
+    fn arguments(self) -> Vec<&'static str> {
+        match self {
+            Self::Save(_) => vec!["-t", "filter"],
+            Self::SaveCounted(_, table) => vec!["-c", "-t", table.as_str()],
+            Self::SaveAll(_) => Vec::new(),
+            Self::Restore(_) => vec!["--noflush", "--wait", LOCK_WAIT],
+            Self::RestoreCounted(_) => vec!["--noflush", "--counters", "--wait", LOCK_WAIT],
         }
     }
 }
@@ -105,6 +179,18 @@ pub enum Variant {
     Legacy,
 }
 
+impl Variant {
+    /// The one that a program belongs to, by the last part of its path: `/sbin/iptables-legacy`.
+    #[must_use]
+    pub fn of(program: &str) -> Self {
+        match program.rsplit('/').next() {
+            Some("iptables-nft") => Self::Nft,
+            Some("iptables-legacy") => Self::Legacy,
+            Some(_) | None => Self::Default,
+        }
+    }
+}
+
 /// The programs of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Programs {
@@ -119,12 +205,11 @@ impl Programs {
     }
 
     fn program(self, tool: Tool) -> String {
-        let (family, verb) = match tool {
-            Tool::Save(IpVersion::V4) | Tool::SaveAll(IpVersion::V4) => ("iptables", "save"),
-            Tool::Save(IpVersion::V6) | Tool::SaveAll(IpVersion::V6) => ("ip6tables", "save"),
-            Tool::Restore(IpVersion::V4) => ("iptables", "restore"),
-            Tool::Restore(IpVersion::V6) => ("ip6tables", "restore"),
+        let family = match tool.version() {
+            IpVersion::V4 => "iptables",
+            IpVersion::V6 => "ip6tables",
         };
+        let verb = if tool.saves() { "save" } else { "restore" };
         match self.variant {
             Variant::Default => format!("{family}-{verb}"),
             Variant::Nft => format!("{family}-nft-{verb}"),
@@ -136,11 +221,6 @@ impl Programs {
 impl Runner for Programs {
     fn run(&mut self, tool: Tool, input: &str) -> Result<String, RunError> {
         let program = self.program(tool);
-        let arguments: &[&str] = match tool {
-            Tool::Save(_) => &["-t", "filter"],
-            Tool::SaveAll(_) => &[],
-            Tool::Restore(_) => &["--noflush", "--wait", LOCK_WAIT],
-        };
         let broken = |error: io::Error| {
             let kind = error.kind();
             if kind == io::ErrorKind::NotFound {
@@ -150,7 +230,7 @@ impl Runner for Programs {
             }
         };
         let mut child = Command::new(locate(&program))
-            .args(arguments)
+            .args(tool.arguments())
             .env_clear()
             .env("PATH", PATH)
             .env("LC_ALL", "C")

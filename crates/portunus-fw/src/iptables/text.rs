@@ -163,13 +163,17 @@ fn rules(doors: &Doors, timed: bool) -> String {
 fn rule(chain: &str, door: &Door, verdict: &str, timed: bool) -> String {
     let Door { address, port, destination, until } = door;
     let to = destination.map(|destination| format!(" -d {destination}")).unwrap_or_default();
-    let time =
-        if timed { format!(" -m time --datestop {}", date(last_second(*until))) } else { String::new() };
+    let time = if timed { time_match(*until) } else { String::new() };
     format!(
         "-A {chain} -s {address}{to} {} -m comment --comment \"portunus exp_{}\"{time} -j {verdict}\n",
         port_match(*port),
         until.as_secs()
     )
+}
+
+/// The kernel's own end of a rule.
+pub(super) fn time_match(until: Unix) -> String {
+    format!(" -m time --datestop {}", date(last_second(until)))
 }
 
 fn port_match(port: PortSpec) -> String {

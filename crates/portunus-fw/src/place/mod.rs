@@ -10,7 +10,7 @@ use std::fmt;
 
 use portunus_model::{Place, PortSpec, Proto, Seat};
 
-use crate::ruleset::{Chain, Held, Hook, Rule, Ruleset, Table};
+use crate::ruleset::{Chain, Held, Hook, Rule, Ruleset, Table, TableFamily};
 use crate::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, Verdict};
 
 pub use neighbours::{Keeper, Neighbour};
@@ -254,7 +254,13 @@ fn stands_before(ruleset: &Ruleset, place: &Place, site: &Site) -> bool {
     match place {
         Place::Own => false,
         Place::Attach(seats) => seat_before(ruleset, site).is_some_and(|seat| seats.contains(&seat)),
-        Place::Iptables | Place::Fwknop(_) => is_iptables_input(ruleset, site),
+        Place::Iptables => is_iptables_input(ruleset, site),
+        // The administrator said where; whoever manages the table, that place is before their rules.
+        Place::Fwknop(chains) => {
+            matches!(site.family, TableFamily::Ip | TableFamily::Ip6)
+                && (site.table.as_str(), site.base.as_str())
+                    == (chains.input.table.as_str(), chains.input.from.as_str())
+        }
     }
 }
 

@@ -20,8 +20,8 @@ use packet::Packet;
 /// The comment on everything of ours in nftables.
 const OUR_COMMENT: &str = "portunus";
 
-/// What our chains in iptables are called; their names begin so.
-const OUR_CHAIN: &str = "PORTUNUS_";
+/// What our chains in iptables are called, and those that we took over from fwknop; their names begin so.
+const OUR_CHAINS: [&str; 2] = ["PORTUNUS_", "FWKNOP_"];
 
 /// Rules evaluated for one packet at most: chains may branch without bound, our time may not.
 const MOST_RULES: u32 = 1_000_000;
@@ -396,7 +396,7 @@ impl Walker<'_> {
 
     fn called(&mut self, at: &Place<'_>, name: &str, sure: bool, depth: u8) -> Fates {
         let back = Fates { back: true, ..Fates::default() };
-        if name.starts_with(OUR_CHAIN) {
+        if OUR_CHAINS.iter().any(|ours| name.starts_with(ours)) {
             if self.ours == Ours::Skipped {
                 return back;
             }

@@ -12,6 +12,8 @@
     reason = "a test that cannot go on says where it stopped"
 )]
 
+pub(crate) mod inner;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
@@ -38,6 +40,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Bench {
     outside: mpsc::Sender<Job>,
     listeners: Vec<TcpListener>,
+    inner: Option<inner::Inner>,
 }
 
 impl Bench {
@@ -57,7 +60,7 @@ impl Bench {
             "ip",
             &["link", "add", "outer0", "type", "veth", "peer", "name", "wire", "netns", &outside.to_string()],
         );
-        let bench = Self { outside: jobs, listeners: Vec::new() };
+        let bench = Self { outside: jobs, listeners: Vec::new(), inner: None };
         address("outer0", &MACHINE);
         bench.outside(|| {
             address("wire", &OUTSIDE);
@@ -161,20 +164,30 @@ fn bound(port: u16) -> UdpSocket {
 
 /// Somebody outside connects from this address: whether it comes through in time.
 fn connect(to: SocketAddr, from: IpAddr) -> bool {
+    connected(to, from).is_some()
+}
+
+fn connected(to: SocketAddr, from: IpAddr) -> Option<TcpStream> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
     match rustix::net::connect(&socket, &to) {
-        Ok(()) => return true,
+        Ok(()) => return Some(blocking(socket.into())),
         Err(e) if e == rustix::io::Errno::INPROGRESS => {}
-        Err(_) => return false,
+        Err(_) => return None,
     }
     let limit = Timespec { tv_sec: 0, tv_nsec: i64::try_from(PATIENCE.as_nanos()).unwrap() };
     let mut ready = [PollFd::new(&socket, PollFlags::OUT)];
     let came = poll(&mut ready, Some(&limit)).unwrap() > 0;
-    came && sockopt::socket_error(&socket).unwrap().is_ok() && TcpStream::from(socket).peer_addr().is_ok()
+    let stands = came && sockopt::socket_error(&socket).unwrap().is_ok();
+    Some(blocking(socket.into())).filter(|stream| stands && stream.peer_addr().is_ok())
+}
+
+fn blocking(stream: TcpStream) -> TcpStream {
+    stream.set_nonblocking(false).unwrap();
+    stream
 }
 
 /// This thread, and the programs that it starts, see a network of their own.

@@ -8,6 +8,7 @@
 )]
 
 mod kill;
+pub(crate) mod nat;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -39,6 +40,14 @@ pub(crate) trait Ground {
     fn load(&self, listing: &str);
     /// How much later than asked a door may close.
     fn late(&self) -> Duration;
+    /// Whether the admin drops what goes through the machine unless it is granted.
+    fn guards_the_way_through(&self) -> bool {
+        true
+    }
+    /// Whether what is accepted after its translation is accepted only if it was translated.
+    fn knows_what_was_translated(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) const SSH: u16 = 22;
@@ -63,8 +72,9 @@ pub(crate) fn all_done(answers: &[Result<(), FirewallError>]) {
 pub(crate) fn structure(place: Place) -> Structure {
     let doors = ["22/tcp", "53/udp", "1500-1510/tcp", "1500-1501/tcp", "1505/tcp"].map(port).to_vec();
     let protected = match place {
-        Place::Own | Place::Iptables | Place::Fwknop(_) => doors.clone(),
-        Place::Attach(_) => Vec::new(),
+        Place::Own | Place::Iptables => doors.clone(),
+        // The admin drops by themselves.
+        Place::Attach(_) | Place::Fwknop(_) => Vec::new(),
     };
     let stance = Stance { place, interfaces: Vec::new(), protected, knock_port: Some(54154) };
     Structure { doors, stance, most_open: 2000, ..Structure::default() }
@@ -427,6 +437,21 @@ macro_rules! conformance {
                 $($(, $also)*)?
             }
         }
+    };
+    // With an inner host behind the machine.
+    (through $ground:ident, $make:expr) => {
+        mod $ground {
+            use super::*;
+            $crate::conformance::conformance! { @ nat, $make,
+                a_translated_door_leads_to_the_inner_host, the_inner_host_is_shown_another_source,
+                a_local_translation_stays_here, everything_goes_through, what_is_not_rewritten_is_only_let_through,
+                a_door_at_one_address, of_two_translations_the_later_counts, translations_end_by_the_kernel,
+                a_crash_keeps_no_translation, translations_leave_no_trace, a_kill_ends_what_goes_through
+            }
+        }
+    };
+    (@ nat, $make:expr, $($name:ident),*) => {
+        $(#[test] fn $name() { $crate::conformance::nat::$name(&$make); })*
     };
     (@ $make:expr, $($name:ident),*) => {
         $(#[test] fn $name() { $crate::conformance::$name(&$make); })*

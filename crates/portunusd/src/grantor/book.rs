@@ -109,6 +109,12 @@ impl Book {
     /// Makes the kernel agree with the book, whatever stands there.
     pub(super) fn install(&mut self, now: Mono, structure: &Structure) -> Result<(), FirewallError> {
         self.firewall.install(structure, &self.ledger.wanted(now))?;
+        if !self.firewall.kernel_closes() {
+            tracing::error!(
+                "this kernel has no xt_time: a daemon that is killed leaves open doors open until it starts again; \
+                 load the module xt_time, or use nftables"
+            );
+        }
         self.structure = Some(structure.clone());
         Ok(())
     }

@@ -38,6 +38,10 @@ use stand::Ground;
 const MESSAGES: usize = 16;
 /// Where the kernel holds the timer, what is due is struck off this much later, many at a time.
 const LATE: Duration = Duration::from_secs(1);
+/// The same where each door is a rule of iptables, that stands until it is removed though it lets nobody in any more;
+/// and where it does let in until then.
+const SWEPT: Duration = Duration::from_millis(500);
+const GATHERED: Duration = Duration::from_millis(100);
 /// How often a back end that cannot be watched is asked whether it still stands.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Against a tool that keeps reloading: at once the first time, then with pauses up to this.
@@ -159,7 +163,7 @@ impl Grantor {
             Ok(place) => place,
             Err(why) => return refuse(why),
         };
-        let errand = if place == Place::Iptables { Some(fetch_errand(&keeper)?) } else { None };
+        let errand = if place.is_of_iptables() { Some(fetch_errand(&keeper)?) } else { None };
         let firewall = match stand::back_end(&snapshot.wish, &place, errand.clone()) {
             Ok(firewall) => firewall,
             Err(why) => return refuse(why),
@@ -244,7 +248,9 @@ impl Grantor {
             }
             self.put_back(now);
             if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
-                self.book.expire(now, Ahead::look(), self.kernel_closes());
+                // What x_tables has closed still stands in its chains.
+                self.book.expire(now, Ahead::look(), !self.place.is_of_iptables());
+                self.tell_rules();
             }
             if front && !self.end {
                 self.on_front()?;
@@ -260,13 +266,10 @@ impl Grantor {
     }
 
     fn lateness(&self) -> Duration {
-        if self.kernel_closes() { LATE } else { Duration::ZERO }
-    }
-
-    fn kernel_closes(&self) -> bool {
-        match self.place {
-            Place::Own | Place::Attach(_) => true,
-            Place::Iptables | Place::Fwknop(_) => false,
+        match (self.place.is_of_iptables(), self.book.firewall.kernel_closes()) {
+            (false, _) => LATE,
+            (true, true) => SWEPT,
+            (true, false) => GATHERED,
         }
     }
 
@@ -306,6 +309,7 @@ impl Grantor {
         let now = clock::mono();
         let may_mend = now >= self.disturbed.next;
         let (answers, found) = self.book.carry_out(now, said, may_mend);
+        self.tell_rules();
         match found {
             Found::Whole => (),
             Found::Broken => self.disturbed.notice(now),
@@ -394,6 +398,7 @@ impl Grantor {
                 if close {
                     self.book.close_all(clock::mono());
                 }
+                self.leave_fwknops_chains();
                 self.end = true;
                 Ok(())
             }
@@ -416,11 +421,11 @@ impl Grantor {
             self.ground.find(&snapshot.limits, &snapshot.wish)?
         };
         let moves = std::mem::discriminant(&place) != std::mem::discriminant(&self.place)
-            && (place == Place::Iptables || self.place == Place::Iptables);
+            && (place.is_of_iptables() || self.place.is_of_iptables());
         if moves {
             return Err("the firewall back end has changed: restart the daemon to use it".to_owned());
         }
-        if place == Place::Iptables && self.errand.is_none() {
+        if place.is_of_iptables() && self.errand.is_none() {
             self.errand = Some(fetch_errand(&self.keeper).map_err(words)?);
         }
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
@@ -429,6 +434,24 @@ impl Grantor {
         self.snapshot = snapshot;
         self.place = place;
         Ok(())
+    }
+
+    /// Says of rules that came and went what fwknopd says of them.
+    fn tell_rules(&mut self) {
+        for note in self.book.firewall.notes() {
+            tracing::info!("{note}");
+        }
+    }
+
+    /// FLUSH_IPT_AT_EXIT: the chains go with us. What was open stays in the journal: whoever is started again soon enough
+    /// puts it back.
+    fn leave_fwknops_chains(&mut self) {
+        if let Place::Fwknop(chains) = &self.place
+            && chains.flush_at_end
+            && let Err(error) = self.book.firewall.teardown()
+        {
+            tracing::warn!(%error, "fwknop's chains were not removed");
+        }
     }
 
     /// Looks whether somebody has touched what is ours.
@@ -441,6 +464,7 @@ impl Grantor {
                 self.disturbed.notice(clock::mono());
             }
         }
+        self.tell_rules();
     }
 
     /// Puts our rules back with every grant that is due.
@@ -461,11 +485,11 @@ impl Grantor {
         let structure = stand::structure(limits, wish, self.place.clone());
         let Err(error) = self.book.install(now, &structure) else { return Ok(()) };
         // The place that we had found is gone; perhaps the new rules have another.
-        if wish.place.is_some() || self.place == Place::Iptables {
+        if wish.place.is_some() || self.place.is_of_iptables() {
             return Err(error.to_string());
         }
         let place = self.ground.find(limits, wish)?;
-        if place == Place::Iptables {
+        if place.is_of_iptables() {
             return Err(error.to_string());
         }
         let structure = stand::structure(limits, wish, place.clone());

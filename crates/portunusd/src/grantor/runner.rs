@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portunus_fw::iptables::{RunError, Runner, Tool};
+use portunus_fw::iptables::{RunError, Runner, Tool, Variant};
 use portunus_sys::channel::Channel;
 
 use crate::errand::{Answer, Errand};
@@ -18,16 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub(super) struct ErrandRunner {
     channel: Arc<Channel>,
+    variant: Variant,
 }
 
 impl ErrandRunner {
     pub(super) fn new(channel: Channel) -> Self {
-        Self { channel: Arc::new(channel) }
+        Self { channel: Arc::new(channel), variant: Variant::Default }
+    }
+
+    /// The same, with the programs of this implementation.
+    pub(super) fn with(self, variant: Variant) -> Self {
+        Self { variant, ..self }
     }
 
     fn ask(&self, tool: Tool, input: &str) -> io::Result<Result<String, RunError>> {
         let beside = message::beside(&input)?;
-        message::send(&self.channel, &Errand::from(tool), &[beside.as_fd()])?;
+        message::send(&self.channel, &Errand::new(tool, self.variant), &[beside.as_fd()])?;
         if !portunus_sys::poll::readable(&*self.channel, PATIENCE)? {
             return Ok(Err(RunError::TimedOut(tool)));
         }

@@ -1,14 +1,11 @@
 //! Where we stand in the ruleset, and by which back end.
 
-use std::os::fd::BorrowedFd;
-use std::time::Duration;
-
 use portunus_config::render_place;
-use portunus_fw::iptables::{self, Iptables, Programs, Variant};
+use portunus_fw::iptables::{self, Fwknop, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wanted};
 use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
-use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Nft, Record, Standing, Structure};
+use portunus_fw::{Firewall, Nft, Record, Structure};
 use portunus_model::{Limits, Place};
 use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
@@ -53,7 +50,16 @@ impl Ground {
             doors: &limits.doors,
             knock_port: wish.knock_port.or(wish.listen_port),
             interfaces: &interfaces,
-            place: if by_iptables { Some(&Place::Iptables) } else { wish.place.as_ref() },
+            place: match &wish.place {
+                Some(place @ Place::Fwknop(_)) => Some(place),
+                place => {
+                    if by_iptables {
+                        Some(&Place::Iptables)
+                    } else {
+                        place.as_ref()
+                    }
+                }
+            },
         };
         judge(place::find(&ruleset, &asked), wish)
     }
@@ -68,7 +74,7 @@ fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
     if let Some(refused) = finding.refused.first() {
         return Err(refused.to_string());
     }
-    if finding.place == Place::Iptables && wish.firewall == Backend::Nft {
+    if finding.place.is_of_iptables() && wish.firewall == Backend::Nft {
         return Err("the ports are dropped by iptables, and `firewall` says nft: set it to auto or iptables"
             .to_owned());
     }
@@ -102,53 +108,19 @@ pub(super) fn back_end(
     }
     match place {
         Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
-        Place::Fwknop(_) => Err("fwknop's chains are not there yet".to_owned()),
+        Place::Fwknop(chains) => {
+            let runner =
+                errand.ok_or(NOBODY)?.with(chains.program.as_deref().map_or(Variant::Default, Variant::of));
+            Ok(Box::new(Fwknop::new(runner, clock::wall, (**chains).clone())))
+        }
         Place::Iptables => {
-            let runner = errand.ok_or("nobody is there to run iptables")?;
-            Ok(Box::new(Loud(Iptables::new(runner, clock::wall).keeping_live_flows())))
+            let runner = errand.ok_or(NOBODY)?;
+            Ok(Box::new(Iptables::new(runner, clock::wall).keeping_live_flows()))
         }
     }
 }
 
-/// iptables, and a loud word where its kernel cannot close a door by itself.
-struct Loud(Iptables<ErrandRunner>);
-
-impl Firewall for Loud {
-    fn install(&mut self, structure: &Structure, open: &[(Element, Duration)]) -> Result<(), FirewallError> {
-        self.0.install(structure, open)?;
-        if !self.0.kernel_closes() {
-            tracing::error!(
-                "this kernel has no xt_time: a daemon that is killed leaves open doors open until it starts again; \
-                 load the module xt_time, or use nftables"
-            );
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
-        self.0.change(changes)
-    }
-
-    fn end_flows(&mut self, elements: &[Element], lasting: Duration) -> Result<Ended, FirewallError> {
-        self.0.end_flows(elements, lasting)
-    }
-
-    fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
-        self.0.open_now()
-    }
-
-    fn standing(&mut self) -> Result<Standing, FirewallError> {
-        self.0.standing()
-    }
-
-    fn watch(&self) -> Option<BorrowedFd<'_>> {
-        self.0.watch()
-    }
-
-    fn teardown(&mut self) -> Result<(), FirewallError> {
-        self.0.teardown()
-    }
-}
+const NOBODY: &str = "nobody is there to run iptables";
 
 /// What must stand in the ruleset.
 pub(super) fn structure(limits: &Limits, wish: &Wish, place: Place) -> Structure {
