@@ -7,6 +7,7 @@ mod capture;
 mod edit;
 mod faces;
 mod files;
+mod here;
 mod identity;
 mod knocking;
 mod paper;

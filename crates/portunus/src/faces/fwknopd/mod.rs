@@ -5,7 +5,6 @@
 mod args;
 mod digests;
 mod firewall;
-mod host;
 mod process;
 mod serve;
 
@@ -18,9 +17,9 @@ use portunus_config::{Diagnostic, Settings};
 use portunus_sys::channel::Channel;
 
 use crate::files::RealFiles;
+use crate::here::Here;
 use crate::say::{self, FAILED, line, remark};
 use args::Cli;
-use host::Here;
 
 /// The word before every message.
 pub(crate) const NAME: &str = "fwknopd";

@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Import(Import),
     /// Say what every step of the pipeline makes of a knock's bytes
     Explain(Explain),
+    /// Say what becomes of each line of another program's configuration
+    ExplainConfig(ExplainConfig),
     /// Follow what the running server decides
     #[command(after_help = "Example:\n  portunus events\n  portunus events --json")]
     Events(Listing),
@@ -328,6 +330,38 @@ pub(crate) struct Explain {
     /// Judge as of this moment rather than now: an RFC 3339 date
     #[arg(long, value_name = "DATE", value_parser = values::date)]
     pub(crate) at: Option<Unix>,
+}
+
+/// `portunus explain-config`
+#[derive(Args, Debug)]
+pub(crate) struct ExplainConfig {
+    #[command(subcommand)]
+    pub(crate) of: ExplainOf,
+}
+
+/// Whose configuration.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ExplainOf {
+    /// fwknopd.conf and access.conf
+    #[command(
+        after_help = "Every variable means the same here, or has no effect (and why), or is refused (and the mend).
+The values of keys are not shown. Exit code 1: something is refused.
+
+Example:
+  sudo portunus explain-config fwknop
+  sudo portunus explain-config fwknop --json /etc/fwknop/access.conf"
+    )]
+    Fwknop {
+        /// A folder with both files, or one of them
+        #[arg(value_name = "FILE", default_value = "/etc/fwknop")]
+        files: Vec<PathBuf>,
+        /// The variables too that stand in no file
+        #[arg(long)]
+        all: bool,
+        /// As JSON, one line each
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `portunus join`

@@ -6,6 +6,7 @@ mod connect;
 mod demo;
 mod doctor;
 mod explain;
+mod explain_config;
 mod import;
 mod init;
 mod knock;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(status) => return knock::status(&status),
         Command::Doctor(doctor) => return doctor::run(places, &doctor),
         Command::Explain(explain) => return explain::run(places, &explain),
+        Command::ExplainConfig(explain) => return explain_config::run(explain.of),
         Command::Demo => return Ok(demo::run()),
         Command::Init(init) => init::run(places, &init),
         Command::Add(add) => clients::add(places, add),

@@ -1,4 +1,4 @@
-//! What only this machine knows of what fwknop's files name.
+//! What only this machine knows of what other programs' configurations name.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use portunus_config::fwknop::Host;
 use portunus_sys::{clock, users};
 
 /// This machine.
-pub(super) struct Here;
+pub(crate) struct Here;
 
 impl Host for Here {
     fn is_user(&self, name: &str) -> bool {
