@@ -4,28 +4,48 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use portunus_interop::{
-    Firewall, PACKET, SERVER, World, crowd, honoured, new_key, paced, probe, serve_tcp, settle,
+    Daemon, Firewall, Lag, Member, PACKET, SERVER, World, crowd, honoured, new_key, paced, probe, serve_tcp,
+    settle,
 };
 
 #[test]
 fn five_thousand_knocks_a_second_for_ten_seconds_are_all_honoured() {
-    const RATE: u64 = 5_000;
-    const SECONDS: u64 = 10;
     let world = World::new(Firewall::None);
     let crowd = crowd(&world, 1000, 1000);
     let daemon = world.serve();
     // Each has knocked once: from then on its address is known.
     paced(1000, 500, |n| crowd[usize::try_from(n).unwrap()].knock());
     assert_eq!(settle(&daemon, 1000), 1000, "the first knocks: {:?}", daemon.control().status());
+    // The promise is of a machine of two cores, sender included. While others have the cores it is made again.
+    for _ in 0..5 {
+        let lag = Lag::begin(&daemon);
+        let outcome = ten_seconds(&daemon, &crowd);
+        if outcome.is_ok() {
+            return;
+        }
+        let waited = lag.waited();
+        println!("{outcome:?}, having waited for a core for {waited:?}");
+        assert!(waited > Duration::from_secs(5), "{outcome:?}");
+    }
+    panic!("this machine was too busy for a test of load, five times");
+}
 
-    let took = paced(RATE * SECONDS, RATE, |n| crowd[usize::try_from(n % 1000).unwrap()].knock());
-    let all = 1000 + RATE * SECONDS;
-    assert_eq!(settle(&daemon, all), all, "{:?}", daemon.control().status());
+fn ten_seconds(daemon: &Daemon, crowd: &[Member]) -> Result<(), String> {
+    const RATE: u64 = 5_000;
+    const SECONDS: u64 = 10;
+    let before = honoured(daemon);
+    let mut members = crowd.iter().cycle();
+    let took = paced(RATE * SECONDS, RATE, |_| members.next().into_iter().for_each(Member::knock));
+    let all = before + RATE * SECONDS;
+    let settled = settle(daemon, all);
+    if settled != all {
+        return Err(format!("{settled} of {all} were honoured: {:?}", daemon.control().status()));
+    }
+    if took >= Duration::from_millis(SECONDS * 1000 + 500) {
+        return Err(format!("the sender could not keep the rate: {took:?}"));
+    }
     println!("{} knocks in {took:?}, all honoured", RATE * SECONDS);
-    assert!(
-        took < Duration::from_millis(SECONDS * 1000 + 500),
-        "the sender could not keep the rate: {took:?}"
-    );
+    Ok(())
 }
 
 #[test]
@@ -77,12 +97,13 @@ fn the_last_of_ten_thousand_opens_from_a_new_address_within_two_seconds() {
     let daemon = world.serve();
     println!("ready with 10,000 clients after {:?}", daemon.ready_after);
     let _listener = serve_tcp(&world.server, "10.90.0.1:22");
-    let start = Instant::now();
+    let lag = Lag::begin(&daemon);
     crowd[0].knock();
     let opened = settle(&daemon, 1);
-    println!("the last of 10,000 was granted after {:?}", start.elapsed());
+    let took = lag.end();
+    println!("the last of 10,000 was granted after {took:?}");
     assert_eq!(opened, 1);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(took < Duration::from_secs(2), "{took:?}");
     let door = "10.90.0.1:22".parse().unwrap();
     assert!(
         world.client.inside(|| probe(door, Duration::from_millis(50))).is_none(),

@@ -1,25 +1,35 @@
 //! Other people change the ruleset while we run: flushed, loaded anew, saved and restored.
-#![expect(clippy::panic, reason = "a test's helper fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use portunus_interop::{Firewall, SERVER, World, closed, connects, run_with_input, serve_tcp, try_run};
+use portunus_interop::{Daemon, Firewall, Lag, SERVER, World, closed, connects, run_with_input, serve_tcp};
 
 const DOOR: &str = "10.90.0.1:22";
 const SOON: Duration = Duration::from_secs(1);
-/// From the event on; what an nft process itself needs to look (3 to 25 ms) is not taken off.
+/// From the event on, as packets see it; what the machine did meanwhile for others is taken off.
 const PUT_BACK_WITHIN: Duration = Duration::from_millis(50);
 
-/// Until nft lists `words` in the server's ruleset.
-fn until_listed(world: &World, words: &str) -> Duration {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(5) {
-        let out = try_run("ip", &["netns", "exec", world.server.name(), "nft", "list", "ruleset"]);
-        if String::from_utf8_lossy(&out.stdout).contains(words) {
-            return start.elapsed();
+/// Until packets see it: how long that took.
+fn put_back(world: &World, daemon: &Daemon, is_back: impl Fn() -> bool + Sync) -> Duration {
+    world.client.inside(|| {
+        let (lag, start) = (Lag::begin(daemon), Instant::now());
+        while !is_back() {
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "it is not put back:\n{}",
+                world.server.ruleset()
+            );
         }
-    }
-    panic!("{words} did not come back:\n{}", world.server.ruleset())
+        lag.end()
+    })
+}
+
+/// Whether a door answers a thread that is where it has to be.
+fn answers(door: &str) -> bool {
+    let door = door.parse().expect("a door is an address and a port");
+    TcpStream::connect_timeout(&door, Duration::from_millis(5)).is_ok()
 }
 
 #[test]
@@ -32,7 +42,7 @@ fn what_somebody_flushes_is_put_back_with_its_grants() {
     let mut worst = Duration::ZERO;
     for _ in 0..3 {
         world.server.nft("flush ruleset");
-        worst = worst.max(until_listed(&world, "table inet portunus"));
+        worst = worst.max(put_back(&world, &daemon, || !answers("[fd90::1]:22")));
         assert!(connects(&world.client, DOOR, SOON), "the grant did not come back");
         assert!(closed(&world.client, "[fd90::1]:22"), "the drops did not come back");
         std::thread::sleep(Duration::from_millis(400));
@@ -51,7 +61,7 @@ fn the_admins_reload_keeps_our_place_before_the_first_drop() {
     let _listener = serve_tcp(&world.server, DOOR);
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
     world.server.nft(&format!("flush ruleset\n{rules}"));
-    let took = until_listed(&world, "jump portunus");
+    let took = put_back(&world, &daemon, || answers(DOOR));
     println!("reload put back in {took:?}");
     assert!(
         connects(&world.client, DOOR, SOON),
@@ -82,6 +92,25 @@ fn our_own_listing_loaded_again_opens_nothing() {
             "{firewall:?}: nothing broke"
         );
         assert!(connects(&world.client, DOOR, SOON));
+    }
+}
+
+/// Nobody can keep that from being loaded, but it ends by the kernel's clock, and at the next start.
+#[test]
+fn a_listing_loaded_while_no_daemon_runs_is_cleared_at_the_next_start() {
+    for firewall in [Firewall::None, Firewall::PolicyDrop] {
+        let world = World::new(firewall);
+        let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
+        let daemon = world.serve();
+        let _listener = serve_tcp(&world.server, DOOR);
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+        let saved = world.server.ruleset();
+        world.portunus(&["close", "--all"]);
+        assert!(closed(&world.client, DOOR));
+        assert!(daemon.stop().success());
+        world.server.nft(&format!("flush ruleset\n{saved}"));
+        let _daemon = world.serve();
+        assert!(closed(&world.client, DOOR), "{firewall:?}: a start left what it knows nothing of");
     }
 }
 
