@@ -53,3 +53,11 @@ fn openme() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portunus"), &link).unwrap();
     sealed().register_bin("openme", link.as_path()).case("tests/cmd/openme/*.trycmd").run();
 }
+
+#[test]
+fn fwknopd() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("fwknopd");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portunus"), &link).unwrap();
+    sealed().register_bin("fwknopd", link.as_path()).case("tests/cmd/fwknopd/*.trycmd").run();
+}

@@ -105,6 +105,8 @@ fn put(out: &mut String, fact: Fact, facts: &CycleFacts) {
         Fact::Port => write!(out, "{}", facts.port),
         Fact::Proto => write!(out, "{}", facts.proto),
         Fact::Ends => write!(out, "{}", facts.ends.as_secs()),
+        // Of a client that asks for no time the original tells the stanza's.
+        Fact::ClientTimeout if facts.client_timeout == 0 => write!(out, "{}", facts.lasting.as_secs()),
         Fact::ClientTimeout => write!(out, "{}", facts.client_timeout),
     };
 }
@@ -140,6 +142,8 @@ mod tests {
         assert_eq!(substitute(text, &facts()), theirs);
         let nowhere = CycleFacts { destination: None, ..facts() };
         assert_eq!(substitute("$DST", &nowhere), "0.0.0.0");
+        let unasked = CycleFacts { client_timeout: 0, lasting: Duration::from_secs(7), ..facts() };
+        assert_eq!(substitute("$CLIENT_TIMEOUT", &unasked), "7");
     }
 
     fn words(text: &str) -> Vec<String> {

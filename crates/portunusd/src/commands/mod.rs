@@ -341,3 +341,106 @@ fn not_begun(errand: &Errand, error: &BeginError) -> Ran {
     Line::NotBegun { stanza: errand.stanza, source: errand.source, why: &error.to_string() }.say();
     Ran::Failed
 }
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::{ClientName, Unix};
+
+    use super::*;
+    use crate::message::StanzaCommands;
+
+    fn name(stanza: u32) -> ClientName {
+        ClientName::new(&format!("stanza-{stanza}")).unwrap()
+    }
+
+    /// Stanza 1 takes commands, stanza 2 has a cycle.
+    fn hand(dir: &Path) -> Hand {
+        let cycle = Cycle {
+            open: format!("touch {}/open-$IP-$PORT", dir.display()),
+            close: Some(format!("touch {}/close-$IP-$PORT", dir.display())),
+            timer: Duration::from_secs(2),
+        };
+        let stanzas = vec![
+            StanzaCommands { client: name(1), number: 1, command: Some(CommandRule::default()), cycle: None },
+            StanzaCommands { client: name(2), number: 2, command: None, cycle: Some(cycle) },
+        ];
+        let (keeper, _) = Channel::pair().unwrap();
+        let (front, _) = Channel::pair().unwrap();
+        Hand {
+            keeper,
+            front,
+            poll: Poll::new().unwrap(),
+            alarm: Alarm::new().unwrap(),
+            snapshot: CommandsSnapshot { stanzas, longest: None, shows: false },
+            runners: Runners::new(false),
+            closes: Closes::open(&closes_file(dir), [1; 16], clock::now()).unwrap().0,
+            last_nonsense: clock::mono(),
+            end: false,
+        }
+    }
+
+    fn order(stanza: u32, client: u32, work: Work) -> Order {
+        Order { client: name(client), stanza, work }
+    }
+
+    fn facts() -> CycleFacts {
+        CycleFacts {
+            address: "192.0.2.7".parse().unwrap(),
+            source: "192.0.2.8".parse().unwrap(),
+            destination: None,
+            proto: 6,
+            port: 22,
+            ends: Unix::from_secs(9),
+            client_timeout: 0,
+            lasting: Duration::from_secs(2),
+        }
+    }
+
+    fn comes(file: &Path) -> bool {
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while !file.exists() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        file.exists()
+    }
+
+    #[test]
+    fn a_hostile_front_runs_only_what_a_stanza_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut hand = hand(dir.path());
+        let command = || Work::Command(format!("touch {}/made", dir.path().display()));
+        let now = clock::now();
+        for (stanza, client, work) in [
+            (2, 2, command()),
+            (3, 3, command()),
+            (1, 2, command()),
+            (1, 1, Work::Cycle(facts())),
+            (2, 1, Work::Cycle(facts())),
+        ] {
+            assert_eq!(hand.take(now, &order(stanza, client, work)), Ran::Refused);
+        }
+        assert_eq!(hand.take(now, &order(1, 1, Work::Command("echo 'a".into()))), Ran::Failed);
+        assert_eq!(hand.closes.deadline(), None);
+        assert_eq!(hand.take(now, &order(1, 1, command())), Ran::Begun);
+        assert!(comes(&dir.path().join("made")));
+    }
+
+    #[test]
+    fn a_cycle_is_closed_at_its_time_also_by_the_next_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut hand = hand(dir.path());
+        let now = clock::now();
+        assert_eq!(hand.take(now, &order(2, 2, Work::Cycle(facts()))), Ran::Begun);
+        assert!(comes(&dir.path().join("open-192.0.2.7-22")));
+        assert_eq!(hand.next_close(), Some(now.mono.after(Duration::from_secs(2))));
+        hand.run_what_is_due(now);
+        assert!(!dir.path().join("close-192.0.2.7-22").exists(), "its time has not come");
+        drop(hand);
+        assert!(has_work_left(dir.path()));
+        let mut next = self::hand(dir.path());
+        let later = Now { mono: now.mono.after(Duration::from_secs(2)), ..now };
+        next.run_what_is_due(later);
+        assert!(comes(&dir.path().join("close-192.0.2.7-22")));
+        assert_eq!(next.next_close(), None);
+    }
+}

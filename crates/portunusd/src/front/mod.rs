@@ -270,6 +270,8 @@ impl Front {
                     let now = self.now();
                     self.gate.handle_datagram(now, datagram);
                     self.carry_out(now)?;
+                    while self.gate.work(now, SLICE) {}
+                    self.carry_out(now)?;
                 }
                 Some(Err(error)) => {
                     tracing::error!(%error, "the capture");

@@ -33,6 +33,12 @@ impl Scribe {
     }
 
     pub(super) fn write(&mut self, event: &Event) {
+        let nobodys = event.client.is_none() && event.reason == Reason::NotAllowed;
+        if let (Words::Fwknopd, true, Some(source)) = (log::words(), nobodys, event.source) {
+            // Proven, or it would not be judged; and from where no stanza has it come.
+            tracing::info!("No access data found for source IP: {}", source.ip().to_canonical());
+            return;
+        }
         if event.client.is_none() && event.source.is_some() {
             if self.may_write_stranger(event.at.mono) {
                 let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
