@@ -127,6 +127,11 @@ impl Connection {
         let _ = poll.remove(&self.stream);
     }
 
+    /// Whether it asks nothing just now, and nothing is on its way to it but what it follows.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.is_empty() && (self.follows || self.out.is_empty())
+    }
+
     fn may_read(&self) -> bool {
         !self.ending && !self.asks()
     }

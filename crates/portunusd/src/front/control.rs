@@ -70,7 +70,7 @@ impl Desk {
     /// Lets one in.
     pub(super) fn accept(&mut self, poll: &Poll) -> io::Result<()> {
         let Ok((stream, _)) = self.listener.accept() else { return Ok(()) };
-        if self.connections.len() >= MOST {
+        if self.connections.len() >= MOST && !self.make_place(poll) {
             return Ok(());
         }
         let (Ok(()), Ok(uid)) = (stream.set_nonblocking(true), users::peer_uid(&stream)) else {
@@ -81,6 +81,20 @@ impl Desk {
         poll.add(&stream, CONNECTION + id, Interest::Read)?;
         self.connections.insert(id, Connection::new(stream, uid));
         Ok(())
+    }
+
+    /// Whoever waits for no answer goes for the one who comes, so that tools that hang about keep nobody from closing a
+    /// door. The longest there first, and those who follow after the others.
+    fn make_place(&mut self, poll: &Poll) -> bool {
+        let waits = |id: &u64| self.reloads.contains(id) || self.kills.answers(*id);
+        let free = self.connections.iter().filter(|(id, one)| one.is_idle() && !waits(id));
+        let Some(id) = free.min_by_key(|(id, one)| (one.follows, **id)).map(|(id, _)| *id) else {
+            return false;
+        };
+        if let Some(gone) = self.connections.remove(&id) {
+            gone.leave(poll);
+        }
+        true
     }
 
     /// Reads what one asks and answers; returns how often a reload was asked for.

@@ -41,6 +41,11 @@ impl Kills {
         None
     }
 
+    /// Whether this connection waits for one.
+    pub(super) fn answers(&self, connection: u64) -> bool {
+        self.waiting.values().any(|killing| killing.connection == connection)
+    }
+
     pub(super) fn kept(&mut self, ticket: u64, client: &ClientName, address: IpAddr, ports: &[PortSpec]) {
         if let Some(killing) = self.waiting.get_mut(&ticket) {
             let ports = ports.iter().map(ToString::to_string).collect();

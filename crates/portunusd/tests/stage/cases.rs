@@ -238,8 +238,15 @@ fn nonsense() {
     assert!(ask(&[0xff; 5000]).contains("too long"));
     let three = ask(b"{\"ask\":\"status\"}\n{\"ask\":\"sessions\"}\n\n{\"ask\":\"status\"}\n");
     assert_eq!(three.lines().count(), 3, "{three}");
-    let idle: Vec<UnixStream> = (0..100).filter_map(|_| UnixStream::connect(&path).ok()).collect();
-    drop(idle);
+    // Who hangs about, and who only follows, keeps nobody from being answered.
+    let mut hang = Vec::new();
+    for n in 0..400 {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        if n % 2 == 0 {
+            let _ = stream.write_all(b"{\"ask\":\"events\"}\n");
+        }
+        hang.push(stream);
+    }
     daemon.until("answers", || {
         portunus_ctl::control::Client::connect(&world.path().join("run"))
             .and_then(|mut client| client.status())
