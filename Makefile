@@ -41,7 +41,7 @@ test-interop: build need-net need-ssh need-fwknop ## the built binary in real na
 	$(AS_ROOT) cargo test --release --locked --workspace $(INTEROP) -- --test-threads=1
 
 test-long: build need-net need-ssh need-fwknop ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes
-	$(AS_ROOT) packaging/scripts/test-long
+	$(AS_ROOT) $(foreach name,LONG_MINUTES LONG_SCHEDULES LONG_CASES LONG_ROUNDS,$(if $($(name)),$(name)=$($(name)))) packaging/scripts/test-long
 
 check: fmt clippy rules deny ## formatting, lints, layers, licences
 
