@@ -1,9 +1,10 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `memory`, `sniffing`.
+//! `1`, `100`, `10000` clients), `memory`, `sniffing`, `fwknop` (against Debian's).
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
 mod cost;
+mod fwknop;
 mod known;
 mod machine;
 mod sniff;
@@ -41,6 +42,9 @@ fn main() {
     }
     if wanted("sniffing") {
         sniff::sniffing();
+    }
+    if wanted("fwknop") {
+        fwknop::all();
     }
 }
 

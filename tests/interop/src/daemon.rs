@@ -110,13 +110,7 @@ impl Daemon {
     /// Every process of it, the keeper first.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
-        let mut all = vec![self.pid()];
-        let mut next = 0;
-        while let Some(&parent) = all.get(next) {
-            all.extend(children(parent));
-            next += 1;
-        }
-        all
+        family(self.pid())
     }
 
     /// The process id of a part.
@@ -248,6 +242,17 @@ fn gone(pid: u32) {
         assert!(start.elapsed() < Duration::from_secs(5), "process {pid} outlives the daemon");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A process and all that came from it, itself first.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = all.get(next) {
+        all.extend(children(parent));
+        next += 1;
+    }
+    all
 }
 
 fn children(pid: u32) -> Vec<u32> {

@@ -8,6 +8,7 @@
 mod crowd;
 mod daemon;
 mod door;
+pub mod fwknop;
 mod knocker;
 mod lag;
 mod namespace;
