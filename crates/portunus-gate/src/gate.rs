@@ -105,8 +105,8 @@ struct Walk {
 enum Trial {
     /// Opened already; clients by their numbers, one Ed25519 each.
     Openme { unsealed: Box<Unsealed>, order: Vec<u32>, next: usize },
-    /// Sets of keys in their order, one MAC each.
-    Fwknop { next: u32 },
+    /// Sets of keys in their order, one MAC each; whether any was for packets from there at all.
+    Fwknop { next: u32, met: bool },
 }
 
 impl Gate {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use portunus_model::{Detail, Event, Reason, Refusal};
+use portunus_model::{Detail, Dialect, Event, Reason, Refusal};
 
 /// Whose words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +68,20 @@ pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>, dry: bool) -> Ve
             };
             vec![met(stanza), format!("{}{why}", head(stanza))]
         }
+    }
+}
+
+/// A packet that nobody proved, as fwknopd says it; `None`: it says nothing of such.
+pub(crate) fn stranger_line(event: &Event) -> Option<String> {
+    let source = event.source?.ip().to_canonical();
+    match (event.dialect, event.reason) {
+        (Some(Dialect::Fwknop), Reason::UnknownClient) => {
+            Some(format!("No access data found for source IP: {source}"))
+        }
+        (Some(Dialect::Fwknop), Reason::Unauthentic) => {
+            Some(format!("[{source}] Decryption failed or decrypted data is invalid"))
+        }
+        (Some(Dialect::Fwknop | Dialect::Openme) | None, _) => None,
     }
 }
 

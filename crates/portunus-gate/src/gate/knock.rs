@@ -124,7 +124,7 @@ impl Gate {
                 return None;
             }
             (_, Some(Candidate::Fwknop(_))) => {
-                return Some(Walk { job, trial: Trial::Fwknop { next: 0 } });
+                return Some(Walk { job, trial: Trial::Fwknop { next: 0, met: false } });
             }
             (Some(unsealed), Some(Candidate::Openme(_))) => unsealed,
             (None, Some(Candidate::Openme(packet))) => {
@@ -148,7 +148,7 @@ impl Gate {
                 let origin = walk.job.origin();
                 self.walk_on_openme(now, origin, unsealed, order, next, units)
             }
-            Trial::Fwknop { next } => self.walk_on_fwknop(now, &walk.job, next, units),
+            Trial::Fwknop { next, met } => self.walk_on_fwknop(now, &walk.job, next, met, units),
         }
     }
 
@@ -179,7 +179,14 @@ impl Gate {
         }
     }
 
-    fn walk_on_fwknop(&mut self, now: Now, job: &Job, next: &mut u32, units: &mut u32) -> bool {
+    fn walk_on_fwknop(
+        &mut self,
+        now: Now,
+        job: &Job,
+        next: &mut u32,
+        met: &mut bool,
+        units: &mut u32,
+    ) -> bool {
         let origin = job.origin();
         let Some(Candidate::Fwknop(packet)) = self.prefilter.admit(&job.datagram.bytes) else {
             self.verdict(now, origin, None, None, Reason::Noise);
@@ -189,7 +196,8 @@ impl Gate {
         loop {
             if self.keysets.stanzas(*next).is_empty() {
                 *units = units.saturating_sub(tries.div_ceil(TRIES).max(1));
-                self.verdict(now, origin, Some(Dialect::Fwknop), None, Reason::Unauthentic);
+                let reason = if *met { Reason::Unauthentic } else { Reason::UnknownClient };
+                self.verdict(now, origin, Some(Dialect::Fwknop), None, reason);
                 return true;
             }
             if tries / TRIES >= *units {
@@ -201,6 +209,7 @@ impl Gate {
             if !self.is_for(set, origin) {
                 continue;
             }
+            *met = true;
             tries += 1;
             self.effort.tried += 1;
             if let Some(knock) = self.keysets.open(set, &packet)

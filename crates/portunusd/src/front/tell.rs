@@ -6,16 +6,21 @@ use std::collections::HashMap;
 use portunus_model::{ClientName, Detail, Event, Mono, Reason, Rules};
 
 use crate::log;
-use crate::words::{Words, verdict_lines};
+use crate::words::{Words, stranger_line, verdict_lines};
 
 /// Strangers' lines a second.
 const STRANGERS: u32 = 10;
+/// Strangers' lines a minute in fwknopd's words, whose monitors look for them.
+const TOLD_A_MINUTE: u32 = 20;
 
 /// Writes verdicts down.
 #[derive(Debug, Default)]
 pub(super) struct Scribe {
     second: Mono,
     strangers: u32,
+    /// The same for fwknopd's words.
+    minute: Mono,
+    told: u32,
     /// Whose stanza has which number, for the original's words.
     stanzas: HashMap<ClientName, u32>,
     /// Whether nothing is really opened.
@@ -40,6 +45,9 @@ impl Scribe {
             return;
         }
         if event.client.is_none() && event.source.is_some() {
+            if log::words() == Words::Fwknopd {
+                self.write_stranger_as_fwknopd(event);
+            }
             if self.may_write_stranger(event.at.mono) {
                 let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
                 tracing::debug!(reason, source, "stranger");
@@ -54,6 +62,19 @@ impl Scribe {
                     tracing::info!("{line}");
                 }
             }
+        }
+    }
+
+    /// Monitors look for these lines. They hold nothing of a packet but where it seems to come from, and are few a minute.
+    fn write_stranger_as_fwknopd(&mut self, event: &Event) {
+        let Some(line) = stranger_line(event) else { return };
+        if event.at.mono.since(self.minute).as_secs() >= 60 {
+            self.minute = event.at.mono;
+            self.told = 0;
+        }
+        self.told = self.told.saturating_add(1);
+        if self.told <= TOLD_A_MINUTE {
+            tracing::info!("{line}");
         }
     }
 

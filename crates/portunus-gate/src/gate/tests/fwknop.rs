@@ -220,3 +220,12 @@ fn a_reload_ends_what_the_stanza_no_longer_gives() {
     let last = std::iter::from_fn(|| gate.poll_action()).last();
     assert!(matches!(last, Some(Action::Tell(event)) if event.reason == Reason::Noise));
 }
+
+#[test]
+fn where_no_stanza_is_for_the_source_no_key_is_tried() {
+    let elsewhere = |stanza: &mut Stanza| stanza.sources = vec![Net::parse("10.0.0.0/8").unwrap()];
+    let mut gate = gate_of(vec![stanza_with(1, 0, elsewhere)], 1);
+    gate.handle_datagram(at(0), packet(0, access("tcp/22"), at(0), 1, 1));
+    while gate.work(at(0), 16) {}
+    assert_eq!((reason(&mut gate), gate.effort().tried), (Reason::UnknownClient, 0));
+}
