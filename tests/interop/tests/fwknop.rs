@@ -14,6 +14,8 @@ const STANZA: &str = "SOURCE ANY\nKEY_BASE64 YW4gZW5jcnlwdGlvbiBrZXk=\nHMAC_KEY_
 enum Comes<'a> {
     /// These rules stand in fwknop's chains.
     Rules(&'a [&'a str]),
+    /// The server's maker decides: theirs, or ours, which are narrower (docs/fwknop-as-it-is.md).
+    Either { theirs: &'a [&'a str], ours: &'a [&'a str] },
     /// No rule, and the server says this.
     Refused(&'a str),
 }
@@ -35,16 +37,18 @@ impl Case<'_> {
             let said =
                 String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
             assert!(out.status.success(), "{client:?} fwknop: {}: {said}", out.status);
-            self.check(&world, &daemon, &format!("{client:?} client, {server:?} server"));
+            self.check(&world, &daemon, server, &format!("{client:?} client, {server:?} server"));
         }
     }
 
-    fn check(&self, world: &World, daemon: &Fwknopd, pair: &str) {
+    fn check(&self, world: &World, daemon: &Fwknopd, server: Whose, pair: &str) {
+        let stand = |wanted: &[&str]| {
+            let there = within(Duration::from_secs(4), || grants(world) == wanted);
+            assert!(there, "{pair}: {:#?}, not {wanted:#?}\n{}", grants(world), daemon.log());
+        };
         match self.comes {
-            Comes::Rules(wanted) => {
-                let there = within(Duration::from_secs(4), || grants(world) == wanted);
-                assert!(there, "{pair}: {:#?}, not {wanted:#?}\n{}", grants(world), daemon.log());
-            }
+            Comes::Rules(wanted) => stand(wanted),
+            Comes::Either { theirs, ours } => stand(if server == Whose::Ours { ours } else { theirs }),
             Comes::Refused(words) => {
                 assert!(daemon.says(words), "{pair}: it did not say {words:?}:\n{}", daemon.log());
                 assert_eq!(grants(world), [""; 0], "{pair}: refused, and yet a rule stands");
@@ -130,27 +134,34 @@ fn the_next_stanza_is_asked_when_one_refuses() {
 
 #[test]
 fn a_port_leads_to_an_inner_host() {
-    let rules = [
-        "FORWARD -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT",
-        "PREROUTING -s 10.90.0.2/32 -p tcp --dport 5000 -j DNAT --to-destination 10.91.0.2:22",
-    ];
+    let turned = "PREROUTING -s 10.90.0.2/32 -p tcp --dport 5000 -j DNAT --to-destination 10.91.0.2:22";
+    let theirs = ["FORWARD -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT", turned];
+    let ours = ["FORWARD -s 10.90.0.2/32 -d 10.91.0.2/32 -p tcp --dport 22 -j ACCEPT", turned];
+    let comes = || Comes::Either { theirs: &theirs, ours: &ours };
     let words = ["-A", "tcp/5000", "-a", "10.90.0.2", "-N", "10.91.0.2:22"];
-    Case { conf: NAT, stanza: "", words: &words, comes: Comes::Rules(&rules) }.run();
+    Case { conf: NAT, stanza: "", words: &words, comes: comes() }.run();
     let forced = "FORCE_NAT 10.91.0.2 22\n";
     let words = ["-A", "tcp/5000", "-a", "10.90.0.2"];
-    Case { conf: NAT, stanza: forced, words: &words, comes: Comes::Rules(&rules) }.run();
+    Case { conf: NAT, stanza: forced, words: &words, comes: comes() }.run();
 }
 
 #[test]
 fn the_inner_host_sees_another_source() {
     let conf = "ENABLE_IPT_FORWARDING Y;\nENABLE_IPT_SNAT Y;\nSNAT_TRANSLATE_IP 10.91.0.1;\n";
     let words = ["-A", "tcp/5000", "-a", "10.90.0.2", "-N", "10.91.0.2:22"];
-    let rules = [
+    let turned = "PREROUTING -s 10.90.0.2/32 -p tcp --dport 5000 -j DNAT --to-destination 10.91.0.2:22";
+    let theirs = [
         "FORWARD -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT",
         "POSTROUTING -d 10.91.0.2/32 -p tcp --dport 22 -j SNAT --to-source 10.91.0.1",
-        "PREROUTING -s 10.90.0.2/32 -p tcp --dport 5000 -j DNAT --to-destination 10.91.0.2:22",
+        turned,
     ];
-    Case { conf, stanza: "", words: &words, comes: Comes::Rules(&rules) }.run();
+    let ours = [
+        "FORWARD -s 10.90.0.2/32 -d 10.91.0.2/32 -p tcp --dport 22 -j ACCEPT",
+        "POSTROUTING -s 10.90.0.2/32 -d 10.91.0.2/32 -p tcp --dport 22 -j SNAT --to-source 10.91.0.1",
+        turned,
+    ];
+    let comes = Comes::Either { theirs: &theirs, ours: &ours };
+    Case { conf, stanza: "", words: &words, comes }.run();
 }
 
 #[test]
