@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portunus_model::{ClientKey, ClientName, Unix};
+use portunus_dialect::fwknop::RawKeys;
+use portunus_model::{ClientKey, ClientName, Net, Unix};
 
 /// One client as it is written, services by their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Entry {
     pub key: ClientKey,
     /// Service (or group) names and inline ports, as written; empty: the default ones.
     pub services: Vec<String>,
+    /// Whether it may ask for any port (fwknop's dialect).
+    pub any_port: bool,
     /// From then on it is refused.
     pub expires: Option<Unix>,
     /// How long a grant lasts; `None`: as the server's default says.
@@ -59,6 +62,40 @@ impl NewClient {
             lasting: None,
             any_target: false,
             health_port: true,
+        }
+    }
+}
+
+/// A client to be written that knocks as fwknop's do.
+pub struct NewFwknop<'k> {
+    /// The name, the ports and the times; its key is not looked at.
+    pub client: NewClient,
+    /// The keys that it shares with the server.
+    pub keys: &'k RawKeys,
+    /// Whether it may ask for any port.
+    pub any_port: bool,
+    /// From where its packets must come; empty: anywhere.
+    pub sources: Vec<Net>,
+    /// Whether a packet must name the address that it opens for.
+    pub require_source: bool,
+    /// The user that a packet must name.
+    pub username: Option<String>,
+    /// The longest time that it may ask for; `None`: what it gets unasked.
+    pub longest: Option<Duration>,
+}
+
+impl<'k> NewFwknop<'k> {
+    /// A client with the default services and nothing unusual.
+    #[must_use]
+    pub const fn new(name: ClientName, keys: &'k RawKeys) -> Self {
+        Self {
+            client: NewClient::new(name, [0; 32]),
+            keys,
+            any_port: false,
+            sources: Vec::new(),
+            require_source: true,
+            username: None,
+            longest: None,
         }
     }
 }

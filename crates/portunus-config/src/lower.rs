@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use portunus_model::{Client, ClientKey, ClientName, Limits, NameError, PortSpec, Proto, Rules, Unix};
+use portunus_dialect::fwknop::RawKeys;
+use portunus_model::{
+    Client, ClientKey, ClientName, Limits, NameError, Net, PortSpec, Proto, Rules, Stanza, Unix,
+};
 
 use crate::client::Entry;
 use crate::ports::{Services, tidy};
@@ -28,7 +31,7 @@ pub(crate) const DEFAULT_CLIENTS: usize = 100_000;
 pub(crate) struct Written<'a> {
     pub(crate) name: ClientName,
     pub(crate) at: Span,
-    pub(crate) key: [u8; 32],
+    pub(crate) key: Key,
     pub(crate) key_at: Span,
     pub(crate) services: Vec<(&'a str, Span)>,
     pub(crate) expires: Option<Unix>,
@@ -37,11 +40,38 @@ pub(crate) struct Written<'a> {
     pub(crate) health: bool,
 }
 
+/// By what it proves itself.
+pub(crate) enum Key {
+    Openme([u8; 32]),
+    Fwknop(Box<Fwknop>),
+}
+
+impl Key {
+    fn of_client(&self) -> ClientKey {
+        match self {
+            Self::Openme(key) => ClientKey::Openme(*key),
+            Self::Fwknop(fwknop) => ClientKey::Fwknop(fwknop.keys.id()),
+        }
+    }
+}
+
+/// What only a client of fwknop's has: it asks for ports and for a time by itself.
+pub(crate) struct Fwknop {
+    pub(crate) keys: RawKeys,
+    pub(crate) any_port: bool,
+    pub(crate) sources: Vec<Net>,
+    pub(crate) require_source: bool,
+    pub(crate) username: Option<String>,
+    /// The longest time that it may ask for.
+    pub(crate) longest: Option<Duration>,
+}
+
 impl Written<'_> {
     pub(crate) fn entry(&self, source: &Source<'_>) -> Entry {
         Entry {
             name: self.name.clone(),
-            key: ClientKey::Openme(self.key),
+            key: self.key.of_client(),
+            any_port: matches!(&self.key, Key::Fwknop(fwknop) if fwknop.any_port),
             services: self.services.iter().map(|(word, _)| (*word).to_owned()).collect(),
             expires: self.expires,
             lasting: self.lasting,
@@ -77,6 +107,8 @@ pub(crate) struct Crowd<'p> {
     /// Whose each key is, as an index into `clients`.
     keys: HashMap<[u8; 32], usize>,
     doors: BTreeSet<PortSpec>,
+    any_port: bool,
+    fwknop: Vec<RawKeys>,
     warned_full: bool,
 }
 
@@ -88,13 +120,15 @@ impl<'p> Crowd<'p> {
             names: HashSet::new(),
             keys: HashMap::new(),
             doors: BTreeSet::new(),
+            any_port: false,
+            fwknop: Vec::new(),
             warned_full: false,
         }
     }
 
-    pub(crate) fn take(&mut self, source: &Source<'_>, written: &Written<'_>, findings: &mut Findings) {
+    pub(crate) fn take(&mut self, source: &Source<'_>, written: Written<'_>, findings: &mut Findings) {
         let name = &written.name;
-        if !self.unique(source, written, findings) {
+        if !self.unique(source, &written, findings) {
             return;
         }
         let mut ports = Vec::new();
@@ -106,7 +140,8 @@ impl<'p> Crowd<'p> {
         if written.services.is_empty() {
             ports.extend_from_slice(&self.policy.default_ports);
         }
-        if ports.is_empty() && findings.clean() {
+        let any = matches!(&written.key, Key::Fwknop(fwknop) if fwknop.any_port);
+        if ports.is_empty() && !any && findings.clean() {
             let what = format!("a knock of {name:?} opens no port");
             findings.warn(source, written.at, what, "name the ports that it may open");
         }
@@ -116,15 +151,36 @@ impl<'p> Crowd<'p> {
         let lasting = written.lasting.unwrap_or(self.policy.default_lasting);
         let ports = tidy(ports).into_boxed_slice();
         self.doors.extend(ports.iter().copied());
-        self.clients.push(Client {
+        let mut client = Client {
             name: name.clone(),
-            key: ClientKey::Openme(written.key),
+            key: written.key.of_client(),
             ports,
             expires: written.expires,
             lasting,
             any_target: written.any_target,
             stanza: None,
-        });
+        };
+        if let Key::Fwknop(fwknop) = written.key {
+            self.fwknop(&mut client, *fwknop);
+        }
+        self.clients.push(client);
+    }
+
+    /// It asks for ports by itself: what it may open becomes what it may ask for.
+    fn fwknop(&mut self, client: &mut Client, fwknop: Fwknop) {
+        let ports = std::mem::take(&mut client.ports).into_vec();
+        self.any_port |= fwknop.any_port;
+        client.stanza = Some(Box::new(Stanza {
+            number: u32::try_from(self.fwknop.len()).unwrap_or(u32::MAX).saturating_add(1),
+            sources: fwknop.sources,
+            open_ports: (!fwknop.any_port).then_some(ports),
+            require_source: fwknop.require_source,
+            username: fwknop.username,
+            longest: fwknop.longest.unwrap_or(client.lasting),
+            window: Some(self.policy.window),
+            ..Stanza::default()
+        }));
+        self.fwknop.push(fwknop.keys);
     }
 
     /// Whether nobody has this name or key yet, and there is room.
@@ -147,13 +203,14 @@ impl<'p> Crowd<'p> {
             );
             return false;
         }
-        if self.policy.server_public == Some(written.key) {
+        let key = written.key.of_client();
+        if self.policy.server_public.map(ClientKey::Openme) == Some(key) {
             let mend = "put the client's own public key here, as `add` prints it";
             findings.error(source, written.key_at, format!("the key of {name:?} is the server's own"), mend);
             return false;
         }
         // Only the first keeps the key: a third one with it names the first, and not whoever comes next.
-        let first = *self.keys.entry(written.key).or_insert(self.clients.len());
+        let first = *self.keys.entry(*key.as_bytes()).or_insert(self.clients.len());
         if first < self.clients.len() {
             let other = self.clients.get(first).map(|client| client.name.to_string()).unwrap_or_default();
             let what = format!("the key of {name:?} is also that of {other:?}");
@@ -164,17 +221,22 @@ impl<'p> Crowd<'p> {
     }
 
     /// Rules and limits of all of them.
-    pub(crate) fn finish(mut self) -> (Rules, Limits) {
+    pub(crate) fn finish(mut self) -> (Rules, Limits, Vec<RawKeys>) {
         self.clients.shrink_to_fit();
-        let longest = self.clients.iter().map(|client| client.lasting).max();
+        let times = self.clients.iter().flat_map(|client| {
+            let longest = client.stanza.as_ref().map(|stanza| stanza.longest);
+            [Some(client.lasting), longest]
+        });
+        let longest = times.flatten().max();
         let limits = Limits {
             doors: self.doors.into_iter().collect(),
             longest: longest.unwrap_or(self.policy.default_lasting),
             most_open: self.policy.most_open,
+            any_port: self.any_port,
             ..Limits::default()
         };
         let rules = Rules { generation: 0, window: self.policy.window, clients: self.clients };
-        (rules, limits)
+        (rules, limits, self.fwknop)
     }
 }
 

@@ -73,6 +73,9 @@ fn try_judge(
         Some(target) => target,
     };
     let address = for_whom(address, source)?;
+    if !client.any_target && address != source {
+        return Err(Refusal::Address);
+    }
     if stanza.username.as_ref().is_some_and(|name| *name != asked.user) {
         return Err(Refusal::Username);
     }

@@ -88,6 +88,15 @@ fn who_and_when() {
     assert!(matches!(judged(&access(None, "tcp/22"), &rule), Judged::Open(_)));
     assert_eq!(judged(&access(Some("224.0.0.1"), "tcp/22"), &stanza()), Judged::Refuse(Refusal::Address));
     assert_eq!(judged(&access(Some("127.0.0.2"), "tcp/22"), &stanza()), Judged::Refuse(Refusal::Address));
+    // A client of ours may be held to its own address; a stanza of access.conf never is.
+    let own = Client { any_target: false, ..client(&stanza()) };
+    let asks = |address: &str| {
+        let wish = access(Some(address), "tcp/22");
+        let knock = Taken::for_test(([192, 0, 2, 7], 1).into(), wish.clone(), Unix::from_secs(WALL));
+        judge(&knock, &wish, &own, &stanza(), &Names::default(), now())
+    };
+    assert_eq!(asks("192.0.2.8"), Judged::Refuse(Refusal::Address));
+    assert_eq!(opening(asks("192.0.2.7")).address.to_string(), "192.0.2.7");
     let over_loopback = judged_from("127.0.0.1", &access(Some("127.0.0.2"), "tcp/22"), &stanza());
     assert_eq!(opening(over_loopback).address.to_string(), "127.0.0.2");
 }

@@ -3,14 +3,32 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Paths;
-use crate::lower::{self, Written};
+use zeroize::Zeroizing;
+
+use super::{Paths, fwknop};
+use crate::lower::{self, Key, Written};
 use crate::reader::{Fields, Unknown, text_of};
 use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span};
 use crate::{Diagnostic, FileError, Files, Secrecy, keys, toml_tree};
 
 const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "grant", "any_target", "health"];
+
+/// Where a client stands in which file: one that holds secrets must be closed to others.
+#[derive(Clone, Copy)]
+pub(super) struct Home<'f> {
+    files: &'f dyn Files,
+    path: &'f Path,
+}
+
+impl Home<'_> {
+    /// Says that others can read the file, if they can.
+    pub(super) fn check_closed(self, findings: &mut Findings) {
+        if let Err(error) = self.files.read(self.path, Secrecy::Secret) {
+            findings.push(error.at(self.path));
+        }
+    }
+}
 
 /// What is done with each client.
 pub(super) type Take<'f> = &'f mut dyn FnMut(&Source<'_>, Written<'_>, &mut Findings);
@@ -36,7 +54,7 @@ pub(super) fn each(
     }
     let path = paths.clients_file();
     match files.read(&path, Secrecy::Public) {
-        Ok(text) => many(&text, &path, longest, findings, take),
+        Ok(text) => many(Home { files, path: &path }, &Zeroizing::new(text), longest, findings, take),
         Err(FileError::Missing) => {}
         Err(error) => findings.push(error.at(&path)),
     }
@@ -55,7 +73,7 @@ fn one_file(files: &dyn Files, path: &Path, longest: Duration, findings: &mut Fi
         return;
     };
     let text = match files.read(path, Secrecy::Public) {
-        Ok(text) => text,
+        Ok(text) => Zeroizing::new(text),
         // Revoked between the listing and now.
         Err(FileError::Missing) => return,
         Err(error) => return findings.push(error.at(path)),
@@ -73,16 +91,16 @@ fn one_file(files: &dyn Files, path: &Path, longest: Duration, findings: &mut Fi
     };
     let Some(root) = toml_tree::parse(&source, findings) else { return };
     let Some(fields) = Fields::of(&source, &root, "the file", findings) else { return };
-    if let Some(written) = client(fields, name, Span::default(), longest, findings) {
+    if let Some(written) = client(Home { files, path }, fields, name, Span::default(), longest, findings) {
         take(&source, written, findings);
     }
 }
 
-fn many(text: &str, path: &Path, longest: Duration, findings: &mut Findings, take: Take<'_>) {
-    let source = Source::new(path, text);
+fn many(home: Home<'_>, text: &str, longest: Duration, findings: &mut Findings, take: Take<'_>) {
+    let source = Source::new(home.path, text);
     toml_tree::each_table(&source, findings, &mut |node, findings| {
         for pair in node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default() {
-            if let Some(written) = table(&source, pair, longest, findings) {
+            if let Some(written) = table(home, &source, pair, longest, findings) {
                 take(&source, written, findings);
             }
         }
@@ -90,6 +108,7 @@ fn many(text: &str, path: &Path, longest: Duration, findings: &mut Findings, tak
 }
 
 fn table<'a>(
+    home: Home<'_>,
     source: &'a Source<'_>,
     pair: &'a Pair<'_>,
     longest: Duration,
@@ -97,19 +116,25 @@ fn table<'a>(
 ) -> Option<Written<'a>> {
     let name = lower::client_name(&pair.key).map_err(|fault| findings.fault(source, pair.at, fault)).ok()?;
     let fields = Fields::of(source, &pair.node, &pair.key, findings)?;
-    client(fields, name, pair.at, longest, findings)
+    client(home, fields, name, pair.at, longest, findings)
 }
 
 fn client<'a>(
+    home: Home<'_>,
     c: Fields<'a, '_>,
     name: portunus_model::ClientName,
     at: Span,
     longest: Duration,
     findings: &mut Findings,
 ) -> Option<Written<'a>> {
-    c.know(&CLIENT, Unknown::Refused, findings);
-    c.word("dialect", &[("openme", ())], findings);
-    let key = public_key(c, at, &name, findings);
+    let is_fwknop = c.word("dialect", &[("openme", false), ("fwknop", true)], findings).unwrap_or(false);
+    let key = if is_fwknop {
+        home.check_closed(findings);
+        fwknop::read(c, at, &name, longest, findings)
+    } else {
+        c.know(&CLIENT, Unknown::Refused, findings);
+        public_key(c, at, &name, findings).map(|(key, at)| (Key::Openme(key), at))
+    };
     let services = c.texts("services", "[\"ssh\", \"8080/tcp\"]", findings);
     let expires = c.date("expires", findings);
     let lasting = c.duration("grant", lower::GRANT.0, longest, findings);

@@ -1,6 +1,7 @@
 //! Our own spelling: `portunus.toml`, `services.toml`, `clients/NAME.toml` or `clients.toml`, `keys/openme.key`.
 
 mod clients;
+mod fwknop;
 mod read;
 mod write;
 
@@ -12,7 +13,7 @@ use portunus_model::{ClientName, Place, PortSpec};
 use zeroize::Zeroizing;
 
 use crate::source::Findings;
-use crate::{Diagnostic, EditError, Entry, FileChange, Files, FirewallKind, NewClient, Settings};
+use crate::{Diagnostic, EditError, Entry, FileChange, Files, FirewallKind, NewClient, NewFwknop, Settings};
 
 /// Where each file of a configuration folder is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +141,15 @@ pub fn openme_key_text(key: &Secret<32>) -> Zeroizing<String> {
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn add_client(files: &dyn Files, dir: &Path, client: &NewClient) -> Result<FileChange, EditError> {
-    write::add(files, &Paths::new(dir), client)
+    write::add(files, &Paths::new(dir), &client.name, &write::client(client))
+}
+
+/// The same for a client that knocks as fwknop's do.
+///
+/// # Errors
+/// [`EditError`]; nothing is to be changed then.
+pub fn add_fwknop(files: &dyn Files, dir: &Path, new: &NewFwknop<'_>) -> Result<FileChange, EditError> {
+    write::add(files, &Paths::new(dir), &new.client.name, &write::fwknop(new))
 }
 
 /// Takes a client out: its own file goes, or its table in `clients.toml`.

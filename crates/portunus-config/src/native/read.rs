@@ -46,6 +46,7 @@ struct Server {
     listen: Vec<SocketAddr>,
     listen_named: bool,
     openme: bool,
+    fwknop: bool,
     on_exit: OnExit,
     admins: Vec<u32>,
     stance: StanceWish,
@@ -76,10 +77,18 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
-        crowd.take(source, &written, findings);
+        if matches!(written.key, lower::Key::Fwknop(_)) && !server.fwknop {
+            let what = format!(
+                "client {:?} knocks as fwknop's do, and the server does not speak that",
+                written.name
+            );
+            let mend = "write dialects = [\"openme\", \"fwknop\"] into portunus.toml";
+            findings.error(source, written.at, what, mend);
+        }
+        crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits) = crowd.finish();
+    let (rules, limits, fwknop) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {
@@ -91,7 +100,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         listen: server.listen,
         listen_named: server.listen_named,
         health_port: policy.health_port,
-        secrets,
+        secrets: Secrets { fwknop, ..secrets },
         admins: server.admins,
         on_exit: server.on_exit,
         sources: sources(paths),
@@ -134,13 +143,15 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         most_open: most_open.and_then(|n| u32::try_from(n).ok()).unwrap_or(lower::DEFAULT_OPEN),
         server_public: None,
     };
+    let (openme, fwknop) = dialects(s, findings);
     let server = Server {
         profile_name: profile
             .unwrap_or_else(|| host.as_deref().map_or_else(|| "default".to_owned(), first_label)),
         host,
         listen,
         listen_named,
-        openme: dialects(s, findings),
+        openme,
+        fwknop,
         on_exit: s.word("on_exit", &OnExit::WORDS, findings).unwrap_or_default(),
         admins: admins(s, findings),
         stance: stance(s, knock_port, findings),
@@ -205,18 +216,22 @@ fn address(text: &str, port: Option<u16>) -> Result<SocketAddr, ValueError> {
     }
 }
 
-fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> bool {
+/// Whether openme's knocks are heard, and fwknop's.
+fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> (bool, bool) {
     if s.pair("dialects").is_none() {
-        return true;
+        return (true, false);
     }
-    let mut openme = false;
-    for (text, at) in s.texts("dialects", "[\"openme\"]", findings) {
+    let (mut openme, mut fwknop) = (false, false);
+    for (text, at) in s.texts("dialects", "[\"openme\", \"fwknop\"]", findings) {
         match text {
             "openme" => openme = true,
-            other => findings.error(s.source, at, format!("unknown dialect {other:?}"), "use openme"),
+            "fwknop" => fwknop = true,
+            other => {
+                findings.error(s.source, at, format!("unknown dialect {other:?}"), "use openme or fwknop");
+            }
         }
     }
-    openme
+    (openme, fwknop)
 }
 
 fn admins(s: Fields<'_, '_>, findings: &mut Findings) -> Vec<u32> {

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use portunus_crypto::text;
+use portunus_dialect::fwknop::{HashType, Mode};
 use portunus_model::{ClientName, Place};
+use zeroize::Zeroizing;
 
 use super::{Init, Paths};
 use crate::quote::{quoted, toml_list};
 use crate::{
-    EditError, FileChange, FileError, Files, NewClient, Secrecy, render_date, render_duration, render_place,
-    toml_edit,
+    EditError, FileChange, FileError, Files, NewClient, NewFwknop, Secrecy, render_date, render_duration,
+    render_place, toml_edit,
 };
 
 /// The text of `portunus.toml`.
@@ -48,7 +50,7 @@ port = @PORT@
 # health = true
 # health_port = 54154
 
-# What the knocks may speak.
+# What the knocks may speak: openme, fwknop.
 # dialects = ["openme"]
 
 # How far a client's clock may be off, either way; 1s to 10m.
@@ -102,6 +104,11 @@ ssh = ["22/tcp"]
 /// The lines of one client.
 pub(super) fn client(client: &NewClient) -> String {
     let mut out = format!("dialect = \"openme\"\npublic_key = {}\n", quoted(&text::encode(&client.key)));
+    common(client, &mut out);
+    out
+}
+
+fn common(client: &NewClient, out: &mut String) {
     if !client.services.is_empty() {
         out.push_str(&format!("services = {}\n", toml_list(&client.services)));
     }
@@ -117,21 +124,65 @@ pub(super) fn client(client: &NewClient) -> String {
     if !client.health_port {
         out.push_str("health = false\n");
     }
+}
+
+/// The lines of one that knocks as fwknop's do.
+pub(super) fn fwknop(new: &NewFwknop<'_>) -> Zeroizing<String> {
+    let encoded = |bytes: &[u8]| Zeroizing::new(text::encode(bytes));
+    let mut out = Zeroizing::new(String::with_capacity(1024));
+    let mut say = |key: &str, value: &str| {
+        for part in [key, " = ", value, "\n"] {
+            out.push_str(part);
+        }
+    };
+    say("dialect", "\"fwknop\"");
+    say("key_base64", &Zeroizing::new(quoted(&encoded(new.keys.encryption()))));
+    if let Some((hash, key)) = new.keys.hmac() {
+        say("hmac_key_base64", &Zeroizing::new(quoted(&encoded(key))));
+        if hash != HashType::default() {
+            say("hmac_type", &quoted(hash.as_str()));
+        }
+    }
+    if new.keys.mode() != Mode::default() {
+        say("mode", &quoted(new.keys.mode().as_str()));
+    }
+    if new.any_port {
+        say("any_port", "true");
+    }
+    if !new.sources.is_empty() {
+        let sources: Vec<String> = new.sources.iter().map(ToString::to_string).collect();
+        say("sources", &toml_list(&sources));
+    }
+    if !new.require_source {
+        say("require_source", "false");
+    }
+    if let Some(username) = &new.username {
+        say("require_username", &quoted(username));
+    }
+    if let Some(longest) = new.longest {
+        say("longest_grant", &quoted(&render_duration(longest)));
+    }
+    common(&new.client, &mut out);
     out
 }
 
-pub(super) fn add(files: &dyn Files, paths: &Paths, new: &NewClient) -> Result<FileChange, EditError> {
-    let own = paths.client(&new.name);
+pub(super) fn add(
+    files: &dyn Files,
+    paths: &Paths,
+    name: &ClientName,
+    lines: &str,
+) -> Result<FileChange, EditError> {
+    let own = paths.client(name);
     if read(files, &own)?.is_some() {
-        return Err(EditError::Exists(new.name.to_string()));
+        return Err(EditError::Exists(name.to_string()));
     }
     let many = paths.clients_file();
     let (path, text) = match read(files, &many)? {
         Some(text) => {
-            let text = toml_edit::add(&text, &many, new.name.as_str(), &client(new))?;
+            let text = toml_edit::add(&text, &many, name.as_str(), lines)?;
             (many, text)
         }
-        None => (own, client(new)),
+        None => (own, lines.to_owned()),
     };
     Ok(FileChange::Write { path, text: text.into() })
 }

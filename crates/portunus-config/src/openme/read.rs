@@ -4,7 +4,7 @@ use std::path::Path;
 
 use portunus_crypto::Secret;
 
-use crate::lower::{self, Crowd, Policy, Written};
+use crate::lower::{self, Crowd, Key, Policy, Written};
 use crate::ports::{Services, parse_spec, tidy};
 use crate::reader::{Fields, Unknown, text_of};
 use crate::source::{Findings, Source};
@@ -61,10 +61,10 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
     lower::warn_of_ports(&policy, &source, at, &mut findings);
     let mut crowd = Crowd::new(&policy);
     each_client(fields, &mut findings, &mut |source, written, findings| {
-        crowd.take(source, &written, findings);
+        crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits) = crowd.finish();
+    let (rules, limits, _) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {
@@ -249,7 +249,7 @@ fn client<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, findings: &mut Finding
     Some(Written {
         name: name?,
         at: pair.at,
-        key,
+        key: Key::Openme(key),
         key_at,
         services,
         expires,

@@ -10,7 +10,7 @@ use portunus_config::{
     render_duration,
 };
 use portunus_ctl::control::{Client, ControlError, Killed, Session};
-use portunus_model::{ClientName, PortSpec};
+use portunus_model::{ClientKey, ClientName, PortSpec};
 use serde_json::json;
 
 use super::NAME;
@@ -286,11 +286,18 @@ fn unknown(name: &ClientName) -> Failure {
     Failure::new(format_args!("no client named {name}"), "", "portunus list shows the names")
 }
 
+/// A hash of fwknop's keys is not shown: whoever sees it could try passphrases.
 fn print_of(entry: &Entry) -> String {
-    fingerprint(entry.key.as_bytes())
+    match &entry.key {
+        ClientKey::Openme(key) => fingerprint(key),
+        ClientKey::Fwknop(_) => "fwknop".to_owned(),
+    }
 }
 
 fn ports(entry: &Entry) -> String {
+    if entry.any_port {
+        return "any".to_owned();
+    }
     if entry.services.is_empty() { "default".to_owned() } else { entry.services.join(",") }
 }
 
