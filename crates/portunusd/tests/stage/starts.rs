@@ -8,7 +8,7 @@ use super::world::{SmallDisk, World};
 pub(crate) const ALL: &[Case] = &[
     ("what_cannot_start_says_why_and_exits_78", cannot_start),
     ("what_may_pass_by_itself_exits_1_so_that_it_is_tried_again", may_pass),
-    ("a_failed_start_holds_the_doors_shut", failed_start),
+    ("a_failed_start_holds_the_doors_shut", a_failed_start_holds_the_doors_shut),
     ("a_failed_start_holds_the_doors_shut_in_iptables", failed_start_in_iptables),
     ("a_damaged_journal_opens_nothing_and_keeps_nobody_out", damaged_journal),
 ];
@@ -67,7 +67,7 @@ fn may_pass() {
     let _ = world.start();
 }
 
-fn failed_start() {
+fn a_failed_start_holds_the_doors_shut() {
     let world = World::new();
     world.configure(&[1], "");
     stop_after_a_good_start(&world);
