@@ -1,5 +1,7 @@
 //! `fwknopd`, ours: its life by file, name and signal, and what it runs for clients of Debian's program.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
