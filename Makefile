@@ -85,5 +85,5 @@ need-net:
 need-ssh:
 	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
 need-fwknop:
-	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server
+	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server openssl:openssl
 .PHONY: need-build need-net need-ssh need-fwknop

@@ -25,19 +25,20 @@ pub(crate) fn pages(dir: &Path) -> Result<(), Failure> {
     for face in &FACES {
         let mut table = (face.table)();
         table.build();
-        page(&table, face.name, dir)?;
+        page(&table, face.name, face.section, dir)?;
         for command in table.get_subcommands().filter(|command| !command.is_hide_set()) {
-            page(command, &format!("{}-{}", face.name, command.get_name()), dir)?;
+            page(command, &format!("{}-{}", face.name, command.get_name()), face.section, dir)?;
         }
     }
     Ok(())
 }
 
-fn page(command: &clap::Command, name: &str, dir: &Path) -> Result<(), Failure> {
-    let path = dir.join(format!("{name}.1"));
+fn page(command: &clap::Command, name: &str, section: &str, dir: &Path) -> Result<(), Failure> {
+    let path = dir.join(format!("{name}.{section}"));
     let title = name.to_owned();
     // The page of `portunus add` is called portunus-add(1), as git's are; its synopsis keeps the blank.
-    let page = clap_mangen::Man::new(command.clone().display_name(title.clone())).title(title).section("1");
+    let page =
+        clap_mangen::Man::new(command.clone().display_name(title.clone())).title(title).section(section);
     let mut text = Vec::new();
     page.render(&mut text)
         .map_err(|error| Failure::file(format_args!("the page was not made ({error})"), &path, ""))?;

@@ -61,3 +61,15 @@ fn fwknopd() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portunus"), &link).unwrap();
     sealed().register_bin("fwknopd", link.as_path()).case("tests/cmd/fwknopd/*.trycmd").run();
 }
+
+#[test]
+fn fwknop() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("fwknop");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portunus"), &link).unwrap();
+    sealed()
+        .env("LOGNAME", "alice")
+        .register_bin("fwknop", link.as_path())
+        .case("tests/cmd/fwknop/*.trycmd")
+        .run();
+}

@@ -92,8 +92,8 @@ fn an_installation_has_everything_and_its_man_pages_read_well() {
 #[test]
 fn the_debian_package_installs_what_it_should() {
     let script = root().join("packaging/scripts/deb");
-    let deb = run(script.to_str().expect("text"), &[binary().to_str().expect("text")]);
-    let deb = deb.trim();
+    let debs = run(script.to_str().expect("text"), &[binary().to_str().expect("text")]);
+    let deb = debs.lines().next().expect("the script says what it made");
     let listed = run("dpkg-deb", &["--contents", deb]);
     for file in [
         "./usr/bin/portunus",
@@ -107,4 +107,39 @@ fn the_debian_package_installs_what_it_should() {
     assert!(!listed.contains("/etc/portunus"), "keys are made by init, never shipped");
     let control = run("dpkg-deb", &["--field", deb]);
     assert!(control.contains("Depends: libc6 (>= 2."), "{control}");
+    assert!(
+        !listed.contains("bin/fwknop"),
+        "that name is another package's, as long as nobody asks for ours"
+    );
+
+    let other = debs.lines().find(|line| line.contains("portunus-fwknop-client_")).expect("a second package");
+    let listed = run("dpkg-deb", &["--contents", other]);
+    for file in ["./usr/bin/fwknop -> portunus", "man8/fwknop.8.gz", "completions/fwknop", "copyright"] {
+        assert!(listed.contains(file), "no {file} in\n{listed}");
+    }
+    let control = run("dpkg-deb", &["--field", other]);
+    for line in ["Depends: portunus (>= ", "Conflicts: fwknop-client", "Replaces: fwknop-client"] {
+        assert!(control.contains(line), "{control}");
+    }
+}
+
+#[test]
+fn make_install_takes_the_name_fwknop_only_where_nobody_has_it() {
+    let folder = Folder::new("name");
+    let install = root().join("packaging/scripts/install");
+    let bin = folder.0.join("root/usr/bin");
+    fs::create_dir_all(&bin).expect("a folder can be made");
+    let install_again = || {
+        let (program, place) = (binary(), folder.path("root"));
+        run(install.to_str().expect("text"), &[program.to_str().expect("text"), &place, "/usr"]);
+        fs::read_link(bin.join("fwknop")).ok()
+    };
+    assert_eq!(install_again(), Some(PathBuf::from("portunus")));
+    assert_eq!(install_again(), Some(PathBuf::from("portunus")), "ours already");
+    fs::remove_file(bin.join("fwknop")).expect("the link is there");
+    fs::write(bin.join("fwknop"), "another's").expect("a file can be written");
+    assert_eq!(install_again(), None);
+    assert_eq!(fs::read_to_string(bin.join("fwknop")).expect("it stays"), "another's");
+    let page = run("man", &["--warnings", "-l", &folder.path("root/usr/share/man/man8/fwknop.8.gz")]);
+    assert!(page.contains("--save-rc-stanza"), "{page}");
 }

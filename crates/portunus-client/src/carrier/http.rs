@@ -3,15 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The port of a proxy whose own was not named.
-const WEB: u16 = 80;
-
 /// A proxy: `host`, `host:port`, `[address]:port`, with or without `http://` before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// Its name or address.
     pub host: String,
-    /// Its port, when it was named.
+    /// Its port, when it was named; else it is the one that the server would have.
     pub port: Option<u16>,
 }
 
@@ -46,14 +43,6 @@ impl FromStr for Proxy {
         let port =
             port.map(|port| number(port).ok_or_else(|| ProxyError::Port(text.to_owned()))).transpose()?;
         Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl Proxy {
-    /// Where to connect: its own port, else `port` when one was named for the knock, else that of the web.
-    #[must_use]
-    pub fn port_or(&self, port: Option<u16>) -> u16 {
-        self.port.or(port).unwrap_or(WEB)
     }
 }
 
@@ -126,7 +115,5 @@ mod tests {
             assert_eq!(of(wrong), Err(ProxyError::Port(wrong.into())));
         }
         assert_eq!(of("http://"), Err(ProxyError::Host("http://".into())));
-        let proxy: Proxy = "p".parse().unwrap();
-        assert_eq!((proxy.port_or(None), proxy.port_or(Some(62201))), (80, 62201));
     }
 }

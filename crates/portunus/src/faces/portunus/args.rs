@@ -533,6 +533,9 @@ pub(crate) struct Completion {
     /// For which shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+    /// For which face of the program
+    #[arg(value_name = "FACE", default_value = "portunus", value_parser = crate::faces::face_name)]
+    pub(crate) face: &'static crate::faces::Face,
 }
 
 /// `portunus man`

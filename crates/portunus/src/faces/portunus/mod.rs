@@ -77,7 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::SshConfig(ssh) => profiles::ssh_config(&ssh),
         Command::Profiles(profiles) => profiles::profiles(&profiles),
         Command::Completion(completion) => {
-            paper::completion(table(), completion.shell);
+            paper::completion((completion.face.table)(), completion.shell);
             Ok(())
         }
         Command::Man(man) => paper::pages(&man.dir),
