@@ -163,3 +163,27 @@ fn a_dry_run_judges_and_changes_nothing() {
     assert!(daemon.says("Incoming packet count limit of 1 reached"), "{}", daemon.log());
     assert_eq!(world.server.run("nft", &["list", "ruleset"]), before);
 }
+
+#[test]
+fn an_accepted_packet_stands_in_digest_cache_whoever_kills_us() {
+    let world = World::bare(Firewall::Iptables);
+    let daemon = Fwknopd::start(&world, Whose::Ours, "", STANZA, &[]);
+    let saved = world.folder().join("packet").display().to_string();
+    knock(&world, &[&SSH[..], &["-B", &saved]].concat());
+    assert!(within(Duration::from_secs(5), || grants(&world).len() == 1), "{}", daemon.log());
+    // The door is open, so the line is there.
+    kill_process(daemon.pid(), Signal::KILL).unwrap();
+    drop(daemon);
+    let cache = fs::read_to_string(world.folder().join("fwknop/run/digest.cache")).unwrap();
+    let text = fs::read_to_string(saved).unwrap();
+    let digest = portunus_crypto::digest::sha256(&[text.trim().as_bytes()]);
+    let line = format!("\n{} 17 10.90.0.2 ", portunus_crypto::text::encode_bare(&digest));
+    assert!(cache.contains(&line), "no {line:?} in {cache}");
+    // Theirs finds it in its own file, without a word of ours.
+    let daemon = Fwknopd::start(&world, Whose::Theirs, "", STANZA, &[]);
+    world.client.inside(|| {
+        let socket = std::net::UdpSocket::bind("10.90.0.2:0").unwrap();
+        socket.send_to(text.trim().as_bytes(), "10.90.0.1:62201").unwrap();
+    });
+    assert!(daemon.says("Replay detected from source IP: 10.90.0.2"), "{}", daemon.log());
+}

@@ -590,6 +590,11 @@ fn say_start(settings: &Settings, sniffer: Option<&Sniffer>) {
         tracing::info!("Reading pcap file: {}", path.display());
         tracing::info!("PCAP filter is: '{filter}'");
     }
+    if !daemon.keeps_digests {
+        tracing::warn!(
+            "ENABLE_DIGEST_PERSISTENCE is N: no digest.cache is read or kept; replays are refused all the same"
+        );
+    }
     if let Some(port) = daemon.tcp {
         tracing::info!("Kicking off TCP server to listen on port {port}.");
     }
