@@ -5,7 +5,7 @@
 use portunus_config::{FirewallKind, Settings, native};
 use portunus_ctl::control::Client;
 use portunus_fw::iptables::{self, Iptables, Programs, Variant};
-use portunus_fw::place::{self, Finding, Wish};
+use portunus_fw::place::{self, Door, Finding, Wish};
 use portunus_fw::ruleset::{Held, Ruleset, Table};
 use portunus_fw::walk::{self, Interface, IpVersion, Ours, Probe, Source, Verdict};
 use portunus_fw::{Firewall, FirewallError, Nft};
@@ -34,7 +34,17 @@ pub(crate) fn look(settings: &Settings) -> Result<Look, Failure> {
     let ruleset = read()?;
     let interfaces = interfaces(settings);
     let finding = place::find(&ruleset, &wish(settings, &interfaces));
-    Ok(tell(&finding, settings))
+    let kept = |door: &Door| {
+        let probe = stranger(door.port, door.version, interfaces.first().cloned());
+        matches!(walk::walk(&ruleset, &probe, Ours::Counted), Verdict::Dropped(_))
+    };
+    Ok(tell(&finding, settings, kept))
+}
+
+/// A packet of somebody who has no grant.
+fn stranger(port: PortSpec, version: IpVersion, interface: Option<Interface>) -> Probe {
+    let source = Source::Outside;
+    Probe { version, proto: port.proto(), port: Some(port.first()), source, destination: None, interface }
 }
 
 fn interfaces(settings: &Settings) -> Vec<Interface> {
@@ -55,13 +65,13 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
     Wish { doors, knock_port: settings.listen.first().map(std::net::SocketAddr::port), interfaces, place }
 }
 
-fn tell(finding: &Finding, settings: &Settings) -> Look {
+fn tell(finding: &Finding, settings: &Settings, kept: impl Fn(&Door) -> bool) -> Look {
     let passes = if settings.stance.protect {
         "is open to everybody today; `serve` will drop it"
     } else {
         "is open to everybody today, and nothing here will drop it"
     };
-    let mut lines = doors(finding, passes);
+    let mut lines = doors(finding, passes, kept);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
     let mut blocked: Vec<String> = finding.refused.iter().map(ToString::to_string).collect();
     blocked.extend(finding.blocked.iter().map(ToString::to_string));
@@ -83,10 +93,7 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
         place::still_blocked(&ruleset, &wish).iter().map(ToString::to_string).collect();
     for &port in wish.doors {
         for version in [IpVersion::V4, IpVersion::V6] {
-            let interface = interfaces.first().cloned();
-            let (proto, source) = (port.proto(), Source::Outside);
-            let probe =
-                Probe { version, proto, port: Some(port.first()), source, destination: None, interface };
+            let probe = stranger(port, version, interfaces.first().cloned());
             match walk::walk(&ruleset, &probe, Ours::Counted) {
                 Verdict::Dropped(_) => (),
                 Verdict::Maybe { because, .. } => {
@@ -112,14 +119,17 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
 }
 
 /// Each door as it is today; both families in one line where they are alike. `passes` is what to
-/// say of an open one.
-fn doors(finding: &Finding, passes: &str) -> Vec<String> {
+/// say of an open one, `kept` whether rules of ours that still stand shut it.
+fn doors(finding: &Finding, passes: &str, kept: impl Fn(&Door) -> bool) -> Vec<String> {
     let mut told: Vec<(PortSpec, Vec<String>, String)> = Vec::new();
     for door in &finding.doors {
         let what = match &door.today {
             Verdict::Dropped(site) => format!("is dropped today by {site}"),
             Verdict::Maybe { dropped_by, because } => {
                 format!("may be dropped today by {dropped_by} ({because})")
+            }
+            Verdict::Passes if kept(door) => {
+                "is kept closed by rules of ours: nobody gets in until `serve` runs".to_owned()
             }
             Verdict::Passes => passes.to_owned(),
             Verdict::Forwarded(site) => {
@@ -171,7 +181,7 @@ pub(crate) fn teardown(places: &Places, force: bool) -> Done {
     let after = read()?;
     let interfaces = interfaces(&settings);
     let finding = place::find(&after, &wish(&settings, &interfaces));
-    for said in doors(&finding, "is open to everybody now") {
+    for said in doors(&finding, "is open to everybody now", |_| false) {
         line(said);
     }
     Ok(())

@@ -89,6 +89,8 @@ fn after_sigterm_the_drops_stay() {
     let status = daemon.stop();
     assert!(status.success(), "SIGTERM is a clean end: {status}");
     assert!(closed(&world.client, DOOR));
+    let said = world.portunus(&["doctor"]);
+    assert!(said.contains("22/tcp over IPv4 and IPv6 is kept closed by rules of ours"), "{said}");
 }
 
 #[test]
