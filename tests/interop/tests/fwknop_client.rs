@@ -160,6 +160,7 @@ const ROWS: &[Row] = &[
     row("-T -A tcp/22 -a 1.2.3.4 -D 10.9.9.9 -G keys", 1, &[r"(?i)Could\snot|Last\sfwknop"]),
     row("-T -A tcp/22 -a 1.2.3.4 -D 127.0.0.1 --fd 77", 1, &[r"Bad\sfile\sdescriptor"]),
     row("-T -A tcp/22 -a 1.2.3.4 -D 127.0.0.1 --stdin", 0, &[r"HMAC Type: 0"]),
+    row("-T -A tcp/22 -a 1.2.3.4 -D 127.0.0.1 --stdin --use-hmac", 1, &[]).but_ours(0, "the second line is the HMAC key"),
     row("-T -A tcp/22 -a 1.2.3.4 -D 127.0.0.1 --fd 0", 0, &[r"HMAC Type: 0"]),
     row("-T -A tcp/22 -a 1.2.3.4 -D 127.0.0.1", 1, &[]),
     row("@ --fd -1", 1, &[r"Value\s.*out\sof\srange"]),
@@ -283,7 +284,7 @@ impl Stage {
         home
     }
 
-    /// Runs one of the two in `home`, with a key on standard input and no terminal to ask at.
+    /// Runs one of the two in `home`, with two keys on standard input and no terminal to ask at.
     fn call(&self, program: &Path, home: &Path, words: &[String]) -> Output {
         let mut command = self.namespace.command("setsid");
         command.arg("-w").arg(program).args(words).current_dir(home).env_clear();
@@ -297,7 +298,7 @@ impl Stage {
         if let Some(mut input) = child.stdin.take() {
             use std::io::Write;
             // Who reads no key has gone already.
-            let _ = input.write_all(b"fromstdin\n");
+            let _ = input.write_all(b"fromstdin\nhmacstdin\n");
         }
         child.wait_with_output().expect("a child can be waited for")
     }
