@@ -347,6 +347,34 @@ fn a_reload_carries_sixty_thousand_over() {
     assert_eq!(bench.connects(&[1500, SSH], 1, OUTSIDE), [true, false]);
 }
 
+/// A grant gets the end that it is to have, later or sooner, also where somebody's hand left one without an end, and also
+/// where it is about to expire.
+#[test]
+fn a_new_end_is_the_end_whatever_was_there() {
+    let (_bench, mut nft) = machine(&Own);
+    let element = door("203.0.113.1", "22/tcp");
+    let secs = |nft: &mut dyn Firewall| {
+        let open = nft.open_now().unwrap();
+        open.iter().find(|(one, _)| *one == element).map(|(_, left)| left.as_secs_f64().round())
+    };
+    for lasting in [30, 60, 60, 10, 600, 1, 20] {
+        let lasting = Duration::from_secs(lasting);
+        all_done(&nft.change(&[Change::Open(element, lasting)]));
+        assert_eq!(secs(nft.as_mut()), Some(lasting.as_secs_f64()));
+    }
+    all_done(&nft.change(&[Change::Close(element)]));
+    assert_eq!(secs(nft.as_mut()), None);
+    load("add element inet portunus open4 { 203.0.113.1 . tcp . 22 timeout 0s }");
+    // The second time it is written as for a kernel that renews nothing in place.
+    for lasting in [30, 40] {
+        all_done(&nft.change(&[Change::Open(element, Duration::from_secs(lasting))]));
+        assert_eq!(secs(nft.as_mut()), Some(lasting as f64));
+    }
+    load("flush set inet portunus open4");
+    all_done(&nft.change(&[Change::Open(element, Duration::from_secs(50))]));
+    assert_eq!(secs(nft.as_mut()), Some(50.0));
+}
+
 /// A set that is really full refuses just what has no room.
 #[test]
 fn the_kernels_own_refusal_hits_only_the_one() {

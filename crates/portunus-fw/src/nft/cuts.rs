@@ -63,7 +63,7 @@ impl Nft {
         }
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
         for stand in &self.stands {
-            grants::write(&mut batch, stand, Meaning::Cut, changes, 0, &mut Echoes::default());
+            grants::write(&mut batch, stand, Meaning::Cut, changes, 0, |_| false, &mut Echoes::default());
         }
         self.talk.commit(STEP, &batch.end())
     }

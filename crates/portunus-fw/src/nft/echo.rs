@@ -31,6 +31,14 @@ struct Expected<'a> {
     heard: bool,
 }
 
+/// What is not there as it was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) keyed: Keyed,
+    /// It is there, with another end.
+    pub(super) stays: bool,
+}
+
 impl<'a> Echoes<'a> {
     /// This will be opened.
     pub(super) fn expect(&mut self, table: &'a TableName, set: &'a str, keyed: Keyed) {
@@ -58,14 +66,13 @@ impl<'a> Echoes<'a> {
         });
     }
 
-    /// The places of those changes whose elements are not there, or not for as long as was asked. Who was not heard of
-    /// is asked for.
-    pub(super) fn missing(self, talk: &mut Talk, began: Instant) -> Vec<usize> {
+    /// Those whose elements are not there, or not for as long as was asked. Who was not heard of is asked for.
+    pub(super) fn missing(self, talk: &mut Talk, began: Instant) -> Vec<Missing> {
         let mut missing = Vec::new();
         for Expected { table, set, keyed, .. } in self.expected.into_iter().filter(|one| !one.heard) {
             let left = talk.left(table, set, keyed.key.as_bytes());
             if !left.is_some_and(|left| is_as_asked(left, keyed.milliseconds, began)) {
-                missing.push(keyed.place);
+                missing.push(Missing { keyed, stays: left.is_some() });
             }
         }
         missing
@@ -97,7 +104,7 @@ mod tests {
     fn keyed(place: usize, address: &str, milliseconds: u64) -> Keyed {
         let port = PortSpec::parse("22/tcp").unwrap()[0];
         let key = Key::of(&Element::here(address.parse().unwrap(), port));
-        Keyed { key, milliseconds, opens: true, place }
+        Keyed { key, milliseconds, opens: true, sure: false, place }
     }
 
     /// What was not heard of when the kernel says `said` of elements of `set`.

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use portunus_model::Way;
 
-use super::echo::Echoes;
+use super::echo::{Echoes, Missing};
+use super::ends::Ends;
 use super::message::{Batch, MOST_ELEMENTS, TableName};
 use super::plan::{self, Meaning};
 use super::stand::{Keyed, Stand};
 use super::talk::kernel;
 use super::{Nft, ROOM};
-use crate::{Change, FirewallError};
+use crate::{Change, Element, FirewallError};
 
 const STEP: &str = "changing grants";
 
@@ -27,7 +28,11 @@ impl Nft {
         let good: Vec<Change> =
             changes.iter().zip(&answers).filter(allowed).map(|(change, _)| *change).collect();
         let mut carried = vec![Ok(()); good.len()];
+        let began = Instant::now();
         self.apply(&good, &mut carried);
+        for (change, answer) in good.iter().zip(&carried) {
+            self.ends.told(change, answer.is_ok(), began);
+        }
         let slots = answers.iter_mut().filter(|answer| answer.is_ok());
         for (slot, answer) in slots.zip(carried) {
             *slot = answer;
@@ -95,15 +100,47 @@ impl Nft {
 
     /// All in one transaction, and read back: an answer changes only where something is not there as it was asked for.
     fn transact(&mut self, changes: &[Change], answers: &mut [Outcome]) -> Result<(), FirewallError> {
+        let began = Instant::now();
+        let missing = self.transact_in(changes, |ends, element| ends.are_sure(element, began))?;
+        // One add was not enough: an older kernel, or somebody else's hand. The long form says what it is.
+        let (again, missing): (Vec<Missing>, Vec<Missing>) =
+            missing.into_iter().partition(|one| one.keyed.sure);
+        not_there(&missing, answers);
+        if again.is_empty() {
+            return Ok(());
+        }
+        if again.iter().any(|one| one.stays) {
+            self.ends.kernel_does_not_renew();
+        }
+        let mut places: Vec<usize> = again.iter().map(|one| one.keyed.place).collect();
+        places.dedup();
+        let some: Vec<Change> = places.iter().filter_map(|place| changes.get(*place).copied()).collect();
+        let mut carried = vec![Ok(()); some.len()];
+        match self.transact_in(&some, |_, _| false) {
+            Ok(missing) => not_there(&missing, &mut carried),
+            Err(error) => carried.fill(Err(error)),
+        }
+        for (place, answer) in places.into_iter().zip(carried) {
+            put(answers, place, answer);
+        }
+        Ok(())
+    }
+
+    /// One transaction; what it did not open. `sure` says for which elements one add is enough.
+    fn transact_in(
+        &mut self,
+        changes: &[Change],
+        sure: impl Fn(&Ends, &Element) -> bool,
+    ) -> Result<Vec<Missing>, FirewallError> {
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
         let mut echoes = Echoes::default();
+        let sure = |element: &Element| sure(&self.ends, element);
         for stand in &self.stands {
-            write(&mut batch, stand, Meaning::Open, changes, 0, &mut echoes);
+            write(&mut batch, stand, Meaning::Open, changes, 0, sure, &mut echoes);
         }
         let began = Instant::now();
         self.talk.commit_telling(STEP, &batch.end(), |_, _| (), |answer| echoes.hear(&answer, began))?;
-        not_there(echoes.missing(&mut self.talk, began), answers);
-        Ok(())
+        Ok(echoes.missing(&mut self.talk, began))
     }
 
     fn transact_singly(&mut self, changes: &[Change], answers: &mut [Outcome]) -> Result<(), Blamed> {
@@ -113,7 +150,8 @@ impl Nft {
         for (place, change) in changes.iter().enumerate() {
             places.insert(batch.next(), place);
             for stand in &self.stands {
-                write(&mut batch, stand, Meaning::Open, std::slice::from_ref(change), place, &mut echoes);
+                let change = std::slice::from_ref(change);
+                write(&mut batch, stand, Meaning::Open, change, place, |_| false, &mut echoes);
             }
         }
         let mut errors: BTreeMap<usize, i32> = BTreeMap::new();
@@ -126,7 +164,7 @@ impl Nft {
         };
         let told = self.talk.commit_telling(STEP, &batch.end(), blamed, |answer| echoes.hear(&answer, began));
         told.map_err(|whole| Blamed { whole, errors })?;
-        not_there(echoes.missing(&mut self.talk, began), answers);
+        not_there(&echoes.missing(&mut self.talk, began), answers);
         Ok(())
     }
 }
@@ -137,25 +175,29 @@ struct Blamed {
     errors: BTreeMap<usize, i32>,
 }
 
-/// Add, delete, add: the one form that leaves an element with the end that it is to have, whatever was there before.
-/// The last add is read back. `first` is the place of the first of these changes among all.
+/// Add, delete, add: the form that leaves an element with the end that it is to have, whatever was there before; of what
+/// is `sure` only the last add, with the end named. That add is read back. `first` is the place of the first of these
+/// changes among all.
 pub(super) fn write<'a>(
     batch: &mut Batch,
     stand: &'a Stand,
     meaning: Meaning,
     changes: &[Change],
     first: usize,
+    sure: impl Fn(&Element) -> bool,
     echoes: &mut Echoes<'a>,
 ) {
     let table = &stand.table;
-    for (set, elements) in stand.by_set(meaning, changes.iter().copied()) {
-        add(batch, table, set, &elements);
-        for part in elements.chunks(MOST_ELEMENTS) {
+    for (set, elements) in stand.by_set(meaning, changes.iter().copied(), sure) {
+        let unsure: Vec<Keyed> = elements.iter().filter(|one| !one.sure).copied().collect();
+        add(batch, table, set, &unsure);
+        for part in unsure.chunks(MOST_ELEMENTS) {
             batch.delete_elements(table, set, part.iter().map(|one| one.key.as_bytes()));
         }
         let opened: Vec<Keyed> = elements.into_iter().filter(|one| one.opens).collect();
         for part in opened.chunks(MOST_ELEMENTS) {
-            batch.new_elements_read_back(table, set, timed(part));
+            let ends = part.iter().map(|one| (one.key.as_bytes(), one.milliseconds, one.sure));
+            batch.new_elements_read_back(table, set, ends);
             for one in part {
                 echoes.expect(table, set, Keyed { place: first + one.place, ..*one });
             }
@@ -163,9 +205,9 @@ pub(super) fn write<'a>(
     }
 }
 
-fn not_there(places: Vec<usize>, answers: &mut [Outcome]) {
-    for place in places {
-        put(answers, place, Err(FirewallError::NotThere));
+fn not_there(missing: &[Missing], answers: &mut [Outcome]) {
+    for one in missing {
+        put(answers, one.keyed.place, Err(FirewallError::NotThere));
     }
 }
 

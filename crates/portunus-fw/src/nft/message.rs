@@ -322,17 +322,20 @@ impl Batch {
         set: &str,
         elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
     ) {
+        let elements = elements.map(|(key, timeout)| (key, End { timeout, named: false }));
         self.message(NEW_ELEMENTS, CREATE, |bytes| push_elements(bytes, table, set, elements));
     }
 
-    /// The same; when the transaction is done, the kernel says of each element what it now has, as it says it to who
-    /// listens to changes, and in this order.
+    /// The same, and when the transaction is done, the kernel says of each element what it now has, as it says it to who
+    /// listens to changes, and in this order. Where `named`, the end is said too, which moves that of an element that is
+    /// there.
     pub(super) fn new_elements_read_back<'a>(
         &mut self,
         table: &TableName,
         set: &str,
-        elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+        elements: impl Iterator<Item = (&'a [u8], u64, bool)>,
     ) {
+        let elements = elements.map(|(key, timeout, named)| (key, End { timeout: Some(timeout), named }));
         self.message(NEW_ELEMENTS, CREATE | ECHO, |bytes| push_elements(bytes, table, set, elements));
     }
 
@@ -358,7 +361,9 @@ impl Batch {
         set: &str,
         keys: impl Iterator<Item = &'a [u8]>,
     ) {
-        self.message(DEL_ELEMENTS, 0, |bytes| push_elements(bytes, table, set, keys.map(|key| (key, None))));
+        self.message(DEL_ELEMENTS, 0, |bytes| {
+            push_elements(bytes, table, set, keys.map(|key| (key, End::default())));
+        });
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -371,7 +376,7 @@ impl Batch {
 /// Asks for one element of a set.
 pub(super) fn get_element(sequence: u32, table: &TableName, set: &str, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, std::iter::once((key, None)));
+    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, std::iter::once((key, End::default())));
     frame(&mut bytes, GET_ELEMENTS, REQUEST | ACK, sequence, fill);
     bytes
 }
@@ -434,21 +439,33 @@ fn byte_order(order: u32) -> Vec<u8> {
     [&[0, 4], order.to_ne_bytes().as_slice()].concat()
 }
 
+/// When an element ends.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    /// In milliseconds; `None`: never.
+    timeout: Option<u64>,
+    /// Whether what is left of it is said too.
+    named: bool,
+}
+
 fn push_elements<'a>(
     bytes: &mut Vec<u8>,
     table: &TableName,
     set: &str,
-    elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+    elements: impl Iterator<Item = (&'a [u8], End)>,
 ) {
     let mut list = OpNewsetelemDo::encode_request(bytes, &table.header())
         .push_table_bytes(table.bytes())
         .push_set_bytes(set.as_bytes())
         .nested_elements();
-    for (key, timeout) in elements {
+    for (key, end) in elements {
         let mut element = list.nested_elem().nested_key().push_value(key).end_nested();
-        if let Some(milliseconds) = timeout {
+        if let Some(milliseconds) = end.timeout {
             // The kernel takes it in network order, netlink-bindings would write it in ours.
             element = element.push_timeout(milliseconds.to_be());
+            if end.named {
+                element = element.push_expiration(milliseconds.to_be());
+            }
         }
         list = element.end_nested();
     }

@@ -1,11 +1,13 @@
 //! nftables over netlink: hash sets with the kernel's own timeouts, in a table of ours or in the admin's.
 //!
-//! The kernel holds the timers: a grant is an element that the kernel forgets by itself, whatever becomes of us. One
-//! form is used everywhere: add, delete, add in one transaction (a plain re-add refreshes nothing, and the delete of
-//! an element that has just expired would spoil the whole). Every opened element is read back.
+//! The kernel holds the timers: a grant is an element that the kernel forgets by itself, whatever becomes of us. An element
+//! that may be about to expire is written in one form: add, delete, add in one transaction (a plain re-add refreshes
+//! nothing, and the delete of an element that has just expired would spoil the whole); one that is not there, or sure to
+//! stay a while, by one add that names its end (docs/adr/0008). Every opened element is read back.
 
 mod cuts;
 mod echo;
+mod ends;
 mod expressions;
 pub(crate) mod flows;
 #[cfg(all(test, target_endian = "little"))]
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use portunus_model::{Place, Seat};
 use portunus_sys::netlink::NetlinkSocket;
 
+use self::ends::Ends;
 pub(crate) use self::message::{ACK, DUMP, REQUEST, frame};
 use self::message::{Batch, OURS, TableName};
 use self::ours::Traces;
@@ -52,6 +55,7 @@ pub struct Nft {
     stands: Vec<Stand>,
     traces: Traces,
     seeded: bool,
+    ends: Ends,
     /// Who is cut off, and until when.
     cuts: BTreeMap<Element, Instant>,
 }
@@ -73,6 +77,7 @@ impl Nft {
             stands: Vec::new(),
             traces,
             seeded: false,
+            ends: Ends::default(),
             cuts: BTreeMap::new(),
         })
     }
@@ -116,7 +121,7 @@ impl Nft {
             stand.write(&mut batch, structure);
             for (meaning, elements) in [(Meaning::Open, open), (Meaning::Cut, &cuts)] {
                 let changes = elements.iter().map(|(element, lasting)| Change::Open(*element, *lasting));
-                for (set, elements) in stand.by_set(meaning, changes) {
+                for (set, elements) in stand.by_set(meaning, changes, |_| false) {
                     grants::add(&mut batch, &stand.table, set, &elements);
                 }
             }
@@ -126,7 +131,9 @@ impl Nft {
                 sit_down(&before, seat, &mut batch)?;
             }
         }
+        let began = Instant::now();
         self.talk.commit("installing the firewall rules", &batch.end())?;
+        self.ends.begin_with(open, began);
         self.stands = stands;
         self.structure = structure.clone();
         self.structure.doors.sort_unstable();

@@ -17,6 +17,8 @@ pub(super) struct Keyed {
     pub(super) milliseconds: u64,
     /// Whether it is to be there afterwards.
     pub(super) opens: bool,
+    /// Whether one add is enough for that.
+    pub(super) sure: bool,
     /// Its place among the changes.
     pub(super) place: usize,
 }
@@ -87,11 +89,12 @@ impl Stand {
         plan::versions(self.table.family).contains(&Version::of(element.address))
     }
 
-    /// The changes of elements that this table sees, by their set.
+    /// The changes of elements that this table sees, by their set. `sure` says of which one add is enough to open them.
     pub(super) fn by_set(
         &self,
         meaning: Meaning,
         changes: impl Iterator<Item = Change>,
+        sure: impl Fn(&Element) -> bool,
     ) -> Vec<(&str, Vec<Keyed>)> {
         let mut sets: Vec<(&str, Vec<Keyed>)> = Vec::new();
         for (place, change) in changes.enumerate() {
@@ -99,7 +102,7 @@ impl Stand {
             let Some(set) = self.plan.set_of(&element, meaning).filter(|_| self.sees(&element)) else {
                 continue;
             };
-            let keyed = keyed(place, &change);
+            let keyed = keyed(place, &change, &sure);
             match sets.iter_mut().find(|(name, _)| *name == set) {
                 Some((_, elements)) => elements.push(keyed),
                 None => sets.push((set, vec![keyed])),
@@ -109,14 +112,17 @@ impl Stand {
     }
 }
 
-fn keyed(place: usize, change: &Change) -> Keyed {
-    let (milliseconds, opens) = match change {
-        // A timeout of 0 would be no timeout at all.
-        Change::Open(_, lasting) => (u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1), true),
+fn keyed(place: usize, change: &Change, sure: impl Fn(&Element) -> bool) -> Keyed {
+    let key = Key::of(&change.element());
+    match change {
+        Change::Open(element, lasting) => {
+            // A timeout of 0 would be no timeout at all.
+            let milliseconds = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1);
+            Keyed { key, milliseconds, opens: true, sure: sure(element), place }
+        }
         // Any timeout does: it is deleted in the same transaction.
-        Change::Close(_) => (1000, false),
-    };
-    Keyed { key: Key::of(&change.element()), milliseconds, opens, place }
+        Change::Close(_) => Keyed { key, milliseconds: 1000, opens: false, sure: false, place },
+    }
 }
 
 /// An interface's name as the kernel compares it: sixteen bytes (`IFNAMSIZ`).

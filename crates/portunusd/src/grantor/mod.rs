@@ -243,15 +243,16 @@ impl Grantor {
                 }
             }
             let now = clock::mono();
-            if !self.watched {
-                self.look();
-            }
-            self.put_back(now);
             if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
                 // What x_tables has closed still stands in its chains.
                 self.book.expire(now, Ahead::look(), !self.place.is_of_iptables());
                 self.tell_rules();
             }
+            // After what is due: iptables' tools take their time.
+            if !self.watched {
+                self.look();
+            }
+            self.put_back(clock::mono());
             if front && !self.end {
                 self.on_front()?;
             }
