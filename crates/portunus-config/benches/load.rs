@@ -40,6 +40,7 @@ fn base() -> Memory {
         firewall: portunus_config::FirewallKind::Auto,
         place: None,
         interfaces: Vec::new(),
+        dialects: Vec::new(),
     };
     let mut files = Memory(BTreeMap::new());
     files.0.insert("/p/portunus.toml".into(), native::server_text(&init));

@@ -25,13 +25,19 @@ impl fmt::Display for Diagnostic {
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        write!(f, " {}: {}", self.what, self.mend)
+        write!(f, " {}", self.sentence())
     }
 }
 
 impl std::error::Error for Diagnostic {}
 
 impl Diagnostic {
+    /// What is wrong and the mend, without the place. Words of another program's may end with a full stop.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("{}: {}", self.what.strip_suffix('.').unwrap_or(&self.what), self.mend)
+    }
+
     /// One about a whole file.
     #[must_use]
     pub fn of_file(file: &Path, what: impl Into<String>, mend: impl Into<String>) -> Self {

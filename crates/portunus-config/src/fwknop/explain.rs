@@ -131,13 +131,7 @@ fn wish(
         ..CommandLine::default()
     };
     match theirs {
-        Theirs::Folder(dir) => {
-            let wish = CommandLine { config: dir.join("fwknopd.conf"), ..CommandLine::default() };
-            // The folder may be a copy: its own access.conf is meant, unless the file names another one.
-            let conf = conf::read(files, &wish, &mut Findings::default());
-            let chosen = conf.setting(Variable::AccessFile).is_some();
-            Ok((if chosen { wish } else { named(wish.config, dir.join("access.conf")) }, With::Both))
-        }
+        Theirs::Folder(dir) => Ok((CommandLine::of_folder(files, dir), With::Both)),
         Theirs::File(path) => {
             let text = open(files, path, findings).map_err(|error| vec![error.at(path)])?;
             let stanza = |line: super::lines::Line<'_>| match line.body {
@@ -197,7 +191,7 @@ impl<'c> About<'c> {
                 Body::Broken | Body::Long => ("?", ""),
             };
             let (value, effect) = judge(self, name, value);
-            let said = |one: &Diagnostic| format!("{}: {}", one.what, one.mend);
+            let said = Diagnostic::sentence;
             let error = Told::at(&told.errors, path, line.number).map(said);
             let warning = Told::at(&told.warnings, path, line.number).map(said);
             let effect = match (error, effect, warning) {

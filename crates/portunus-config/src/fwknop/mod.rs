@@ -44,6 +44,20 @@ impl Default for CommandLine {
     }
 }
 
+impl CommandLine {
+    /// For both files of a folder, which may be a copy of /etc/fwknop: its own access.conf is meant, unless fwknopd.conf
+    /// names another one.
+    #[must_use]
+    pub fn of_folder(files: &dyn Files, dir: &Path) -> Self {
+        let mut wish = Self { config: dir.join("fwknopd.conf"), ..Self::default() };
+        let conf = conf::read(files, &wish, &mut Findings::default());
+        if conf.setting(Variable::AccessFile).is_none() {
+            wish.set.push((Variable::AccessFile, dir.join("access.conf").display().to_string()));
+        }
+        wish
+    }
+}
+
 /// What only this machine knows.
 pub trait Host {
     /// Whether there is such a user.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portunus_crypto::Secret;
-use portunus_model::{ClientName, Place, PortSpec};
+use portunus_model::{ClientName, Dialect, Place, PortSpec};
 use zeroize::Zeroizing;
 
 use crate::source::Findings;
@@ -115,6 +115,8 @@ pub struct Init {
     pub place: Option<Place>,
     /// The interfaces; empty: all.
     pub interfaces: Vec<String>,
+    /// What knocks may speak; empty: openme.
+    pub dialects: Vec<Dialect>,
 }
 
 /// The text of a new `portunus.toml`, each key explained.

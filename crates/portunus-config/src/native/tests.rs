@@ -18,6 +18,7 @@ fn init() -> Init {
         firewall: FirewallKind::Auto,
         place: None,
         interfaces: Vec::new(),
+        dialects: Vec::new(),
     }
 }
 

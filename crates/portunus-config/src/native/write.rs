@@ -23,7 +23,13 @@ pub(super) fn server(init: &Init) -> String {
             format!("place = {}", quoted(&words.concat()))
         }
     };
+    let words: Vec<&str> = init.dialects.iter().map(|dialect| dialect.as_str()).collect();
+    let dialects = match words.as_slice() {
+        [] | ["openme"] => "# dialects = [\"openme\"]".to_owned(),
+        words => format!("dialects = {}", toml_list(words)),
+    };
     TEMPLATE
+        .replace("@DIALECTS@", &dialects)
         .replace("@HOST@", &quoted(&init.host))
         .replace("@PORT@", &init.port.to_string())
         .replace("@BACKEND@", &quoted(init.firewall.as_str()))
@@ -51,7 +57,7 @@ port = @PORT@
 # health_port = 54154
 
 # What the knocks may speak: openme, fwknop.
-# dialects = ["openme"]
+@DIALECTS@
 
 # How far a client's clock may be off, either way; 1s to 10m.
 # replay_window = "60s"

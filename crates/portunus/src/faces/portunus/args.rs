@@ -135,6 +135,8 @@ pub(crate) enum FirewallKind {
 pub(crate) enum DialectName {
     // openme v1
     Openme,
+    // fwknop 2.x, symmetric keys
+    Fwknop,
 }
 
 /// `portunus serve`
@@ -308,6 +310,19 @@ Example:
         /// Overwrite a configuration that is already there
         #[arg(long)]
         force: bool,
+    },
+    /// fwknop's server files: each stanza becomes a client
+    #[command(
+        after_help = "Says what could not be carried over; a stanza that would open more than before is left out.
+Where there is a portunus.toml, it stays, and the clients come beside those that are there.
+
+Example:
+  sudo portunus import fwknop /etc/fwknop"
+    )]
+    Fwknop {
+        /// The folder with fwknopd.conf and access.conf
+        #[arg(value_name = "DIR", default_value = "/etc/fwknop")]
+        dir: PathBuf,
     },
 }
 

@@ -13,8 +13,8 @@ use portunus_ctl::control::{Client, ControlError, Killed, Session};
 use portunus_model::{ClientKey, ClientName, PortSpec};
 use serde_json::json;
 
-use super::NAME;
 use super::args::{Add, DialectName, Show};
+use super::{NAME, clients_fwknop};
 use crate::files::RealFiles;
 use crate::identity::Identity;
 use crate::picture::Picture;
@@ -25,11 +25,23 @@ use crate::{edit, running};
 /// `portunus add`.
 pub(super) fn add(places: &Places, add: Add) -> Done {
     let dir = &places.config_dir;
-    let DialectName::Openme = add.dialect;
     let lock = edit::lock_folder(dir)?;
     let before = load(&RealFiles, places)?;
     known_services(places, &add.ports)?;
     say::in_the_future(add.expires)?;
+    match add.dialect {
+        DialectName::Openme => {}
+        DialectName::Fwknop => {
+            let made = clients_fwknop::add(places, &before, &add)?;
+            drop(lock);
+            running::take_up(NAME, &places.run_dir);
+            say::shut_to_others(NAME);
+            if add.qr {
+                show(made.picture.as_ref());
+            }
+            return made.print();
+        }
+    }
     let identity = Identity::generate()?;
     let mut client = NewClient::new(add.name.clone(), identity.public);
     client.services = add.ports;
@@ -57,7 +69,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
 }
 
 /// What the server says of a client that is not written yet: the place in its file is no place to look at.
-fn refused(found: &[Diagnostic]) -> Failure {
+pub(super) fn refused(found: &[Diagnostic]) -> Failure {
     Failure::lines(found.iter().map(|one| format!("{}: {}", one.what, one.mend)), FAILED)
 }
 
@@ -69,7 +81,7 @@ fn show(picture: Option<&Picture>) {
     }
 }
 
-fn laid(change: &FileChange) -> Overlay<'static> {
+pub(super) fn laid(change: &FileChange) -> Overlay<'static> {
     let over = Overlay::new(&RealFiles);
     match change {
         FileChange::Write { path, text } => over.with(path, text.as_str()),

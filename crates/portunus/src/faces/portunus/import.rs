@@ -19,6 +19,7 @@ use crate::say::{CONFIG, Done, Failure, line, remark};
 pub(super) fn run(places: &Places, from: ImportFrom) -> Done {
     match from {
         ImportFrom::Openme { file, force } => from_openme(places, &file, force),
+        ImportFrom::Fwknop { dir } => super::import_fwknop::run(places, &dir),
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use portunus_config::native::{self, Paths};
 use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place};
-use portunus_model::Place;
+use portunus_model::{Dialect, Place};
 use portunus_sys::files;
 
 use super::NAME;
-use super::args::{FirewallKind, Init};
+use super::args::{DialectName, FirewallKind, Init};
 use crate::edit::{self, PRIVATE};
 use crate::files::RealFiles;
 use crate::places::Places;
@@ -62,6 +62,14 @@ fn template(wish: &Init, place: Option<Place>) -> native::Init {
         },
         place,
         interfaces: wish.interfaces.clone(),
+        dialects: wish
+            .dialects
+            .iter()
+            .map(|dialect| match dialect {
+                DialectName::Openme => Dialect::Openme,
+                DialectName::Fwknop => Dialect::Fwknop,
+            })
+            .collect(),
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod args;
 mod clients;
+mod clients_fwknop;
 mod connect;
 mod demo;
 mod doctor;
 mod explain;
 mod explain_config;
 mod import;
+mod import_fwknop;
 mod init;
 mod knock;
 mod profiles;
