@@ -14,6 +14,7 @@ use super::NAME;
 use crate::edit::{self, PRIVATE};
 use crate::files::RealFiles;
 use crate::here::Here;
+use crate::identity;
 use crate::places::Places;
 use crate::say::{CONFIG, Done, FAILED, Failure, line, remark};
 
@@ -33,6 +34,11 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
     let mut new: Vec<(PathBuf, String, u32)> = Vec::new();
     if !paths.server().exists() {
         new.push((paths.server(), server_text(from, &theirs), 0o644));
+        // So that new clients can be of our own.
+        if !paths.openme_key().exists() {
+            let key = identity::server_key()?;
+            new.push((paths.openme_key(), native::openme_key_text(&key).to_string(), PRIVATE));
+        }
     }
     let mut after = Overlay::new(&RealFiles);
     for (path, text, _) in &new {
@@ -53,6 +59,7 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
         let mend = "see above, or keep fwknop's files: portunus fwknopd reads them as they are";
         return Err(Failure::file("no stanza could be carried over", from, mend).code(FAILED));
     }
+    files::make_folder(&paths.keys_dir(), 0o700)?;
     files::make_folder(&paths.clients_dir(), 0o700)?;
     // The server's file comes last: until it is there, the same import can simply be done again.
     for (path, text, mode) in new.iter().rev() {
@@ -165,7 +172,8 @@ fn server_text(from: &Path, theirs: &Settings) -> String {
     let port = theirs.fwknop.as_deref().map_or(PORT, knock_port);
     let window = portunus_config::render_duration(theirs.rules.window.min(Duration::from_secs(600)));
     format!(
-        "# Taken over from {}.\nport = {port}\nhealth = false\ndialects = [\"fwknop\"]\nreplay_window = {window:?}\n\n\
+        "# Taken over from {}.\n# The name that clients reach this server by: `portunus add` needs it.\n# host = \"home.example.org\"\n\
+         port = {port}\nhealth = false\ndialects = [\"openme\", \"fwknop\"]\nreplay_window = {window:?}\n\n\
          [firewall]\n# Your own rules keep out whoever has no grant, as with fwknopd. Say true, and ours do.\n\
          protect = false\n",
         from.display()
