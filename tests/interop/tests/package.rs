@@ -124,6 +124,27 @@ fn the_debian_package_installs_what_it_should() {
 }
 
 #[test]
+fn the_package_in_fwknop_servers_place_brings_its_name_and_its_unit() {
+    let script = root().join("packaging/scripts/deb");
+    let debs = run(script.to_str().expect("text"), &[binary().to_str().expect("text")]);
+    let server = debs.lines().find(|line| line.contains("portunus-fwknop-server_")).expect("a third package");
+    let listed = run("dpkg-deb", &["--contents", server]);
+    for file in [
+        "./usr/sbin/fwknopd -> ../bin/portunus",
+        "man8/fwknopd.8.gz",
+        "system/fwknop-server.service",
+        "copyright",
+    ] {
+        assert!(listed.contains(file), "no {file} in\n{listed}");
+    }
+    assert!(!listed.contains("/etc/"), "the files in /etc/fwknop are the administrator's");
+    let control = run("dpkg-deb", &["--field", server]);
+    for line in ["Depends: portunus (>= ", "Conflicts: fwknop-server", "Replaces: fwknop-server"] {
+        assert!(control.contains(line), "{control}");
+    }
+}
+
+#[test]
 fn make_install_takes_the_name_fwknop_only_where_nobody_has_it() {
     let folder = Folder::new("name");
     let install = root().join("packaging/scripts/install");

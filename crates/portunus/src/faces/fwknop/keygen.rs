@@ -47,17 +47,28 @@ pub(super) fn run(given: &Line, settings: &Settings, rc: Option<&mut RcFile>) ->
 type Made = [(Variable, Zeroizing<String>); 2];
 
 fn make(task: &Task, hmac: HashType, entropy: &mut dyn Entropy) -> Result<Made, Failure> {
-    let key = task.key_len.unwrap_or(LONGEST_KEY);
+    let [key, hmac] = fresh(task.key_len, task.hmac_key_len, hmac, entropy)?;
+    Ok([(Variable::KeyBase64, key), (Variable::HmacKeyBase64, hmac)])
+}
+
+/// Both keys as text, the server's `--key-gen` makes the same.
+///
+/// # Errors
+/// A length is none, or the system gave no randomness.
+pub(crate) fn fresh(
+    key: Option<usize>,
+    hmac_key: Option<usize>,
+    hmac: HashType,
+    entropy: &mut dyn Entropy,
+) -> Result<[Zeroizing<String>; 2], Failure> {
+    let key = key.unwrap_or(LONGEST_KEY);
     if key > LONGEST_KEY {
         let what = format!("Invalid key length '{key}'");
         return Err(Failure::new(what, "--key-len", format!("AES takes 1 to {LONGEST_KEY} bytes")));
     }
-    let hmac = task.hmac_key_len.unwrap_or_else(|| usual_length(hmac));
+    let hmac = hmac_key.unwrap_or_else(|| usual_length(hmac));
     let failed = |error: EntropyFailed| Failure::new(error, "", "try again");
-    Ok([
-        (Variable::KeyBase64, random(key, entropy).map_err(failed)?),
-        (Variable::HmacKeyBase64, random(hmac, entropy).map_err(failed)?),
-    ])
+    Ok([random(key, entropy).map_err(failed)?, random(hmac, entropy).map_err(failed)?])
 }
 
 /// As many bytes as the original gives the key of this hash: its block, but for the two oldest.

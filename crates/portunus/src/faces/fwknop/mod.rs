@@ -6,7 +6,7 @@
 mod args;
 mod flags;
 mod gather;
-mod keygen;
+pub(crate) mod keygen;
 mod keys;
 mod last;
 mod line;

@@ -120,6 +120,21 @@ pub(crate) struct Cli {
     /// Judge packets and change no firewall
     #[arg(short, long)]
     pub(crate) test: bool,
+    /// Make both keys, and print them
+    #[arg(short, long)]
+    pub(crate) key_gen: bool,
+    /// Make both keys, and write them to a file
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) key_gen_file: Option<PathBuf>,
+    /// How many bytes the encryption key gets
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) key_len: Option<String>,
+    /// How many bytes the HMAC key gets
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) hmac_key_len: Option<String>,
+    /// For which HMAC the key is
+    #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
+    pub(crate) hmac_digest_type: Option<String>,
     /// Print the version
     #[arg(short = 'V', long)]
     pub(crate) version: bool,

@@ -5,6 +5,7 @@
 mod args;
 mod digests;
 mod firewall;
+mod keygen;
 mod process;
 mod serve;
 
@@ -77,6 +78,10 @@ fn at_once(cli: &Cli) -> Option<ExitCode> {
     if cli.version {
         line(version);
         return Some(ExitCode::SUCCESS);
+    }
+    if cli.key_gen || cli.key_gen_file.is_some() {
+        let done = keygen::run(cli);
+        return Some(done.map_or_else(|failure| failure.tell(NAME), |()| ExitCode::SUCCESS));
     }
     if cli.dump_serv_err_codes {
         for (code, words) in ERRORS {
