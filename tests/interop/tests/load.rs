@@ -4,9 +4,10 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use portunus_interop::{
-    Daemon, Firewall, Lag, Member, PACKET, SERVER, World, crowd, honoured, new_key, paced, probe, serve_tcp,
-    settle,
+    Daemon, Firewall, Lag, Member, PACKET, Part, SERVER, World, crowd, honoured, new_key, paced, probe,
+    serve_tcp, settle,
 };
+use rustix::process::Signal;
 
 #[test]
 fn five_thousand_knocks_a_second_for_ten_seconds_are_all_honoured() {
@@ -46,6 +47,21 @@ fn ten_seconds(daemon: &Daemon, crowd: &[Member]) -> Result<(), String> {
     }
     println!("{} knocks in {took:?}, all honoured", RATE * SECONDS);
     Ok(())
+}
+
+/// What comes while the front gets no CPU, or waits for its disk, waits in the socket.
+#[test]
+fn what_comes_while_the_front_stands_still_is_honoured_later() {
+    const MISSED: u64 = 20_000;
+    let world = World::new(Firewall::None);
+    let crowd = crowd(&world, 100, 100);
+    let daemon = world.serve();
+    paced(100, 500, |n| crowd[usize::try_from(n).unwrap()].knock());
+    assert_eq!(settle(&daemon, 100), 100, "the first knocks: {:?}", daemon.control().status());
+    daemon.signal(Part::Front, Signal::STOP);
+    (0..MISSED).for_each(|n| crowd[usize::try_from(n % 100).unwrap()].knock());
+    daemon.signal(Part::Front, Signal::CONT);
+    assert_eq!(settle(&daemon, 100 + MISSED), 100 + MISSED, "{:?}", daemon.control().status());
 }
 
 #[test]
