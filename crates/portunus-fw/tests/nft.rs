@@ -4,12 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 mod bench;
-#[expect(dead_code, reason = "nothing is translated here yet")]
 mod conformance;
 
 use std::time::{Duration, Instant};
 
 use bench::{Bench, OTHER, OUTSIDE, load, run};
+use conformance::nat::translating;
 use conformance::{Ground, LONG, SSH, all_done, conformance, cost, door, machine, open, port, structure};
 use portunus_fw::{Change, Firewall, FirewallError, Nft, Standing};
 use portunus_model::{Family, Place, Seat};
@@ -95,6 +95,10 @@ impl Ground for Own {
     fn late(&self) -> Duration {
         Duration::from_millis(50)
     }
+
+    fn guards_the_way_through(&self) -> bool {
+        false
+    }
 }
 
 impl Ground for Attached {
@@ -143,6 +147,71 @@ impl Ground for Attached {
     }
 }
 
+/// A gateway: what comes in is dropped by the first of these chains, what goes through by the second.
+struct Gateway(&'static str, [(Family, &'static str, &'static str); 2]);
+
+const ONE_TABLE: Gateway = Gateway(
+    "table inet filter {
+        chain input { type filter hook input priority 0; policy drop; { SERVED } }
+        chain forward { type filter hook forward priority 0; policy drop;
+            ct state established,related accept; iifname \"inner0\" accept; }
+    }",
+    [(Family::Inet, "filter", "input"), (Family::Inet, "filter", "forward")],
+);
+/// Only what goes through is dropped by the admin: what comes in, we drop.
+const FORWARD_ONLY: Gateway = Gateway(
+    "table inet edge {
+        chain through { type filter hook forward priority 10; policy accept;
+            ct state established,related accept; iifname \"inner0\" accept; counter reject; }
+    }",
+    [(Family::Inet, "edge", "through"); 2],
+);
+
+impl Ground for Gateway {
+    fn leaves_the_drops_to_us(&self) -> bool {
+        !self.0.contains("hook input")
+    }
+
+    fn prepare(&self, bench: &Bench) {
+        load(&self.0.replace("{ SERVED }", SERVED));
+        Own.prepare(bench);
+    }
+
+    fn place(&self) -> Place {
+        let mut seats: Vec<Seat> = Vec::new();
+        for (family, table, chain) in self.1 {
+            let [table, chain] = [table, chain].map(str::to_owned);
+            seats.push(Seat { family, table, chain });
+        }
+        seats.dedup();
+        Place::Attach(seats)
+    }
+
+    fn back_end(&self) -> Box<dyn Firewall> {
+        Own.back_end()
+    }
+
+    fn listing(&self) -> String {
+        Own.listing()
+    }
+
+    fn foreign(&self) -> String {
+        Own.foreign()
+    }
+
+    fn flush(&self) {
+        Own.flush();
+    }
+
+    fn load(&self, listing: &str) {
+        Own.load(listing);
+    }
+
+    fn late(&self) -> Duration {
+        Own.late()
+    }
+}
+
 fn listing() -> String {
     run("nft", &["-s", "list", "ruleset"])
 }
@@ -162,7 +231,7 @@ fn without_ours(listing: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         let ours = match words.as_slice() {
             ["table", "inet", "portunus", "{"] => true,
-            ["set" | "chain", name, "{"] => name.starts_with("portunus"),
+            ["set" | "map" | "chain", name, "{"] => name.starts_with("portunus"),
             _ => false,
         };
         if ours {
@@ -173,7 +242,7 @@ fn without_ours(listing: &str) -> String {
             }
             continue;
         }
-        if line.ends_with("jump portunus comment \"portunus\"")
+        if (line.contains("jump portunus") && line.ends_with("comment \"portunus\""))
             || (after_ours && line.is_empty() && kept.ends_with("{\n"))
         {
             continue;
@@ -191,12 +260,16 @@ conformance! { final_drop, FINAL_DROP; an_interface_counts_by_its_name }
 conformance! { final_reject, FINAL_REJECT }
 conformance! { two_families, TWO_FAMILIES; a_door_may_expire_within_the_batch }
 
+conformance! { through through_own, Own }
+conformance! { through through_one_table, ONE_TABLE }
+conformance! { through through_forward_only, FORWARD_ONLY }
+
 /// What nft lists of ours, it loads again as it was.
 #[test]
 fn a_listing_is_loaded_as_it_was() {
-    for ground in [&Own as &dyn Ground, &POLICY_DROP] {
+    for ground in [&Own as &dyn Ground, &POLICY_DROP, &ONE_TABLE] {
         let (_bench, mut nft) = machine(ground);
-        let mut structure = structure(ground.place());
+        let mut structure = translating(ground);
         structure.stance.interfaces = vec!["outer0".to_owned(), "a-long-name.123".to_owned()];
         nft.install(&structure, &[]).unwrap();
         let listed = listing();
@@ -400,6 +473,32 @@ fn what_a_grant_costs() {
     for batch in [1, 16, 64, 64, 16, 1] {
         println!("batches of {batch}: {:.1} us of CPU a grant", cost(nft.as_mut(), batch, 20_000 / batch));
     }
+}
+
+/// Where what goes out is dropped too, and connections are not tracked: answers go back to who has a grant.
+#[test]
+fn answers_go_out_where_the_seat_says() {
+    let mut bench = Bench::new();
+    bench.listen(&[SSH, 80]);
+    load(
+        "table inet filter {
+            chain input { type filter hook input priority 0; policy drop; meta l4proto ipv6-icmp accept; tcp dport 80 accept; }
+            chain output { type filter hook output priority 0; policy drop; meta l4proto ipv6-icmp accept; tcp sport 80 accept; }
+        }",
+    );
+    let mut seats: Vec<Seat> = ["input", "output"]
+        .map(|chain| Seat { family: Family::Inet, table: "filter".to_owned(), chain: chain.to_owned() })
+        .into();
+    let doors = ["22/tcp", "1500-1510/tcp"].map(|text| (door(OUTSIDE[1], text), LONG));
+    let mut nft = Nft::open().unwrap();
+    nft.install(&structure(Place::Attach(seats.clone())), &doors).unwrap();
+    assert_eq!(bench.connects(&[SSH, 80], 1, OUTSIDE), [true, true], "{}", listing());
+    assert_eq!(bench.connects(&[SSH, 80], 1, OTHER), [false, true]);
+    assert_eq!(nft.standing(), Ok(Standing::Whole));
+    seats.pop();
+    nft.install(&structure(Place::Attach(seats)), &doors).unwrap();
+    assert_eq!(bench.connects(&[SSH, 80], 1, OUTSIDE), [false, true], "{}", listing());
+    assert!(!listing().contains("portunus_output"));
 }
 
 /// Whatever a set of the admin's holds, we come before the drop that asks it.

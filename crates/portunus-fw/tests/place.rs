@@ -11,7 +11,7 @@ use portunus_fw::place::{
 };
 use portunus_fw::ruleset::TableFamily;
 use portunus_fw::walk::Verdict;
-use portunus_model::{Family, Place, PortSpec, Proto, Seat};
+use portunus_model::{ChainRow, Chains, Family, Place, PortSpec, Proto, Seat};
 
 fn ssh() -> PortSpec {
     PortSpec::single(Proto::Tcp, 22).unwrap()
@@ -21,7 +21,16 @@ fn found(rules: &str, place: Option<&Place>) -> Finding {
     unshare();
     run("ip", &["link", "add", "outer0", "type", "veth", "peer", "name", "wire"]);
     load(rules);
-    find(&read(), &Wish { doors: &[ssh()], knock_port: Some(54154), interfaces: &[bench::outer()], place })
+    find(
+        &read(),
+        &Wish {
+            doors: &[ssh()],
+            knock_port: Some(54154),
+            interfaces: &[bench::outer()],
+            place,
+            ..Wish::default()
+        },
+    )
 }
 
 fn seat(family: Family, table: &str, chain: &str) -> Seat {
@@ -253,4 +262,74 @@ fn with_our_rules_in_place_only_others_block() {
         Place::Attach(vec![seat(Family::Ip, "filter2", "in")]),
         "as if we were not there"
     );
+}
+
+/// Who lets something through to another host must stand before what drops that, too.
+#[test]
+fn what_drops_the_way_through_is_found_and_named() {
+    let input = "chain input { type filter hook input priority 0; policy drop; ct state established,related accept; tcp dport 80 accept; }";
+    let forward =
+        "chain forward { type filter hook forward priority 0; policy drop; iifname \"inner0\" accept; }";
+    let through = Wish { any_port: true, through: true, ..Wish::default() };
+    let both = [seat(Family::Inet, "filter", "forward"), seat(Family::Inet, "filter", "input")];
+    unshare();
+    load(&format!("table inet filter {{ {input}\n{forward}\n}}"));
+    let finding = find(&read(), &through);
+    assert_eq!((finding.place, said(&finding.blocked)), (Place::Attach(both.to_vec()), String::new()));
+    // A seat in one of them only leaves the other in the way.
+    let one = Place::Attach(vec![both[1].clone()]);
+    let blocked = find(&read(), &Wish { place: Some(&one), ..through.clone() }).blocked;
+    let told = said(&blocked);
+    assert_eq!(blocked.len(), 4, "{told}");
+    assert!(
+        told.starts_with("a granted tcp packet to another host over IPv4 may be dropped by table inet filter, chain forward: policy drop: name this chain in `place` (attach:inet/filter/forward)"),
+        "{told}"
+    );
+    // Nobody drops what comes in.
+    load(&format!("flush ruleset\ntable inet filter {{ {forward}\n}}"));
+    assert_eq!(find(&read(), &through).place, Place::Attach(vec![both[0].clone()]));
+    // Where only packets to us are wanted, the way through is nobody's business.
+    assert_eq!(find(&read(), &Wish { any_port: true, ..Wish::default() }).place, Place::Own);
+    let output = seat(Family::Inet, "filter", "output");
+    load(
+        "table inet filter { chain output { type filter hook output priority 0; }; chain pre { type filter hook prerouting priority 0; }; }",
+    );
+    assert_eq!(check_seat(&read(), &output), Ok(()));
+    let pre = seat(Family::Inet, "filter", "pre");
+    assert_eq!(check_seat(&read(), &pre), Err(SeatError::NotInput(pre)));
+}
+
+#[test]
+fn a_way_through_that_iptables_drops_is_named_with_its_mend() {
+    unshare();
+    for tool in ["iptables-nft", "ip6tables-nft"] {
+        run(tool, &["-P", "FORWARD", "DROP"]);
+        run(tool, &["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"]);
+    }
+    let finding = find(&read(), &Wish { through: true, ..Wish::default() });
+    let told = said(&finding.blocked);
+    assert_eq!((finding.place, finding.blocked.len()), (Place::Own, 4), "{told}");
+    assert!(told.contains("chain FORWARD: policy drop: leave FIREWALL out, so that fwknop's chains of iptables are used, or allow it there (`iptables -I FORWARD -d HOST -j ACCEPT`)"), "{told}");
+    let row = |from: &str, chain: &str| ChainRow {
+        target: "ACCEPT".to_owned(),
+        table: "filter".to_owned(),
+        from: from.to_owned(),
+        jump: 1,
+        chain: chain.to_owned(),
+    };
+    let chains = Chains {
+        input: row("INPUT", "FWKNOP_INPUT"),
+        output: None,
+        forward: Some(row("FORWARD", "FWKNOP_FORWARD")),
+        dnat: None,
+        snat: None,
+        masquerade: None,
+        prepend: false,
+        flush_at_start: true,
+        flush_at_end: true,
+        program: None,
+    };
+    let place = Place::Fwknop(Box::new(chains));
+    let finding = find(&read(), &Wish { through: true, place: Some(&place), ..Wish::default() });
+    assert_eq!(said(&finding.blocked), "");
 }

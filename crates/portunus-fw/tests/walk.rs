@@ -60,6 +60,7 @@ fn probe(version: IpVersion, proto: Proto, port: u16, from: &str, v: usize) -> P
         source: Source::At(from.parse().unwrap()),
         destination: Some(MACHINE[v].parse().unwrap()),
         interface: Some(outer()),
+        through: false,
     }
 }
 

@@ -206,10 +206,16 @@ impl NatLimits {
         known && (source == NatSource::Kept || self.sources.contains(&source))
     }
 
+    /// Whether anything may be let through to another host.
+    #[must_use]
+    pub fn goes_through(&self) -> bool {
+        self.forward || self.all_forward || !self.forced.is_empty() || !self.all.is_empty()
+    }
+
     /// Whether there is no translation at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.forward && !self.local && !self.all_forward && self.forced.is_empty() && self.all.is_empty()
+        !self.goes_through() && !self.local
     }
 }
 

@@ -43,8 +43,15 @@ pub(crate) fn look(settings: &Settings) -> Result<Look, Failure> {
 
 /// A packet of somebody who has no grant.
 fn stranger(port: PortSpec, version: IpVersion, interface: Option<Interface>) -> Probe {
-    let source = Source::Outside;
-    Probe { version, proto: port.proto(), port: Some(port.first()), source, destination: None, interface }
+    Probe {
+        version,
+        proto: port.proto(),
+        port: Some(port.first()),
+        source: Source::Outside,
+        destination: None,
+        interface,
+        through: false,
+    }
 }
 
 fn interfaces(settings: &Settings) -> Vec<Interface> {
@@ -62,7 +69,14 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
     } else {
         &settings.stance.protected
     };
-    Wish { doors, knock_port: settings.listen.first().map(std::net::SocketAddr::port), interfaces, place }
+    Wish {
+        doors,
+        any_port: settings.limits.any_port,
+        through: settings.limits.nat.goes_through(),
+        knock_port: settings.listen.first().map(std::net::SocketAddr::port),
+        interfaces,
+        place,
+    }
 }
 
 fn tell(finding: &Finding, settings: &Settings, kept: impl Fn(&Door) -> bool) -> Look {

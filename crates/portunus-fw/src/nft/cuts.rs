@@ -2,29 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use portunus_model::PortSpec;
-
 use super::echo::Echoes;
+use super::keys::{self, Meaning};
 use super::message::Batch;
-use super::plan::Meaning;
 use super::stand::Stand;
-use super::talk::element_of;
 use super::{Nft, ROOM, grants};
-use crate::{Change, Element, FirewallError, Structure};
+use crate::{Change, Element, FirewallError};
 
-/// Single ports share a set, whether they are doors or were.
-fn has_set(doors: &[PortSpec], element: &Element) -> bool {
-    element.port.is_some_and(|port| port.is_single() || doors.contains(&port))
+/// A range that is no door any more has none, and where nothing is translated nothing that was has one.
+fn has_set(stands: &[Stand], element: &Element) -> bool {
+    let mut places = keys::places(element, Meaning::Cut);
+    places.any(|placed| stands.iter().any(|stand| stand.holds(element, &placed)))
 }
 
 const STEP: &str = "cutting off";
 
 impl Nft {
-    /// Drops all that comes from these addresses to these ports, also of live connections. A range that is no door
-    /// any more has no set.
+    /// Drops all that comes from these addresses to these ports, and to where they led, also of live connections.
     pub(super) fn cut(&mut self, elements: &[Element], lasting: Duration) -> Result<(), FirewallError> {
-        let doors = &self.structure.doors;
-        let has_set = elements.iter().filter(|element| has_set(doors, element));
+        let has_set = elements.iter().filter(|element| has_set(&self.stands, element));
         let changes: Vec<Change> = has_set.map(|element| Change::Open(*element, lasting)).collect();
         self.change_cuts(&changes)?;
         let until = Instant::now() + lasting;
@@ -69,12 +65,12 @@ impl Nft {
     }
 
     /// The cuts that last, for an install; at the first, those of an earlier life.
-    pub(super) fn cuts_under(&mut self, structure: &Structure, stands: &[Stand]) -> Vec<(Element, Duration)> {
+    pub(super) fn cuts_under(&mut self, stands: &[Stand]) -> Vec<(Element, Duration)> {
         let now = Instant::now();
         if self.stands.is_empty() {
             self.take_over_cuts(stands, now);
         }
-        self.cuts.retain(|element, until| *until > now && has_set(&structure.doors, element));
+        self.cuts.retain(|element, until| *until > now && has_set(stands, element));
         self.cuts.iter().map(|(element, until)| (*element, until.saturating_duration_since(now))).collect()
     }
 
@@ -84,7 +80,7 @@ impl Nft {
             for set in &stand.plan.cut_sets {
                 // A set that is not there holds none.
                 let _ = talk.dump(&stand.table, &set.name, |key, left| {
-                    if let Some((element, left)) = element_of(set.keys, key).zip(left) {
+                    if let Some((element, left)) = set.keys.element(key).zip(left) {
                         cuts.insert(element, now + left);
                     }
                 });

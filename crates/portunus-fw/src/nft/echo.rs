@@ -89,8 +89,8 @@ fn is_as_asked(left: Option<Duration>, milliseconds: u64, began: Instant) -> boo
 mod tests {
     use portunus_model::{Family, PortSpec};
 
+    use super::super::keys::{Meaning, places};
     use super::super::message::Batch;
-    use super::super::plan::Key;
     use super::super::talk::messages;
     use super::*;
     use crate::Element;
@@ -103,8 +103,10 @@ mod tests {
 
     fn keyed(place: usize, address: &str, milliseconds: u64) -> Keyed {
         let port = PortSpec::parse("22/tcp").unwrap()[0];
-        let key = Key::of(&Element::here(address.parse().unwrap(), port));
-        Keyed { key, milliseconds, opens: true, sure: false, place }
+        let element = Element::here(address.parse().unwrap(), port);
+        let placed = places(&element, Meaning::Open).next().unwrap();
+        let (key, value) = (placed.key, placed.value);
+        Keyed { key, value, milliseconds, opens: true, sure: false, place }
     }
 
     /// What was not heard of when the kernel says `said` of elements of `set`.

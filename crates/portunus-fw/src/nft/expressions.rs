@@ -6,8 +6,9 @@ use netlink_bindings::nftables::{
 use netlink_bindings::traits::Pusher;
 use netlink_bindings::utils::push_header;
 
+use super::keys::{Field, Keys, Role, Value};
 use super::message::ANONYMOUS;
-use super::plan::{If, Keys, Then, Version};
+use super::plan::{If, Then, Version};
 
 /// The first of the sixteen 32-bit registers: a key is loaded from here on.
 const KEY: u32 = Registers::Reg3200 as u32;
@@ -60,32 +61,82 @@ pub(super) fn push_condition<P: Pusher>(
                 _ => lookup(list, ANONYMOUS, anonymous, false),
             }
         }
-        If::InSet(keys, set) => lookup(load_key(list, *keys), set.as_bytes(), None, false),
+        If::InSet(keys, set) => lookup(load_key(list, *keys, false), set.as_bytes(), None, false),
+        If::AnswersSet(keys, set) => {
+            let list = match keys {
+                Keys::Range(_, (first, last)) => {
+                    let list = payload(list, PayloadBase::TransportHeader, 0, 2, KEY);
+                    let list = compare(list, CmpOps::Gte, &first.to_be_bytes());
+                    compare(list, CmpOps::Lte, &last.to_be_bytes())
+                }
+                Keys::Single(_)
+                | Keys::Narrow(_)
+                | Keys::Turned(_)
+                | Keys::Flow(_)
+                | Keys::Whole(_)
+                | Keys::WholeNarrow(_)
+                | Keys::Interfaces => list,
+            };
+            lookup(load_key(list, *keys, true), set.as_bytes(), None, false)
+        }
     }
 }
 
-/// Loads what [`super::plan::key_of`] writes, field by field.
-fn load_key<P: Pusher>(list: PushExprListAttrs<P>, keys: Keys) -> PushExprListAttrs<P> {
-    match keys {
-        Keys::Single(version) => {
-            let (list, next) = load_source(list, version);
-            load_port(meta_into(list, MetaKeys::L4Proto, next), next + 1)
-        }
-        Keys::Range(version, _) => {
-            let (list, next) = load_source(list, version);
-            meta_into(list, MetaKeys::L4Proto, next)
-        }
-        Keys::Interfaces => meta(list, MetaKeys::Iifname),
+/// Loads what [`super::keys::places`] writes, field by field; of an answer, what it answers to.
+fn load_key<P: Pusher>(mut list: PushExprListAttrs<P>, keys: Keys, answer: bool) -> PushExprListAttrs<P> {
+    let version = keys.version().unwrap_or(Version::V4);
+    let mut register = KEY;
+    for field in keys.fields() {
+        let next = register + field_words(*field, version);
+        list = match field {
+            Field::Source => load_address(list, version, answer, register),
+            Field::Destination => load_address(list, version, !answer, register),
+            Field::Proto => meta_into(list, MetaKeys::L4Proto, register),
+            Field::Port if answer => payload(list, PayloadBase::TransportHeader, 0, 2, register),
+            Field::Port => load_port(list, register),
+            Field::FirstPort => load_first_port(list, register),
+            Field::Interface => meta_into(list, MetaKeys::Iifname, register),
+        };
+        register = next;
+    }
+    list
+}
+
+/// How many registers a field takes.
+const fn field_words(field: Field, version: Version) -> u32 {
+    match (field, version) {
+        (Field::Source | Field::Destination, Version::V6) | (Field::Interface, _) => 4,
+        (Field::Source | Field::Destination | Field::Proto | Field::Port | Field::FirstPort, _) => 1,
     }
 }
 
-/// The source address, at its place in the header (RFC 791 section 3.1, RFC 8200 section 3); and the next register.
-fn load_source<P: Pusher>(list: PushExprListAttrs<P>, version: Version) -> (PushExprListAttrs<P>, u32) {
+/// The source address, or the destination's, at its place in the header (RFC 791 section 3.1, RFC 8200 section 3).
+fn load_address<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    version: Version,
+    destination: bool,
+    register: u32,
+) -> PushExprListAttrs<P> {
     let (offset, length) = match version {
         Version::V4 => (12, 4),
         Version::V6 => (8, 16),
     };
-    (payload(list, PayloadBase::NetworkHeader, offset, length, KEY), KEY + length / 4)
+    let offset = if destination { offset + length } else { offset };
+    payload(list, PayloadBase::NetworkHeader, offset, length, register)
+}
+
+/// `IP_CT_DIR_ORIGINAL` (linux/netfilter/nf_conntrack_tuple_common.h).
+const ORIGINAL: u8 = 0;
+
+/// `ct original proto-dst`.
+fn load_first_port<P: Pusher>(list: PushExprListAttrs<P>, register: u32) -> PushExprListAttrs<P> {
+    list.nested_elem()
+        .nested_data_ct()
+        .push_dreg(register)
+        .push_key(CtKeys::ProtoDst as u32)
+        .push_direction(ORIGINAL)
+        .end_nested()
+        .end_nested()
 }
 
 /// The destination port, at the same place for TCP and UDP (RFC 9293 section 3.1, RFC 768).
@@ -130,15 +181,32 @@ fn compare<P: Pusher>(list: PushExprListAttrs<P>, op: CmpOps, value: &[u8]) -> P
         .end_nested()
 }
 
-/// `NFTA_LOOKUP_SREG` is 2, `NFTA_LOOKUP_SET_ID` 4 and `NFTA_LOOKUP_FLAGS` 5 (linux/netfilter/nf_tables.h); the kernel's
-/// description, from which netlink-bindings is made, counts the register as 3, so these are written here.
 fn lookup<P: Pusher>(
     list: PushExprListAttrs<P>,
     set: &[u8],
     id: Option<u32>,
     inverted: bool,
 ) -> PushExprListAttrs<P> {
+    look(list, set, id, inverted, None)
+}
+
+/// The same in a map: what it gives comes to where the key was.
+fn look_up_value<P: Pusher>(list: PushExprListAttrs<P>, map: &[u8]) -> PushExprListAttrs<P> {
+    look(list, map, None, false, Some(KEY))
+}
+
+/// `NFTA_LOOKUP_SREG` is 2, `NFTA_LOOKUP_DREG` 3, `NFTA_LOOKUP_SET_ID` 4 and `NFTA_LOOKUP_FLAGS` 5
+/// (linux/netfilter/nf_tables.h); the kernel's description, from which netlink-bindings is made, counts the register as 3,
+/// so these are written here.
+fn look<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    set: &[u8],
+    id: Option<u32>,
+    inverted: bool,
+    value: Option<u32>,
+) -> PushExprListAttrs<P> {
     const SREG: u16 = 2;
+    const DREG: u16 = 3;
     const SET_ID: u16 = 4;
     const FLAGS: u16 = 5;
     let mut attributes = list.nested_elem().nested_data_lookup().push_set_bytes(set);
@@ -146,6 +214,10 @@ fn lookup<P: Pusher>(
     let bytes = attributes.as_vec_mut();
     push_header(bytes, SREG, 4);
     bytes.extend(KEY.to_be_bytes());
+    if let Some(register) = value {
+        push_header(bytes, DREG, 4);
+        bytes.extend(register.to_be_bytes());
+    }
     if let Some(id) = id {
         push_header(bytes, SET_ID, 4);
         bytes.extend(id.to_be_bytes());
@@ -158,17 +230,56 @@ fn lookup<P: Pusher>(
 }
 
 pub(super) fn push_verdict<P: Pusher>(list: PushExprListAttrs<P>, then: &Then) -> PushExprListAttrs<P> {
+    match then {
+        Then::Accept => verdict(list, VerdictCode::Accept, None),
+        Then::Drop => verdict(list, VerdictCode::Drop, None),
+        Then::Return => verdict(list, VerdictCode::Return, None),
+        Then::Jump(chain) => verdict(list, VerdictCode::Jump, Some(chain)),
+        Then::Turn(keys, map) => {
+            translate(look_up_value(load_key(list, *keys, false), map.as_bytes()), Role::Turn, *keys)
+        }
+        Then::Source(keys, map) => {
+            translate(look_up_value(load_key(list, *keys, false), map.as_bytes()), Role::Source, *keys)
+        }
+        Then::Masquerade => list.nested_elem().push_name(c"masq").end_nested(),
+    }
+}
+
+fn verdict<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    code: VerdictCode,
+    chain: Option<&str>,
+) -> PushExprListAttrs<P> {
     let verdict = list
         .nested_elem()
         .nested_data_immediate()
         .push_dreg(Registers::RegVerdict as u32)
         .nested_data()
-        .nested_verdict();
-    let verdict = match then {
-        Then::Accept => verdict.push_code(VerdictCode::Accept as u32),
-        Then::Drop => verdict.push_code(VerdictCode::Drop as u32),
-        Then::Return => verdict.push_code(VerdictCode::Return as u32),
-        Then::Jump(chain) => verdict.push_code(VerdictCode::Jump as u32).push_chain_bytes(chain.as_bytes()),
+        .nested_verdict()
+        .push_code(code as u32);
+    let verdict = match chain {
+        Some(chain) => verdict.push_chain_bytes(chain.as_bytes()),
+        None => verdict,
     };
     verdict.end_nested().end_nested().end_nested().end_nested()
+}
+
+/// To what stands in the registers: an address, and behind it a port where the map gives one.
+fn translate<P: Pusher>(list: PushExprListAttrs<P>, role: Role, keys: Keys) -> PushExprListAttrs<P> {
+    // NFT_NAT_SNAT, NFT_NAT_DNAT
+    let kind = u32::from(role == Role::Turn);
+    let version = keys.version().unwrap_or(Version::V4);
+    let nat = list
+        .nested_elem()
+        .nested_data_nat()
+        .push_type(kind)
+        .push_family(u32::from(version.nfproto()))
+        .push_reg_addr_min(KEY);
+    let nat = match Value::of(role, keys) {
+        Some(Value::HostPort(version)) => {
+            nat.push_reg_proto_min(KEY + field_words(Field::Destination, version))
+        }
+        Some(Value::Host(_)) | None => nat,
+    };
+    nat.end_nested().end_nested()
 }

@@ -11,8 +11,9 @@ use std::fmt::Write as _;
 
 use portunus_model::{Family, PortSpec, Proto};
 
-use super::message::{Batch, OURS, TableName};
-use super::plan::{If, Keys, RulePlan, SetPlan, Then, Version};
+use super::keys::{Keys, Role};
+use super::message::{Batch, OURS, One, TableName};
+use super::plan::{Hooked, If, RulePlan, SetPlan, Then, Version};
 
 fn own() -> TableName {
     TableName { family: Family::Inet, name: OURS.to_owned() }
@@ -58,7 +59,7 @@ fn add_table() {
 fn add_base_chain() {
     // add chain inet portunus input { type filter hook input priority filter - 10; policy accept; comment "portunus"; }
     golden(
-        |batch| batch.new_base_chain(&own(), "input"),
+        |batch| batch.new_base_chain(&own(), "input", Hooked::Input),
         &["67000000 030a0504 02000000 00000000 01000000 \
          0d000100 706f7274 756e7573 00000000 0a000300 696e7075 74000000 14000480 08000100 00000001 \
          08000200 fffffff6 08000500 00000001 0b000700 66696c74 65720000 0f000b00 0009706f 7274756e \
@@ -69,7 +70,7 @@ fn add_base_chain() {
 #[test]
 fn add_set() {
     // add set inet portunus open4 { type ipv4_addr . inet_proto . inet_service; size 100; flags timeout; comment "portunus"; }
-    let set = SetPlan { name: "open4".into(), keys: Keys::Single(Version::V4) };
+    let set = SetPlan { name: "open4".into(), keys: Keys::Single(Version::V4), role: Role::Open };
     golden(
         |batch| batch.new_set(&own(), &set, 100),
         &["6b000000 090a0504 02000000 00000000 01000000 \
@@ -86,7 +87,11 @@ fn add_and_delete_element() {
     let key = [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0];
     golden(
         |batch| {
-            batch.new_elements(&own(), "open4", std::iter::once((key.as_slice(), Some(30_000))));
+            batch.new_elements(
+                &own(),
+                "open4",
+                std::iter::once(One { timeout: Some(30_000), ..One::key(&key) }),
+            );
             batch.delete_elements(&own(), "open4", std::iter::once(key.as_slice()));
         },
         &[

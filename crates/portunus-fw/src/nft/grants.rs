@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use portunus_model::Way;
-
 use super::echo::{Echoes, Missing};
 use super::ends::Ends;
+use super::keys::{self, Meaning};
 use super::message::{Batch, MOST_ELEMENTS, TableName};
-use super::plan::{self, Meaning};
+use super::plan;
 use super::stand::{Keyed, Stand};
 use super::talk::kernel;
 use super::{Nft, ROOM};
@@ -44,11 +43,9 @@ impl Nft {
         let element = change.element();
         if !plan::is_door(&self.structure, &element) {
             self.structure.has_place_for(&element)?;
-            if element.way != Way::Here || element.destination.is_some() {
-                return Err(FirewallError::NoWay(element));
-            }
         }
-        let seen = self.stands.iter().any(|stand| stand.sees(&element));
+        let mut places = keys::places(&element, Meaning::Open);
+        let seen = places.all(|placed| self.stands.iter().any(|stand| stand.holds(&element, &placed)));
         if seen { Ok(()) } else { Err(FirewallError::NotThere) }
     }
 
@@ -147,7 +144,10 @@ impl Nft {
         let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
         let mut echoes = Echoes::default();
         let mut places = BTreeMap::new();
-        for (place, change) in changes.iter().enumerate() {
+        // What closes comes first: what opens may need its key of a map.
+        let (opens, closes): (Vec<_>, Vec<_>) =
+            changes.iter().enumerate().partition(|(_, change)| matches!(change, Change::Open(..)));
+        for (place, change) in closes.into_iter().chain(opens) {
             places.insert(batch.next(), place);
             for stand in &self.stands {
                 let change = std::slice::from_ref(change);
@@ -189,15 +189,22 @@ pub(super) fn write<'a>(
 ) {
     let table = &stand.table;
     for (set, elements) in stand.by_set(meaning, changes.iter().copied(), sure) {
-        let unsure: Vec<Keyed> = elements.iter().filter(|one| !one.sure).copied().collect();
-        add(batch, table, set, &unsure);
-        for part in unsure.chunks(MOST_ELEMENTS) {
-            batch.delete_elements(table, set, part.iter().map(|one| one.key.as_bytes()));
+        // In a map a key that closes may be the one that opens with another value: one is gone before the other comes.
+        let (closed, opened): (Vec<Keyed>, Vec<Keyed>) = if elements.iter().any(Keyed::is_mapped) {
+            elements.into_iter().partition(|one| !one.opens)
+        } else {
+            (Vec::new(), elements)
+        };
+        for elements in [&closed, &opened] {
+            let unsure: Vec<Keyed> = elements.iter().filter(|one| !one.sure).copied().collect();
+            add(batch, table, set, &unsure);
+            for part in unsure.chunks(MOST_ELEMENTS) {
+                batch.delete_elements(table, set, part.iter().map(|one| one.key.as_bytes()));
+            }
         }
-        let opened: Vec<Keyed> = elements.into_iter().filter(|one| one.opens).collect();
+        let opened: Vec<Keyed> = opened.into_iter().filter(|one| one.opens).collect();
         for part in opened.chunks(MOST_ELEMENTS) {
-            let ends = part.iter().map(|one| (one.key.as_bytes(), one.milliseconds, one.sure));
-            batch.new_elements_read_back(table, set, ends);
+            batch.new_elements_read_back(table, set, part.iter().map(|one| one.on_its_way(one.sure)));
             for one in part {
                 echoes.expect(table, set, Keyed { place: first + one.place, ..*one });
             }
@@ -220,10 +227,6 @@ fn put(answers: &mut [Outcome], place: usize, answer: Result<(), FirewallError>)
 /// Adds elements to a set.
 pub(super) fn add(batch: &mut Batch, table: &TableName, set: &str, elements: &[Keyed]) {
     for part in elements.chunks(MOST_ELEMENTS) {
-        batch.new_elements(table, set, timed(part));
+        batch.new_elements(table, set, part.iter().map(|one| one.on_its_way(false)));
     }
-}
-
-fn timed(elements: &[Keyed]) -> impl Iterator<Item = (&[u8], Option<u64>)> {
-    elements.iter().map(|one| (one.key.as_bytes(), Some(one.milliseconds)))
 }

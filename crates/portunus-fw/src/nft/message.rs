@@ -8,7 +8,8 @@ use netlink_bindings::nftables::{
 use portunus_model::Family;
 
 use super::expressions::{push_condition, push_verdict};
-use super::plan::{If, Keys, RulePlan, SetPlan, Span, Version};
+use super::keys::{Field, Role, Value};
+use super::plan::{Hooked, If, RulePlan, SetPlan, Span, Version};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
@@ -37,13 +38,21 @@ pub(super) const EXCLUSIVE: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 
-/// `NF_INET_LOCAL_IN`.
+/// `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_POST_ROUTING`.
+const HOOK_PREROUTING: u32 = 0;
 const HOOK_INPUT: u32 = 1;
+const HOOK_FORWARD: u32 = 2;
+const HOOK_POSTROUTING: u32 = 4;
+
+/// `NF_IP_PRI_NAT_DST`, `NF_IP_PRI_NAT_SRC`.
+const DSTNAT: i32 = -100;
+const SRCNAT: i32 = 100;
 
 /// Ten before `filter` (0), so that our drops stand before anybody's accepts are asked.
 const PRIORITY: i32 = -10;
 
-/// `NFT_SET_TIMEOUT`.
+/// `NFT_SET_MAP`, `NFT_SET_TIMEOUT`.
+const SET_MAP: u32 = 0x8;
 const SET_TIMEOUT: u32 = 0x10;
 
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
@@ -51,6 +60,13 @@ pub(super) const OURS: &str = "portunus";
 
 /// Our base chain in a table of the admin's: who is cut off is dropped before their chain accepts live connections.
 pub(super) const CUT_CHAIN: &str = "portunus_cut";
+
+/// What our chains are called there that chains of theirs jump to from the way through, and from the way out.
+pub(super) const FORWARD_CHAIN: &str = "portunus_forward";
+pub(super) const OUTPUT_CHAIN: &str = "portunus_output";
+
+/// Every chain of ours in a table of the admin's.
+pub(super) const THERE: [&str; 4] = [OURS, CUT_CHAIN, FORWARD_CHAIN, OUTPUT_CHAIN];
 
 /// nft's `BYTEORDER_HOST_ENDIAN`, `BYTEORDER_BIG_ENDIAN`.
 const HOST_ORDER: u32 = 1;
@@ -69,7 +85,7 @@ const USUAL: usize = 16_384;
 pub(super) const HEADER: usize = 16;
 
 /// A table as messages name it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TableName {
     pub(super) family: Family,
     pub(super) name: String,
@@ -155,18 +171,24 @@ impl Batch {
         });
     }
 
-    /// A base chain of the input hook, policy accept.
-    pub(super) fn new_base_chain(&mut self, table: &TableName, chain: &str) {
+    /// A base chain, policy accept.
+    pub(super) fn new_base_chain(&mut self, table: &TableName, chain: &str, hooked: Hooked) {
+        let (hook, priority, kind) = match hooked {
+            Hooked::Input => (HOOK_INPUT, PRIORITY, c"filter"),
+            Hooked::Forward => (HOOK_FORWARD, PRIORITY, c"filter"),
+            Hooked::Prerouting => (HOOK_PREROUTING, DSTNAT + PRIORITY, c"nat"),
+            Hooked::Postrouting => (HOOK_POSTROUTING, SRCNAT + PRIORITY, c"nat"),
+        };
         self.message(NEW_CHAIN, CREATE, |bytes| {
             OpNewchainDo::encode_request(bytes, &table.header())
                 .push_table_bytes(table.bytes())
                 .push_name_bytes(chain.as_bytes())
                 .nested_hook()
-                .push_num(HOOK_INPUT)
-                .push_priority(PRIORITY)
+                .push_num(hook)
+                .push_priority(priority)
                 .end_nested()
                 .push_policy(VerdictCode::Accept as u32)
-                .push_type(c"filter")
+                .push_type(kind)
                 .push_userdata(&comment(0));
         });
     }
@@ -199,7 +221,8 @@ impl Batch {
             | If::OfLiveFlow
             | If::Is(_)
             | If::Proto(_)
-            | If::InSet(..) => None,
+            | If::InSet(..)
+            | If::AnswersSet(..) => None,
         });
         let anonymous = spans.map(|spans| self.anonymous_set(table, spans));
         let order = if before.is_some() { 0 } else { APPEND };
@@ -231,39 +254,38 @@ impl Batch {
     }
 
     pub(super) fn new_set(&mut self, table: &TableName, set: &SetPlan, size: u32) {
-        // nft's own numbers of types (src/datatype: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13,
-        // ifname 41), six bits a field: only listings read them.
-        let address = |version| if version == Version::V4 { (7, 4) } else { (8, 16) };
-        let (flags, key_type, key_len) = match set.keys {
-            Keys::Single(version) => {
-                let (kind, len) = address(version);
-                (SET_TIMEOUT, kind << 12 | 12 << 6 | 13, len + 8)
-            }
-            Keys::Range(version, _) => {
-                let (kind, len) = address(version);
-                (SET_TIMEOUT, kind << 6 | 12, len + 4)
-            }
-            Keys::Interfaces => (0, 41, 16),
-        };
-        let userdata = match set.keys {
+        let (key_type, key_len) = type_of(set.keys.fields(), set.keys.version());
+        let value = Value::of(set.role, set.keys).map(|value| match value {
+            Value::Host(version) => type_of(&[Field::Destination], Some(version)),
+            Value::HostPort(version) => type_of(&[Field::Destination, Field::Port], Some(version)),
+        });
+        let timed = if set.role == Role::Interfaces { 0 } else { SET_TIMEOUT };
+        let flags = if value.is_some() { timed | SET_MAP } else { timed };
+        let userdata = match set.role {
             // nft lists names backwards, and so empty, when it is not told.
-            Keys::Interfaces => [byte_order(HOST_ORDER), comment(7)].concat(),
-            Keys::Single(_) | Keys::Range(..) => comment(7),
+            Role::Interfaces => [byte_order(HOST_ORDER), comment(7)].concat(),
+            Role::Open
+            | Role::Local
+            | Role::Through
+            | Role::Turn
+            | Role::Source
+            | Role::Masquerade
+            | Role::Cut => comment(7),
         };
         self.set_ids += 1;
         let id = self.set_ids;
         self.message(NEW_SET, CREATE, |bytes| {
-            OpNewsetDo::encode_request(bytes, &table.header())
+            let mut attributes = OpNewsetDo::encode_request(bytes, &table.header())
                 .push_table_bytes(table.bytes())
                 .push_name_bytes(set.name.as_bytes())
                 .push_id(id.to_be())
                 .push_flags(flags)
                 .push_key_type(key_type)
-                .push_key_len(key_len)
-                .nested_desc()
-                .push_size(size)
-                .end_nested()
-                .push_userdata(&userdata);
+                .push_key_len(key_len);
+            if let Some((data_type, data_len)) = value {
+                attributes = attributes.push_data_type(data_type).push_data_len(data_len);
+            }
+            attributes.nested_desc().push_size(size).end_nested().push_userdata(&userdata);
         });
     }
 
@@ -315,14 +337,13 @@ impl Batch {
         });
     }
 
-    /// Elements, each with its timeout in milliseconds (none: for ever).
+    /// Elements.
     pub(super) fn new_elements<'a>(
         &mut self,
         table: &TableName,
         set: &str,
-        elements: impl Iterator<Item = (&'a [u8], Option<u64>)>,
+        elements: impl Iterator<Item = One<'a>>,
     ) {
-        let elements = elements.map(|(key, timeout)| (key, End { timeout, named: false }));
         self.message(NEW_ELEMENTS, CREATE, |bytes| push_elements(bytes, table, set, elements));
     }
 
@@ -333,9 +354,8 @@ impl Batch {
         &mut self,
         table: &TableName,
         set: &str,
-        elements: impl Iterator<Item = (&'a [u8], u64, bool)>,
+        elements: impl Iterator<Item = One<'a>>,
     ) {
-        let elements = elements.map(|(key, timeout, named)| (key, End { timeout: Some(timeout), named }));
         self.message(NEW_ELEMENTS, CREATE | ECHO, |bytes| push_elements(bytes, table, set, elements));
     }
 
@@ -361,9 +381,7 @@ impl Batch {
         set: &str,
         keys: impl Iterator<Item = &'a [u8]>,
     ) {
-        self.message(DEL_ELEMENTS, 0, |bytes| {
-            push_elements(bytes, table, set, keys.map(|key| (key, End::default())));
-        });
+        self.message(DEL_ELEMENTS, 0, |bytes| push_elements(bytes, table, set, keys.map(One::key)));
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -376,7 +394,7 @@ impl Batch {
 /// Asks for one element of a set.
 pub(super) fn get_element(sequence: u32, table: &TableName, set: &str, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, std::iter::once((key, End::default())));
+    let fill = |bytes: &mut Vec<u8>| push_elements(bytes, table, set, std::iter::once(One::key(key)));
     frame(&mut bytes, GET_ELEMENTS, REQUEST | ACK, sequence, fill);
     bytes
 }
@@ -439,31 +457,60 @@ fn byte_order(order: u32) -> Vec<u8> {
     [&[0, 4], order.to_ne_bytes().as_slice()].concat()
 }
 
-/// When an element ends.
-#[derive(Debug, Clone, Copy, Default)]
-struct End {
-    /// In milliseconds; `None`: never.
-    timeout: Option<u64>,
+/// nft's own numbers of types (src/datatype: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13, ifname 41), six
+/// bits a field, which only listings read; and the bytes of all fields.
+fn type_of(fields: &[Field], version: Option<Version>) -> (u32, u32) {
+    let address = match version {
+        Some(Version::V6) => (8, 16),
+        Some(Version::V4) | None => (7, 4),
+    };
+    let one = |field: &Field| match field {
+        Field::Source | Field::Destination => address,
+        Field::Proto => (12, 4),
+        Field::Port | Field::FirstPort => (13, 4),
+        Field::Interface => (41, 16),
+    };
+    fields.iter().map(one).fold((0, 0), |(types, length), (kind, bytes)| (types << 6 | kind, length + bytes))
+}
+
+/// An element on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct One<'a> {
+    pub(super) key: &'a [u8],
+    /// What a map gives for it; empty in a set.
+    pub(super) value: &'a [u8],
+    /// Its timeout in milliseconds; `None`: for ever.
+    pub(super) timeout: Option<u64>,
     /// Whether what is left of it is said too.
-    named: bool,
+    pub(super) named: bool,
+}
+
+impl<'a> One<'a> {
+    /// Only its key.
+    pub(super) const fn key(key: &'a [u8]) -> Self {
+        Self { key, value: &[], timeout: None, named: false }
+    }
 }
 
 fn push_elements<'a>(
     bytes: &mut Vec<u8>,
     table: &TableName,
     set: &str,
-    elements: impl Iterator<Item = (&'a [u8], End)>,
+    elements: impl Iterator<Item = One<'a>>,
 ) {
     let mut list = OpNewsetelemDo::encode_request(bytes, &table.header())
         .push_table_bytes(table.bytes())
         .push_set_bytes(set.as_bytes())
         .nested_elements();
-    for (key, end) in elements {
+    for One { key, value, timeout, named } in elements {
         let mut element = list.nested_elem().nested_key().push_value(key).end_nested();
-        if let Some(milliseconds) = end.timeout {
+        if !value.is_empty() {
+            element = element.nested_data().push_value(value).end_nested();
+        }
+        if let Some(milliseconds) = timeout {
             // The kernel takes it in network order, netlink-bindings would write it in ours.
             element = element.push_timeout(milliseconds.to_be());
-            if end.named {
+            if named {
                 element = element.push_expiration(milliseconds.to_be());
             }
         }

@@ -13,34 +13,40 @@ pub(crate) mod flows;
 #[cfg(all(test, target_endian = "little"))]
 mod golden;
 mod grants;
+mod keys;
 mod message;
 mod ours;
 mod plan;
 mod stand;
 mod talk;
+mod through;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use portunus_model::{Place, Seat};
+use portunus_model::{Place, Seat, Way};
 use portunus_sys::netlink::NetlinkSocket;
 
 use self::ends::Ends;
+use self::keys::{Meaning, Role};
 pub(crate) use self::message::{ACK, DUMP, REQUEST, frame};
-use self::message::{Batch, OURS, TableName};
+use self::message::{Batch, FORWARD_CHAIN, OURS, OUTPUT_CHAIN, TableName};
 use self::ours::Traces;
-pub(crate) use self::plan::is_cut_set;
-use self::plan::{Keys, Meaning, RulePlan, Then};
+pub(crate) use self::plan::grants;
+use self::plan::{RulePlan, Then};
 use self::stand::Stand;
 pub(crate) use self::talk::{Answer, failed, kernel, messages};
-use self::talk::{CHANGED_MEANWHILE, Talk, element_of};
+use self::talk::{CHANGED_MEANWHILE, Talk};
 use crate::place;
-use crate::ruleset::{ReadError, Ruleset};
+use crate::ruleset::{Hook, ReadError, Ruleset};
 use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
 /// How often an install begins anew when somebody changes the rules meanwhile.
 const MOST_TRIES: u32 = 10;
+
+/// From so many translations on, those that are over are looked for.
+const MANY: usize = 4096;
 
 /// Room for the sequence numbers of a transaction: far more than it can have messages.
 const ROOM: u32 = 1 << 20;
@@ -58,6 +64,8 @@ pub struct Nft {
     ends: Ends,
     /// Who is cut off, and until when.
     cuts: BTreeMap<Element, Instant>,
+    /// What leads through this host or to another port of it, and until when.
+    translated: BTreeMap<Element, Instant>,
 }
 
 impl Nft {
@@ -79,6 +87,7 @@ impl Nft {
             seeded: false,
             ends: Ends::default(),
             cuts: BTreeMap::new(),
+            translated: BTreeMap::new(),
         })
     }
 
@@ -113,8 +122,8 @@ impl Nft {
     ) -> Result<(), FirewallError> {
         let generation = self.talk.generation()?;
         let before = self.structure_now()?;
-        let stands = Stand::all(structure);
-        let cuts = self.cuts_under(structure, &stands);
+        let stands = Stand::all(structure, &before);
+        let cuts = self.cuts_under(&stands);
         let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
         ours::strike(&before, &mut batch);
         for stand in &stands {
@@ -137,7 +146,37 @@ impl Nft {
         self.stands = stands;
         self.structure = structure.clone();
         self.structure.doors.sort_unstable();
+        self.translated.clear();
+        self.remember(open.iter().copied());
         Ok(())
+    }
+
+    /// How much longer a translation is in all its sets.
+    fn left_of(
+        &self,
+        element: &Element,
+        there: &HashMap<(TableName, String, Vec<u8>), Duration>,
+    ) -> Option<Duration> {
+        let mut left = None;
+        for placed in keys::places(element, Meaning::Open) {
+            for stand in self.stands.iter().filter(|stand| stand.holds(element, &placed)) {
+                let name = stand.plan.set_of(&placed)?.to_owned();
+                let key = (stand.table.clone(), name, placed.key.as_bytes().to_vec());
+                let here = *there.get(&key)?;
+                left = Some(left.map_or(here, |left: Duration| left.min(here)));
+            }
+        }
+        left
+    }
+
+    /// Keeps in mind what was translated: the kernel's sets do not tell all of it.
+    fn remember(&mut self, opened: impl Iterator<Item = (Element, Duration)>) {
+        let now = Instant::now();
+        let translated = opened.filter(|(element, _)| element.way != Way::Here);
+        self.translated.extend(translated.map(|(element, lasting)| (element, now + lasting)));
+        if self.translated.len() > MANY {
+            self.translated.retain(|_, until| *until > now);
+        }
     }
 
     /// Before the first drop of ours, or whoever is connected now is a stranger to conntrack; and once more after it,
@@ -164,7 +203,8 @@ impl Firewall for Nft {
         self.seeded = true;
         let after = self.structure_now()?;
         self.traces = Traces::of(&after);
-        if self.traces.are_complete(&self.structure.stance.place) {
+        let chains = self.stands.iter().map(|stand| stand.plan.chains.len()).sum();
+        if self.traces.are_complete(&self.structure.stance.place, chains) {
             Ok(())
         } else {
             Err(FirewallError::NotThere)
@@ -174,6 +214,19 @@ impl Firewall for Nft {
     fn change(&mut self, changes: &[Change]) -> Vec<Result<(), FirewallError>> {
         let mut answers = self.carry_out(changes);
         self.lift_cuts(changes, &mut answers);
+        let done = changes.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        let opened: Vec<_> = done
+            .filter_map(|(change, _)| match change {
+                Change::Open(element, lasting) if element.way != Way::Here => Some((*element, *lasting)),
+                Change::Open(..) | Change::Close(_) => None,
+            })
+            .collect();
+        self.remember(opened.into_iter());
+        for change in changes {
+            if let Change::Close(element) = change {
+                self.translated.remove(element);
+            }
+        }
         answers
     }
 
@@ -186,15 +239,27 @@ impl Firewall for Nft {
 
     fn open_now(&mut self) -> Result<Vec<(Element, Duration)>, FirewallError> {
         let mut open = BTreeMap::new();
+        let mut more = HashMap::new();
         for stand in &self.stands {
-            for set in stand.plan.sets.iter().filter(|set| set.keys != Keys::Interfaces) {
+            for set in &stand.plan.sets {
+                let plain = match set.role {
+                    Role::Interfaces | Role::Cut => continue,
+                    Role::Open => true,
+                    Role::Local | Role::Through | Role::Turn | Role::Source | Role::Masquerade => false,
+                };
                 self.talk.dump(&stand.table, &set.name, |key, left| {
-                    if let Some(element) = element_of(set.keys, key) {
-                        open.insert(element, left.unwrap_or(Duration::MAX));
+                    let left = left.unwrap_or(Duration::MAX);
+                    if let Some(element) = set.keys.element(key).filter(|_| plain) {
+                        open.insert(element, left);
+                    } else {
+                        more.insert((stand.table.clone(), set.name.clone(), key.to_vec()), left);
                     }
                 })?;
             }
         }
+        open.extend(
+            self.translated.keys().filter_map(|element| Some((*element, self.left_of(element, &more)?))),
+        );
         Ok(open.into_iter().collect())
     }
 
@@ -243,7 +308,20 @@ fn sit_down(before: &Ruleset, seat: &Seat, batch: &mut Batch) -> Result<(), Fire
         |table: &&crate::ruleset::Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
     let table = before.tables.iter().find(is_it).ok_or_else(no_seat)?;
     let chain = table.chain(&seat.chain).ok_or_else(no_seat)?;
-    let jump = RulePlan { ifs: Vec::new(), then: Then::Jump(OURS.to_owned()) };
+    let to = match chain.base.as_ref().map(|base| base.hook) {
+        Some(Hook::Forward) => FORWARD_CHAIN,
+        Some(Hook::Output) => OUTPUT_CHAIN,
+        Some(
+            Hook::Input
+            | Hook::Ingress
+            | Hook::Prerouting
+            | Hook::Postrouting
+            | Hook::Egress
+            | Hook::Other(_),
+        )
+        | None => OURS,
+    };
+    let jump = RulePlan { ifs: Vec::new(), then: Then::Jump(to.to_owned()) };
     let name = TableName { family: seat.family, name: seat.table.clone() };
     batch.new_rule(&name, &seat.chain, &jump, place::first_drop(table, chain));
     Ok(())

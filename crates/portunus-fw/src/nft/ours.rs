@@ -3,7 +3,7 @@
 use portunus_model::Place;
 use portunus_sys::netlink::NetlinkSocket;
 
-use super::message::{Batch, CUT_CHAIN, OURS, TableName};
+use super::message::{Batch, OURS, THERE, TableName};
 use super::plan::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
@@ -33,7 +33,7 @@ pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
             batch.delete_rules(&name, chain, Some(handle));
             found = true;
         }
-        for chain in [OURS, CUT_CHAIN] {
+        for chain in THERE {
             if table.chain(chain).is_some() {
                 batch.delete_rules(&name, chain, None);
                 batch.delete_chain(&name, chain);
@@ -84,12 +84,10 @@ impl Traces {
         let mut traces = Vec::new();
         for (table, name) in tables(ruleset) {
             let own = walk::is_our_table(table);
-            if own || table.chain(OURS).is_some() {
+            if own || THERE.iter().any(|chain| table.chain(chain).is_some()) {
                 traces.push(Trace::Table { name: name.clone(), dormant: table.dormant });
             }
-            for chain in
-                table.chains.iter().filter(|chain| own || [OURS, CUT_CHAIN].contains(&chain.name.as_str()))
-            {
+            for chain in table.chains.iter().filter(|chain| own || THERE.contains(&chain.name.as_str())) {
                 let rules = chain.rules.iter().map(|rule| rule.handle).collect();
                 let (base, handle, chain) = (chain.base.clone(), chain.handle, chain.name.clone());
                 traces.push(Trace::Chain { name: name.clone(), chain, handle, base, rules });
@@ -105,13 +103,13 @@ impl Traces {
         Self(traces)
     }
 
-    /// Whether all that a place needs is there: the table and its chain, or a jump for each seat.
-    pub(super) fn are_complete(&self, place: &Place) -> bool {
-        let jumps = |trace: &&Trace| matches!(trace, Trace::Jump { early: true, .. });
-        let chains = |trace: &&Trace| matches!(trace, Trace::Chain { .. });
+    /// Whether all that a place needs is there: so many chains, and a jump for each seat.
+    pub(super) fn are_complete(&self, place: &Place, wanted: usize) -> bool {
+        let jumps = self.0.iter().filter(|trace| matches!(trace, Trace::Jump { early: true, .. })).count();
+        let chains = self.0.iter().filter(|trace| matches!(trace, Trace::Chain { .. })).count();
         match place {
-            Place::Own => self.0.iter().filter(chains).count() == 1,
-            Place::Attach(seats) => self.0.iter().filter(jumps).count() == seats.len(),
+            Place::Own => chains == wanted && jumps == 0,
+            Place::Attach(seats) => chains == wanted && jumps == seats.len(),
             Place::Iptables | Place::Fwknop(_) => false,
         }
     }
@@ -168,7 +166,7 @@ fn jumps(table: &Table) -> impl Iterator<Item = (&str, u64)> {
     table.chains.iter().flat_map(|chain| {
         let to_us = |expr: &Expr| matches!(
             expr,
-            Expr::Immediate { data: Data::Verdict(RuleVerdict::Jump(to) | RuleVerdict::Goto(to)), .. } if to == OURS
+            Expr::Immediate { data: Data::Verdict(RuleVerdict::Jump(to) | RuleVerdict::Goto(to)), .. } if THERE.contains(&to.as_str())
         );
         chain
             .rules

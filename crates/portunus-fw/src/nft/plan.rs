@@ -8,7 +8,13 @@ use std::net::IpAddr;
 
 use portunus_model::{Family, PortSpec, Proto, Way};
 
+use super::keys::{Keys, Placed, Role};
+use super::message::{CUT_CHAIN, OURS, OUTPUT_CHAIN};
+use super::through;
 use crate::{Element, Structure};
+
+/// Our base chain for what comes in, in our own table.
+const INPUT: &str = "input";
 
 /// Ours in a table of the admin's begin with this.
 pub(super) const PREFIX: &str = "portunus_";
@@ -16,9 +22,14 @@ pub(super) const PREFIX: &str = "portunus_";
 /// Sets of who is cut off begin with this, after the prefix.
 const CUT: &str = "cut";
 
-/// Whether a set of ours holds who is cut off, by its name.
-pub(crate) fn is_cut_set(name: &str) -> bool {
-    name.strip_prefix(PREFIX).unwrap_or(name).starts_with(CUT)
+/// The set of interfaces that count.
+const INTERFACES: &str = "interfaces";
+
+/// Whether a set of ours, by its name, lets in whoever has a grant: to this host, or through it.
+pub(crate) fn grants(name: &str, through: bool) -> bool {
+    let name = name.strip_prefix(PREFIX).unwrap_or(name);
+    let words = if through { ["through", "all"] } else { ["open", "range"] };
+    name == INTERFACES || words.into_iter().any(|word| name.starts_with(word))
 }
 
 /// IPv4 or IPv6, where a table may hold either or both.
@@ -44,14 +55,14 @@ impl Version {
         }
     }
 
-    const fn digit(self) -> char {
+    pub(super) const fn digit(self) -> char {
         match self {
             Self::V4 => '4',
             Self::V6 => '6',
         }
     }
 
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::V4 => "ip",
             Self::V6 => "ip6",
@@ -71,49 +82,12 @@ pub(super) const fn versions(family: Family) -> &'static [Version] {
 /// The ports `first..=last`.
 pub(super) type Span = (u16, u16);
 
-/// What a set's keys are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
-    /// `address . protocol . port`, each with a timeout.
-    Single(Version),
-    /// `address . protocol`, each with a timeout; the range stands in the rule.
-    Range(Version, Span),
-    /// Names of interfaces.
-    Interfaces,
-}
-
-impl Keys {
-    fn of(element: &Element) -> Option<Self> {
-        let version = Version::of(element.address);
-        let port = element.port.filter(|_| element.way == Way::Here && element.destination.is_none())?;
-        Some(match port.is_single() {
-            true => Self::Single(version),
-            false => Self::Range(version, (port.first(), port.last())),
-        })
-    }
-
-    const fn version(self) -> Option<Version> {
-        match self {
-            Self::Single(version) | Self::Range(version, _) => Some(version),
-            Self::Interfaces => None,
-        }
-    }
-}
-
-/// What an element of a set means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// This source may come in.
-    Open,
-    /// Nothing of this source comes in any more, not even of a live connection.
-    Cut,
-}
-
-/// One set.
+/// One set, or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetPlan {
     pub(super) name: String,
     pub(super) keys: Keys,
+    pub(super) role: Role,
 }
 
 /// One condition of a rule.
@@ -131,8 +105,10 @@ pub(super) enum If {
     Proto(Proto),
     /// Its destination port lies in one of these; sorted, and none touches the next.
     ToPorts(Vec<Span>),
-    /// Its source, protocol and port are in this set.
+    /// What these fields of it are is in this set.
     InSet(Keys, String),
+    /// It goes back to where somebody in this set comes from.
+    AnswersSet(Keys, String),
 }
 
 /// What a rule does.
@@ -142,6 +118,12 @@ pub(super) enum Then {
     Drop,
     Return,
     Jump(String),
+    /// Its destination becomes what this map gives for these fields of it.
+    Turn(Keys, String),
+    /// Its source does.
+    Source(Keys, String),
+    /// Its source becomes the address of the interface by which it leaves.
+    Masquerade,
 }
 
 /// One rule.
@@ -151,18 +133,48 @@ pub(super) struct RulePlan {
     pub(super) then: Then,
 }
 
-/// All that is to stand in one table.
+/// Where the kernel calls a base chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hooked {
+    /// What comes to this host.
+    Input,
+    /// What goes through it.
+    Forward,
+    /// Before it is routed, to be turned.
+    Prerouting,
+    /// When it leaves, to be shown another source.
+    Postrouting,
+}
+
+/// One chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChainPlan {
+    pub(super) name: &'static str,
+    /// `None`: one of the admin's jumps to it.
+    pub(super) hooked: Option<Hooked>,
+    pub(super) rules: Vec<RulePlan>,
+}
+
+/// All that is to stand in one table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct TablePlan {
     /// All but the cut sets.
     pub(super) sets: Vec<SetPlan>,
     /// The sets of who is cut off.
     pub(super) cut_sets: Vec<SetPlan>,
-    /// The rules of our base chain, or of the chain that the admin's jumps to.
-    pub(super) rules: Vec<RulePlan>,
-    /// The rules of a base chain of our own in the admin's table: theirs accepts live connections before it jumps to
-    /// us. Empty in our own table, where [`Self::rules`] has them.
-    pub(super) first: Vec<RulePlan>,
+    /// Our chains.
+    pub(super) chains: Vec<ChainPlan>,
+}
+
+/// Which ways a table is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ways {
+    /// To this host.
+    pub(super) input: bool,
+    /// Through it: in a table of ours with all translations, in one of the admin's by a chain of theirs.
+    pub(super) through: bool,
+    /// From it, in answer.
+    pub(super) output: bool,
 }
 
 /// Whose the table is that we stand in.
@@ -185,69 +197,126 @@ impl Host {
 }
 
 /// The plan for a table of this family.
-pub(super) fn table(structure: &Structure, family: Family, host: Host) -> TablePlan {
-    let versions = versions(family);
-    let prefix = host.prefix();
-    let stance = &structure.stance;
-    let mut sets = Vec::new();
-    let mut rules = Vec::new();
-    if !stance.interfaces.is_empty() {
-        let name = format!("{prefix}interfaces");
-        rules.push(rule([If::ComesByNoneOf(name.clone())], Then::Return));
-        sets.push(SetPlan { name, keys: Keys::Interfaces });
+pub(super) fn table(structure: &Structure, family: Family, host: Host, ways: Ways) -> TablePlan {
+    let mut plan = TablePlan::default();
+    if !structure.stance.interfaces.is_empty() {
+        let name = format!("{}{INTERFACES}", host.prefix());
+        plan.sets.push(SetPlan { name, keys: Keys::Interfaces, role: Role::Interfaces });
     }
-    let (cut_sets, cuts) = cuts(structure, family, host);
-    let mut first = Vec::new();
+    let gate = gate(&plan);
+    let sets = Sets { structure, family, host };
+    if ways.input || ways.output {
+        plan.sets.extend(sets.open());
+    }
+    if ways.input {
+        plan.cut_sets.extend(sets.cut());
+        input(&sets, &gate, &mut plan);
+    }
+    if ways.through {
+        through::add(&sets, &gate, &mut plan);
+    }
+    if ways.output {
+        let rules = plan.sets.iter().filter(|set| set.role == Role::Open).map(|set| answered(family, set));
+        let rules = rules.collect();
+        plan.chains.push(ChainPlan { name: OUTPUT_CHAIN, hooked: None, rules });
+    }
+    plan
+}
+
+/// What comes by another interface is none of our business.
+fn gate(plan: &TablePlan) -> Vec<RulePlan> {
+    let gate = |set: &SetPlan| rule([If::ComesByNoneOf(set.name.clone())], Then::Return);
+    plan.sets.first().map(gate).into_iter().collect()
+}
+
+/// The chains by which one comes to this host.
+fn input(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
+    let Sets { structure, family, host } = *sets;
+    let cuts: Vec<RulePlan> =
+        plan.cut_sets.iter().flat_map(|set| looked_up(family, set, &Then::Drop)).collect();
+    let mut rules = gate.to_vec();
     match host {
         Host::Us => {
             rules.push(rule([If::FromLoopback], Then::Accept));
             rules.extend(cuts);
         }
         Host::Admin => {
-            first.clone_from(&rules);
+            let mut first = gate.to_vec();
             first.push(rule([If::FromLoopback], Then::Return));
             first.extend(cuts);
+            plan.chains.push(ChainPlan { name: CUT_CHAIN, hooked: Some(Hooked::Input), rules: first });
             rules.push(rule([If::FromLoopback], Then::Return));
         }
     }
     rules.extend(live(structure, host));
-    if let Some(port) = stance.knock_port {
+    if let Some(port) = structure.stance.knock_port {
         rules.push(rule([If::Proto(Proto::Udp), If::ToPorts(vec![(port, port)])], Then::Accept));
     }
-    for &version in versions {
-        let set = SetPlan { name: single(Meaning::Open, prefix, version), keys: Keys::Single(version) };
-        rules.push(looked_up(family, version, &set, Then::Accept));
-        sets.push(set);
-    }
-    for span in ranges(&structure.doors) {
-        for &version in versions {
-            let name = range(Meaning::Open, prefix, version, span);
-            let set = SetPlan { name, keys: Keys::Range(version, span) };
-            rules.push(looked_up(family, version, &set, Then::Accept));
-            sets.push(set);
-        }
-    }
-    rules.extend(each_proto(&stance.protected, |ifs| rule(ifs, Then::Drop)));
-    TablePlan { sets, cut_sets, rules, first }
+    let local = sets.local();
+    let open = plan.sets.iter().filter(|set| set.role == Role::Open);
+    rules.extend(open.chain(&local).flat_map(|set| looked_up(family, set, &Then::Accept)));
+    rules.extend(each_proto(&structure.stance.protected, |ifs| rule(ifs, Then::Drop)));
+    plan.sets.extend(local);
+    plan.chains.push(match host {
+        Host::Us => ChainPlan { name: INPUT, hooked: Some(Hooked::Input), rules },
+        Host::Admin => ChainPlan { name: OURS, hooked: None, rules },
+    });
 }
 
-/// Who was cut off by name, before whoever is connected is let in.
-fn cuts(structure: &Structure, family: Family, host: Host) -> (Vec<SetPlan>, Vec<RulePlan>) {
-    let prefix = host.prefix();
-    let mut sets = Vec::new();
-    for &version in versions(family) {
-        let name = single(Meaning::Cut, prefix, version);
-        sets.push(SetPlan { name, keys: Keys::Single(version) });
+/// The sets that a structure asks for in one table.
+#[derive(Clone, Copy)]
+pub(super) struct Sets<'s> {
+    pub(super) structure: &'s Structure,
+    pub(super) family: Family,
+    pub(super) host: Host,
+}
+
+impl Sets<'_> {
+    /// One for each version.
+    pub(super) fn each(&self, name: &str, role: Role, keys: fn(Version) -> Keys) -> Vec<SetPlan> {
+        let prefix = self.host.prefix();
+        let one = |version: &Version| SetPlan {
+            name: format!("{prefix}{name}{}", version.digit()),
+            keys: keys(*version),
+            role,
+        };
+        versions(self.family).iter().map(one).collect()
     }
-    for span in ranges(&structure.doors) {
-        for &version in versions(family) {
-            let name = range(Meaning::Cut, prefix, version, span);
-            sets.push(SetPlan { name, keys: Keys::Range(version, span) });
+
+    fn ranges(&self, name: &str, role: Role) -> Vec<SetPlan> {
+        let prefix = self.host.prefix();
+        let mut sets = Vec::new();
+        for span in ranges(&self.structure.doors) {
+            for &version in versions(self.family) {
+                let name = format!("{prefix}{name}{}_{}_{}", version.digit(), span.0, span.1);
+                sets.push(SetPlan { name, keys: Keys::Range(version, span), role });
+            }
         }
+        sets
     }
-    let rules = sets.iter().filter_map(|set| Some(looked_up(family, set.keys.version()?, set, Then::Drop)));
-    let rules = rules.collect();
-    (sets, rules)
+
+    fn open(&self) -> Vec<SetPlan> {
+        let mut sets = self.each("open", Role::Open, Keys::Single);
+        sets.extend(self.ranges("range", Role::Open));
+        if self.structure.destinations {
+            sets.extend(self.each("open_at", Role::Open, Keys::Narrow));
+        }
+        sets
+    }
+
+    /// Who was cut off by name, before whoever is connected is let in.
+    fn cut(&self) -> Vec<SetPlan> {
+        let mut sets = self.each(CUT, Role::Cut, Keys::Single);
+        sets.extend(self.ranges(CUT, Role::Cut));
+        sets
+    }
+
+    /// What was turned to this host.
+    pub(super) fn local(&self) -> Vec<SetPlan> {
+        let nat = &self.structure.nat;
+        let any = nat.local || !nat.forced.is_empty();
+        if any { self.each("local", Role::Local, Keys::Turned) } else { Vec::new() }
+    }
 }
 
 /// Whoever is connected, before any drop of a port: the end of a grant never cuts a connection.
@@ -296,68 +365,65 @@ pub(super) fn is_door(structure: &Structure, element: &Element) -> bool {
 }
 
 impl TablePlan {
-    /// The set that such an element lives in; `None`: there is none for a range that is no door.
-    pub(super) fn set_of(&self, element: &Element, meaning: Meaning) -> Option<&str> {
-        let sets = match meaning {
-            Meaning::Open => &self.sets,
-            Meaning::Cut => &self.cut_sets,
-        };
-        let keys = Keys::of(element)?;
-        Some(sets.iter().find(|set| set.keys == keys)?.name.as_str())
+    /// The set of this role with such keys; `None`: there is none here.
+    pub(super) fn set_of(&self, placed: &Placed) -> Option<&str> {
+        let sets = if placed.role == Role::Cut { &self.cut_sets } else { &self.sets };
+        let is_it = |set: &&SetPlan| set.role == placed.role && set.keys == placed.keys;
+        Some(sets.iter().find(is_it)?.name.as_str())
     }
 }
 
-/// The bytes of an element's key, as the rules load them: each field padded to four bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
-    bytes: [u8; LONGEST_KEY],
-    length: usize,
-}
-
-/// An IPv6 address, a protocol, a port.
-const LONGEST_KEY: usize = 16 + 4 + 4;
-
-impl Key {
-    pub(super) fn of(element: &Element) -> Self {
-        let mut key = Self { bytes: [0; LONGEST_KEY], length: 0 };
-        match element.address {
-            IpAddr::V4(address) => key.push(&address.octets()),
-            IpAddr::V6(address) => key.push(&address.octets()),
-        }
-        if let Some(port) = element.port {
-            key.push(&[port.proto().number(), 0, 0, 0]);
-            if port.is_single() {
-                let [high, low] = port.first().to_be_bytes();
-                key.push(&[high, low, 0, 0]);
-            }
-        }
-        key
-    }
-
-    fn push(&mut self, field: &[u8]) {
-        for (to, from) in self.bytes.iter_mut().skip(self.length).zip(field) {
-            *to = *from;
-        }
-        self.length += field.len();
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
+pub(super) fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
     RulePlan { ifs: ifs.into_iter().collect(), then }
 }
 
-fn looked_up(family: Family, version: Version, set: &SetPlan, then: Then) -> RulePlan {
-    let both = versions(family).len() > 1;
+/// The rule for a set; of what was turned one for each protocol.
+pub(super) fn looked_up(family: Family, set: &SetPlan, then: &Then) -> Vec<RulePlan> {
     let ports = match set.keys {
         Keys::Range(_, span) => Some(If::ToPorts(vec![span])),
-        Keys::Single(_) | Keys::Interfaces => None,
+        Keys::Single(_)
+        | Keys::Narrow(_)
+        | Keys::Turned(_)
+        | Keys::Flow(_)
+        | Keys::Whole(_)
+        | Keys::WholeNarrow(_)
+        | Keys::Interfaces => None,
     };
-    let is = both.then_some(If::Is(version));
-    rule(is.into_iter().chain(ports).chain([If::InSet(set.keys, set.name.clone())]), then)
+    let last = || ports.clone().into_iter().chain([If::InSet(set.keys, set.name.clone())]);
+    before_set(family, set).into_iter().map(|ifs| rule(ifs.into_iter().chain(last()), then.clone())).collect()
+}
+
+/// What goes back to who is in a set.
+fn answered(family: Family, set: &SetPlan) -> RulePlan {
+    let is = is_version(family, set);
+    rule(is.into_iter().chain([If::AnswersSet(set.keys, set.name.clone())]), Then::Accept)
+}
+
+/// What a map says is done.
+pub(super) fn mapped(family: Family, set: &SetPlan, then: fn(Keys, String) -> Then) -> Vec<RulePlan> {
+    before_set(family, set).into_iter().map(|ifs| rule(ifs, then(set.keys, set.name.clone()))).collect()
+}
+
+/// What must be known of a packet before a set's fields mean anything: one list a rule.
+fn before_set(family: Family, set: &SetPlan) -> Vec<Vec<If>> {
+    let is: Vec<If> = is_version(family, set).into_iter().collect();
+    match set.keys {
+        // The port that a flow came to first has no meaning by itself: nft would not read its own listing.
+        Keys::Turned(_) => {
+            [Proto::Tcp, Proto::Udp].map(|proto| [is.clone(), vec![If::Proto(proto)]].concat()).into()
+        }
+        Keys::Single(_)
+        | Keys::Range(..)
+        | Keys::Narrow(_)
+        | Keys::Flow(_)
+        | Keys::Whole(_)
+        | Keys::WholeNarrow(_)
+        | Keys::Interfaces => vec![is],
+    }
+}
+
+fn is_version(family: Family, set: &SetPlan) -> Option<If> {
+    set.keys.version().filter(|_| versions(family).len() > 1).map(If::Is)
 }
 
 /// Each range once, whatever its protocols: the protocol is part of the key.
@@ -367,22 +433,6 @@ fn ranges(doors: &[PortSpec]) -> Vec<Span> {
     ranges.sort_unstable();
     ranges.dedup();
     ranges
-}
-
-fn single(meaning: Meaning, prefix: &str, version: Version) -> String {
-    let word = match meaning {
-        Meaning::Open => "open",
-        Meaning::Cut => CUT,
-    };
-    format!("{prefix}{word}{}", version.digit())
-}
-
-fn range(meaning: Meaning, prefix: &str, version: Version, (first, last): Span) -> String {
-    let word = match meaning {
-        Meaning::Open => "range",
-        Meaning::Cut => CUT,
-    };
-    format!("{prefix}{word}{}_{first}_{last}", version.digit())
 }
 
 impl fmt::Display for If {
@@ -406,13 +456,11 @@ impl fmt::Display for If {
                     all => write!(f, "th dport {{ {} }}", all.join(", ")),
                 }
             }
-            Self::InSet(Keys::Single(version), set) => {
-                write!(f, "{} saddr . meta l4proto . th dport @{set}", version.word())
+            Self::InSet(keys, set) => write!(f, "{keys} @{set}"),
+            Self::AnswersSet(Keys::Range(_, (first, last)), set) => {
+                write!(f, "th sport {first}-{last} @{set} in answer")
             }
-            Self::InSet(Keys::Range(version, _), set) => {
-                write!(f, "{} saddr . meta l4proto @{set}", version.word())
-            }
-            Self::InSet(Keys::Interfaces, set) => write!(f, "iifname @{set}"),
+            Self::AnswersSet(keys, set) => write!(f, "{keys} @{set} in answer"),
         }
     }
 }
@@ -427,6 +475,9 @@ impl fmt::Display for RulePlan {
             Then::Drop => f.write_str("drop"),
             Then::Return => f.write_str("return"),
             Then::Jump(chain) => write!(f, "jump {chain}"),
+            Then::Turn(keys, map) => write!(f, "dnat to {keys} map @{map}"),
+            Then::Source(keys, map) => write!(f, "snat to {keys} map @{map}"),
+            Then::Masquerade => f.write_str("masquerade"),
         }
     }
 }
@@ -435,10 +486,18 @@ impl fmt::Display for RulePlan {
 mod tests {
     use portunus_model::Stance;
 
+    use super::super::keys::{self, Meaning};
     use super::*;
 
     fn port(text: &str) -> PortSpec {
         PortSpec::parse(text).unwrap()[0]
+    }
+
+    const TO_US: Ways = Ways { input: true, through: false, output: false };
+
+    fn lines(plan: &TablePlan, chain: &str) -> Vec<String> {
+        let chain = plan.chains.iter().find(|known| known.name == chain).unwrap();
+        chain.rules.iter().map(ToString::to_string).collect()
     }
 
     fn structure() -> Structure {
@@ -457,8 +516,9 @@ mod tests {
 
     #[test]
     fn accepts_come_before_drops_and_live_flows_before_both() {
-        let lines: Vec<_> =
-            table(&structure(), Family::Inet, Host::Us).rules.iter().map(ToString::to_string).collect();
+        let plan = table(&structure(), Family::Inet, Host::Us, TO_US);
+        assert_eq!(plan.chains.len(), 1);
+        let lines = lines(&plan, "input");
         assert_eq!(
             lines,
             [
@@ -491,11 +551,10 @@ mod tests {
             most_open: 100,
             ..Structure::default()
         };
-        let plan = table(&structure, Family::Ip, Host::Admin);
-        let lines: Vec<_> = plan.rules.iter().map(ToString::to_string).collect();
-        let first: Vec<_> = plan.first.iter().map(ToString::to_string).collect();
+        let plan = table(&structure, Family::Ip, Host::Admin, TO_US);
+        let lines = |chain| lines(&plan, chain);
         assert_eq!(
-            first,
+            lines(CUT_CHAIN),
             [
                 "iif \"lo\" return",
                 "ip saddr . meta l4proto . th dport @portunus_cut4 drop",
@@ -503,7 +562,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            lines,
+            lines(OURS),
             [
                 "iif \"lo\" return",
                 "meta l4proto tcp th dport { 22, 8000-8010 } ct state established,related accept",
@@ -525,8 +584,11 @@ mod tests {
 
     #[test]
     fn a_table_of_one_family_holds_no_set_of_the_other() {
-        let names: Vec<_> =
-            table(&structure(), Family::Ip6, Host::Admin).sets.into_iter().map(|set| set.name).collect();
+        let names: Vec<_> = table(&structure(), Family::Ip6, Host::Admin, TO_US)
+            .sets
+            .into_iter()
+            .map(|set| set.name)
+            .collect();
         assert_eq!(
             names,
             [
@@ -539,18 +601,26 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_what_the_rules_load() {
-        let element = |address: &str, text: &str| Element::here(address.parse().unwrap(), port(text));
-        let key = |address, text| Key::of(&element(address, text)).as_bytes().to_vec();
-        assert_eq!(key("192.0.2.1", "22/tcp"), [192, 0, 2, 1, 6, 0, 0, 0, 0, 22, 0, 0]);
-        assert_eq!(key("192.0.2.1", "1-2/udp"), [192, 0, 2, 1, 17, 0, 0, 0]);
-        assert_eq!(key("2001:db8::1", "22/tcp").len(), 24);
-        let plan = table(&structure(), Family::Inet, Host::Admin);
-        let set = |address, text, meaning| plan.set_of(&element(address, text), meaning);
-        assert_eq!(set("::1", "8000-8010/udp", Meaning::Open), Some("portunus_range6_8000_8010"));
-        assert_eq!(set("::1", "8000-8010/udp", Meaning::Cut), Some("portunus_cut6_8000_8010"));
-        assert_eq!(set("192.0.2.1", "80/tcp", Meaning::Open), Some("portunus_open4"));
+    fn each_element_finds_its_set() {
+        let plan = table(&structure(), Family::Inet, Host::Admin, TO_US);
+        let set = |address: &str, text: &str, meaning| {
+            let element = Element::here(address.parse().unwrap(), port(text));
+            keys::places(&element, meaning).next().and_then(|placed| plan.set_of(&placed).map(str::to_owned))
+        };
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(set("::1", "8000-8010/udp", Meaning::Open), name("portunus_range6_8000_8010"));
+        assert_eq!(set("::1", "8000-8010/udp", Meaning::Cut), name("portunus_cut6_8000_8010"));
+        assert_eq!(set("192.0.2.1", "80/tcp", Meaning::Open), name("portunus_open4"));
         assert_eq!(set("192.0.2.1", "1-2/udp", Meaning::Open), None);
-        assert!(is_cut_set("cut4") && is_cut_set("portunus_cut6_1_2") && !is_cut_set("portunus_open4"));
+        assert!(grants("portunus_open4", false) && grants("range6_1_2", false) && grants("all4", true));
+        assert!(!grants("cut4", false) && !grants("portunus_cut6_1_2", true) && !grants("local4", true));
+    }
+
+    #[test]
+    fn answers_go_back_by_the_same_sets() {
+        let ways = Ways { output: true, ..TO_US };
+        let plan = table(&Structure { destinations: true, ..structure() }, Family::Ip, Host::Admin, ways);
+        assert_eq!(plan.sets.iter().filter(|set| set.name == "portunus_open4").count(), 1);
+        assert_eq!(lines(&plan, OUTPUT_CHAIN).len(), 4);
     }
 }

@@ -1,18 +1,21 @@
 //! A table that we stand in, and the messages that put us there.
 
-use portunus_model::{Family, Place};
+use std::collections::BTreeMap;
 
-use super::message::{Batch, CUT_CHAIN, OURS, TableName};
-use super::plan::{self, Host, Key, Keys, Meaning, TablePlan, Version};
+use portunus_model::{Family, Place, Seat};
+
+use super::keys::{self, Bytes, Meaning, Placed, Role};
+use super::message::{Batch, OURS, One, TableName};
+use super::plan::{self, Host, TablePlan, Version, Ways};
+use crate::ruleset::{Hook, Ruleset, Table};
 use crate::{Change, Element, Structure};
-
-/// Our base chain in our own table.
-const INPUT: &str = "input";
 
 /// A change as it is said to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Keyed {
-    pub(super) key: Key,
+    pub(super) key: Bytes,
+    /// What a map gives for it; empty in a set.
+    pub(super) value: Bytes,
     /// For so long.
     pub(super) milliseconds: u64,
     /// Whether it is to be there afterwards.
@@ -23,70 +26,104 @@ pub(super) struct Keyed {
     pub(super) place: usize,
 }
 
+impl Keyed {
+    /// With its end; `named`: with what is left of it too.
+    pub(super) fn on_its_way(&self, named: bool) -> One<'_> {
+        let (key, value) = (self.key.as_bytes(), self.value.as_bytes());
+        One { key, value, timeout: Some(self.milliseconds), named }
+    }
+
+    pub(super) fn is_mapped(&self) -> bool {
+        !self.value.as_bytes().is_empty()
+    }
+}
+
 /// One table.
 #[derive(Debug, Clone)]
 pub(super) struct Stand {
     pub(super) table: TableName,
     pub(super) plan: TablePlan,
-    host: Host,
 }
 
 impl Stand {
-    /// The tables that we stand in: our own, or each of the admin's that has a seat.
-    pub(super) fn all(structure: &Structure) -> Vec<Self> {
-        let stand = |family, name: &str, host| Self {
-            table: TableName { family, name: name.to_owned() },
-            plan: plan::table(structure, family, host),
-            host,
+    /// The tables that we stand in: our own, and each of the admin's that has a seat. What a seat is about its hook
+    /// says, as it stands in `before`.
+    pub(super) fn all(structure: &Structure, before: &Ruleset) -> Vec<Self> {
+        let seats: &[Seat] = match &structure.stance.place {
+            Place::Own => &[],
+            Place::Attach(seats) => seats,
+            Place::Iptables | Place::Fwknop(_) => return Vec::new(),
         };
-        match &structure.stance.place {
-            Place::Own => vec![stand(Family::Inet, OURS, Host::Us)],
-            Place::Attach(seats) => {
-                let mut tables: Vec<_> =
-                    seats.iter().map(|seat| (seat.family, seat.table.as_str())).collect();
-                tables.sort_unstable();
-                tables.dedup();
-                tables.into_iter().map(|(family, name)| stand(family, name, Host::Admin)).collect()
+        let mut theirs: BTreeMap<(Family, &str), Ways> = BTreeMap::new();
+        for seat in seats {
+            let ways = theirs.entry((seat.family, seat.table.as_str())).or_default();
+            match hook_of(before, seat) {
+                Hook::Forward => ways.through = true,
+                Hook::Output => ways.output = true,
+                Hook::Input
+                | Hook::Ingress
+                | Hook::Prerouting
+                | Hook::Postrouting
+                | Hook::Egress
+                | Hook::Other(_) => ways.input = true,
             }
-            Place::Iptables | Place::Fwknop(_) => Vec::new(),
         }
+        // Where nobody drops what comes in, we do.
+        let input = !theirs.values().any(|ways| ways.input);
+        let ours = Ways { input, through: !structure.nat.is_empty(), output: false };
+        let mut stands = Vec::new();
+        if ours.input || ours.through {
+            let table = TableName { family: Family::Inet, name: OURS.to_owned() };
+            let plan = plan::table(structure, Family::Inet, Host::Us, ours);
+            stands.push(Self { table, plan });
+        }
+        for ((family, name), ways) in theirs {
+            let plan = plan::table(structure, family, Host::Admin, ways);
+            stands.push(Self { table: TableName { family, name: name.to_owned() }, plan });
+        }
+        stands
     }
 
-    /// Sets, chain and rules.
+    /// Sets, chains and rules.
     pub(super) fn write(&self, batch: &mut Batch, structure: &Structure) {
-        let chain = match self.host {
-            Host::Us => {
-                batch.new_table(&self.table);
-                batch.new_base_chain(&self.table, INPUT);
-                INPUT
+        if self.is_ours() {
+            batch.new_table(&self.table);
+        }
+        for chain in &self.plan.chains {
+            match chain.hooked {
+                Some(hooked) => batch.new_base_chain(&self.table, chain.name, hooked),
+                None => batch.new_chain(&self.table, chain.name),
             }
-            Host::Admin => {
-                batch.new_base_chain(&self.table, CUT_CHAIN);
-                batch.new_chain(&self.table, OURS);
-                OURS
-            }
-        };
+        }
         // What has expired takes room until the kernel sweeps it out, once a second: a full set must be able to expire
         // and be filled again within that time. Who counts grants is the grantor.
         let size = structure.most_open.saturating_mul(2).saturating_add(64);
         for set in self.plan.sets.iter().chain(&self.plan.cut_sets) {
             batch.new_set(&self.table, set, size);
-            if set.keys == Keys::Interfaces {
+            if set.role == Role::Interfaces {
                 let names: Vec<_> = structure.stance.interfaces.iter().map(|name| padded(name)).collect();
-                batch.new_elements(&self.table, &set.name, names.iter().map(|name| (name.as_slice(), None)));
+                batch.new_elements(&self.table, &set.name, names.iter().map(|name| One::key(name)));
             }
         }
-        for rule in &self.plan.first {
-            batch.new_rule(&self.table, CUT_CHAIN, rule, None);
+        for chain in &self.plan.chains {
+            for rule in &chain.rules {
+                batch.new_rule(&self.table, chain.name, rule, None);
+            }
         }
-        for rule in &self.plan.rules {
-            batch.new_rule(&self.table, chain, rule, None);
-        }
+    }
+
+    pub(super) fn is_ours(&self) -> bool {
+        self.table.family == Family::Inet && self.table.name == OURS
     }
 
     /// Whether packets from this element's address come to this table.
     pub(super) fn sees(&self, element: &Element) -> bool {
         plan::versions(self.table.family).contains(&Version::of(element.address))
+    }
+
+    /// Whether there is a set for one place of an element.
+    pub(super) fn holds(&self, element: &Element, placed: &Placed) -> bool {
+        self.sees(element) && self.plan.set_of(placed).is_some()
     }
 
     /// The changes of elements that this table sees, by their set. `sure` says of which one add is enough to open them.
@@ -99,29 +136,38 @@ impl Stand {
         let mut sets: Vec<(&str, Vec<Keyed>)> = Vec::new();
         for (place, change) in changes.enumerate() {
             let element = change.element();
-            let Some(set) = self.plan.set_of(&element, meaning).filter(|_| self.sees(&element)) else {
+            if !self.sees(&element) {
                 continue;
-            };
-            let keyed = keyed(place, &change, &sure);
-            match sets.iter_mut().find(|(name, _)| *name == set) {
-                Some((_, elements)) => elements.push(keyed),
-                None => sets.push((set, vec![keyed])),
+            }
+            for placed in keys::places(&element, meaning) {
+                let Some(set) = self.plan.set_of(&placed) else { continue };
+                let keyed = keyed(place, &change, &placed, &sure);
+                match sets.iter_mut().find(|(name, _)| *name == set) {
+                    Some((_, elements)) => elements.push(keyed),
+                    None => sets.push((set, vec![keyed])),
+                }
             }
         }
         sets
     }
 }
 
-fn keyed(place: usize, change: &Change, sure: impl Fn(&Element) -> bool) -> Keyed {
-    let key = Key::of(&change.element());
+fn hook_of(before: &Ruleset, seat: &Seat) -> Hook {
+    let is_it = |table: &&Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
+    let chain = before.tables.iter().find(is_it).and_then(|table| table.chain(&seat.chain));
+    chain.and_then(|chain| chain.base.as_ref()).map_or(Hook::Input, |base| base.hook)
+}
+
+fn keyed(place: usize, change: &Change, placed: &Placed, sure: impl Fn(&Element) -> bool) -> Keyed {
+    let Placed { key, value, .. } = *placed;
     match change {
         Change::Open(element, lasting) => {
             // A timeout of 0 would be no timeout at all.
             let milliseconds = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX).max(1);
-            Keyed { key, milliseconds, opens: true, sure: sure(element), place }
+            Keyed { key, value, milliseconds, opens: true, sure: sure(element), place }
         }
         // Any timeout does: it is deleted in the same transaction.
-        Change::Close(_) => Keyed { key, milliseconds: 1000, opens: false, sure: false, place },
+        Change::Close(_) => Keyed { key, value, milliseconds: 1000, opens: false, sure: false, place },
     }
 }
 

@@ -1,17 +1,14 @@
 //! Talking to nf_tables: one transaction out, its answer in; and reading sets.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use netlink_bindings::nftables::OpNewsetelemDo;
-use portunus_model::{PortSpec, Proto};
 use portunus_sys::netlink::NetlinkSocket;
 
 use super::message::{self, HEADER, TableName, Transaction};
-use super::plan::{Keys, Version};
+use crate::FirewallError;
 use crate::ruleset::Wire;
-use crate::{Element, FirewallError};
 
 /// As large as the kernel makes one part of a dump, twice.
 const BUFFER: usize = 65_536;
@@ -209,28 +206,6 @@ pub(super) fn elements_of(body: &[u8], seen: &mut impl FnMut(&[u8], Option<Durat
         let left = element.get_expiration().map(u64::from_be).map(Duration::from_millis);
         seen(key, left.ok());
     }
-}
-
-/// What an element's key says, in a set with such keys.
-pub(super) fn element_of(keys: Keys, key: &[u8]) -> Option<Element> {
-    let (version, span) = match keys {
-        Keys::Single(version) => (version, None),
-        Keys::Range(version, span) => (version, Some(span)),
-        Keys::Interfaces => return None,
-    };
-    let (address, rest): (IpAddr, _) = match version {
-        Version::V4 => key.split_first_chunk::<4>().map(|(a, rest)| (Ipv4Addr::from(*a).into(), rest))?,
-        Version::V6 => key.split_first_chunk::<16>().map(|(a, rest)| (Ipv6Addr::from(*a).into(), rest))?,
-    };
-    let proto = [Proto::Tcp, Proto::Udp].into_iter().find(|proto| Some(&proto.number()) == rest.first())?;
-    let (first, last) = match span {
-        Some(span) => span,
-        None => {
-            let port = u16::from_be_bytes(rest.get(4..6)?.try_into().ok()?);
-            (port, port)
-        }
-    };
-    Some(Element::here(address, PortSpec::range(proto, first, last).ok()?))
 }
 
 /// What a failed system call means.

@@ -4,7 +4,7 @@ use portunus_model::Seat;
 
 use super::neighbours::{Keeper, keeper};
 use super::{Blocked, SeatError, Wanted, check_seat};
-use crate::ruleset::{Hook, Ruleset, TableFamily};
+use crate::ruleset::{Hook, Ruleset, Table, TableFamily};
 use crate::walk::Site;
 
 /// The mend, starting lower-case, to follow a colon.
@@ -13,12 +13,11 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
         Wanted::Knock(port) => (port.to_string(), "udp"),
         Wanted::Door(spec) if spec.is_single() => (spec.first().to_string(), spec.proto().as_str()),
         Wanted::Door(spec) => (format!("{}-{}", spec.first(), spec.last()), spec.proto().as_str()),
+        Wanted::AnyPort(proto) => ("PORT".to_owned(), proto.as_str()),
+        Wanted::Through(_) => return through(ruleset, &drop.by),
     };
     let site = &drop.by;
-    let table = ruleset
-        .tables
-        .iter()
-        .find(|t| (t.family, t.held) == (site.family, site.held) && t.name == site.table);
+    let table = table_of(ruleset, site);
     match table.and_then(keeper) {
         Some(Keeper::Firewalld) => format!(
             "allow it there (`firewall-cmd --permanent --add-port={ports}/{proto} && firewall-cmd --reload`); our own drop stands before firewalld's rules"
@@ -44,6 +43,35 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
             format!("allow {ports}/{proto} in the program that made this table")
         }
         None => native(ruleset, site, &ports, proto),
+    }
+}
+
+fn table_of<'r>(ruleset: &'r Ruleset, site: &Site) -> Option<&'r Table> {
+    ruleset.tables.iter().find(|t| (t.family, t.held) == (site.family, site.held) && t.name == site.table)
+}
+
+/// Of what goes on to another host.
+fn through(ruleset: &Ruleset, site: &Site) -> String {
+    let tool = if site.family == TableFamily::Ip6 { "ip6tables" } else { "iptables" };
+    match table_of(ruleset, site).and_then(keeper) {
+        Some(Keeper::Firewalld) => {
+            "allow it there, by a policy of firewalld from the outer zone to the inner one".to_owned()
+        }
+        Some(Keeper::Ufw) => "allow it there (`ufw route allow from ADDRESS to HOST`)".to_owned(),
+        Some(Keeper::Iptables) => format!(
+            "leave FIREWALL out, so that fwknop's chains of iptables are used, or allow it there (`{tool} -I {} -d HOST -j ACCEPT`)",
+            site.base
+        ),
+        Some(Keeper::Docker) => {
+            format!("allow it there (`{tool} -I DOCKER-USER -d HOST -j ACCEPT`)")
+        }
+        Some(Keeper::Owner(_) | Keeper::Libvirt) => "allow it in the program that made this table".to_owned(),
+        None => {
+            let Site { family, table, base, .. } = site;
+            format!(
+                "name this chain in `place` (attach:{family}/{table}/{base}), or allow it there (`nft insert rule {family} {table} {base} ip daddr HOST accept`)"
+            )
+        }
     }
 }
 

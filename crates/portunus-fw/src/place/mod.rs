@@ -8,7 +8,7 @@ mod neighbours;
 
 use std::fmt;
 
-use portunus_model::{Place, PortSpec, Proto, Seat};
+use portunus_model::{ChainRow, Place, PortSpec, Proto, Seat};
 
 use crate::ruleset::{Chain, Held, Hook, Rule, Ruleset, Table, TableFamily};
 use crate::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, Verdict};
@@ -18,6 +18,9 @@ pub use neighbours::{Keeper, Neighbour};
 /// Beyond so many interfaces a packet "by any of them" is thought of.
 const MOST_INTERFACES: usize = 16;
 
+/// Where a chain of the admin's can have a seat.
+const SEATED: [Hook; 3] = [Hook::Input, Hook::Forward, Hook::Output];
+
 /// Ports of a range that are all tried; of a wider one the ends and the middle.
 const NARROW: u16 = 16;
 
@@ -26,6 +29,10 @@ const NARROW: u16 = 16;
 pub struct Wish<'a> {
     /// The doors: closed for strangers, open for who has a grant.
     pub doors: &'a [PortSpec],
+    /// Whether any port may be opened besides.
+    pub any_port: bool,
+    /// Whether something may be let through, to another host.
+    pub through: bool,
     /// The UDP port that everybody must be able to knock on.
     pub knock_port: Option<u16>,
     /// The interfaces that matter; empty: all.
@@ -67,6 +74,10 @@ pub enum Wanted {
     Knock(u16),
     /// A packet of who has a grant.
     Door(PortSpec),
+    /// The same, to a port that is no door by name.
+    AnyPort(Proto),
+    /// A packet of who has a grant, to another host.
+    Through(Proto),
 }
 
 impl fmt::Display for Wanted {
@@ -74,6 +85,8 @@ impl fmt::Display for Wanted {
         match self {
             Self::Knock(port) => write!(f, "a knock to {port}/udp"),
             Self::Door(port) => write!(f, "a granted packet to {port}"),
+            Self::AnyPort(proto) => write!(f, "a granted {} packet", proto.as_str()),
+            Self::Through(proto) => write!(f, "a granted {} packet to another host", proto.as_str()),
         }
     }
 }
@@ -106,8 +119,8 @@ pub enum SeatError {
     /// There is no such chain.
     #[error("there is no chain {chain} in table {family} {table}: load the rules first, or change `place`", chain = .0.chain, family = .0.family.as_str(), table = .0.table)]
     Missing(Seat),
-    /// It is no base chain of the input hook.
-    #[error("chain {chain} of table {family} {table} is not a filter chain of the input hook: name one that is in `place`", chain = .0.chain, family = .0.family.as_str(), table = .0.table)]
+    /// It is no filter chain that packets to us, through us or from us come by.
+    #[error("chain {chain} of table {family} {table} is not a filter chain of the input, forward or output hook: name one that is in `place`", chain = .0.chain, family = .0.family.as_str(), table = .0.table)]
     NotInput(Seat),
     /// Somebody's tools manage it, and would lose or widen our rule.
     #[error("table {family} {table} is managed by {keeper}, which would lose our rule or save it as something else: use place = \"{instead}\"", family = .seat.family.as_str(), table = .seat.table, instead = .keeper.instead())]
@@ -152,7 +165,7 @@ pub fn find(ruleset: &Ruleset, wish: &Wish<'_>) -> Finding {
 pub fn still_blocked(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Blocked> {
     let mut found = Vec::new();
     for (wanted, mut probe) in probes(wish) {
-        if matches!(wanted, Wanted::Door(_)) {
+        if !matches!(wanted, Wanted::Knock(_)) {
             probe.source = Source::Granted;
         }
         collect(ruleset, wanted, &probe, Ours::Counted, &mut found);
@@ -171,6 +184,7 @@ pub fn first_drop(table: &Table, chain: &Chain) -> Option<u64> {
         source: Source::Anyone,
         destination: None,
         interface: None,
+        through: false,
     };
     let probes = [
         anyone(IpVersion::V4, Proto::Tcp),
@@ -197,7 +211,7 @@ pub fn check_seat(ruleset: &Ruleset, seat: &Seat) -> Result<(), SeatError> {
         return Err(SeatError::Kept { seat: seat.clone(), keeper });
     }
     match &chain.base {
-        Some(base) if base.hook == Hook::Input && base.kind == "filter" => Ok(()),
+        Some(base) if SEATED.contains(&base.hook) && base.kind == "filter" => Ok(()),
         Some(_) | None => Err(SeatError::NotInput(seat.clone())),
     }
 }
@@ -257,9 +271,10 @@ fn stands_before(ruleset: &Ruleset, place: &Place, site: &Site) -> bool {
         Place::Iptables => is_iptables_input(ruleset, site),
         // The administrator said where; whoever manages the table, that place is before their rules.
         Place::Fwknop(chains) => {
+            let rows = [Some(&chains.input), chains.output.as_ref(), chains.forward.as_ref()];
+            let is_there = |row: &ChainRow| (&site.table, &site.base) == (&row.table, &row.from);
             matches!(site.family, TableFamily::Ip | TableFamily::Ip6)
-                && (site.table.as_str(), site.base.as_str())
-                    == (chains.input.table.as_str(), chains.input.from.as_str())
+                && rows.into_iter().flatten().any(is_there)
         }
     }
 }
@@ -296,18 +311,22 @@ fn probes(wish: &Wish<'_>) -> Vec<(Wanted, Probe)> {
         many if many.len() > MOST_INTERFACES => vec![None],
         some => some.iter().cloned().map(Some).collect(),
     };
-    let mut probes = Vec::new();
+    let mut packets: Vec<(Wanted, Proto, Option<u16>)> = Vec::new();
     for (wanted, proto, ports) in knock.into_iter().chain(doors) {
+        packets.extend(ports.into_iter().map(|port| (wanted, proto, Some(port))));
+    }
+    for proto in [Proto::Tcp, Proto::Udp] {
+        packets.extend(wish.any_port.then_some((Wanted::AnyPort(proto), proto, None)));
+        packets.extend(wish.through.then_some((Wanted::Through(proto), proto, None)));
+    }
+    let mut probes = Vec::new();
+    for (wanted, proto, port) in packets {
         for version in [IpVersion::V4, IpVersion::V6] {
-            for &port in &ports {
-                for interface in &interfaces {
-                    let source = Source::Outside;
-                    let interface = interface.clone();
-                    probes.push((
-                        wanted,
-                        Probe { version, proto, port: Some(port), source, destination: None, interface },
-                    ));
-                }
+            for interface in &interfaces {
+                let (source, destination) = (Source::Outside, None);
+                let (interface, through) = (interface.clone(), matches!(wanted, Wanted::Through(_)));
+                probes
+                    .push((wanted, Probe { version, proto, port, source, destination, interface, through }));
             }
         }
     }

@@ -81,6 +81,8 @@ pub struct Probe {
     pub destination: Option<IpAddr>,
     /// In by this interface; `None`: by any but the loopback.
     pub interface: Option<Interface>,
+    /// Through this host to another one, and not to it: its addresses and ports are those after all translations.
+    pub through: bool,
 }
 
 /// Whether rules of ours count.
@@ -195,8 +197,9 @@ pub fn droppers(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Vec<(Site, bool
 fn walk_past(ruleset: &Ruleset, probe: &Probe, ours: Ours, past: &[&Site]) -> Verdict {
     let mut walker = Walker { packet: Packet::new(probe), ours, budget: MOST_RULES, doubt: None };
     let mut perhaps: Option<Site> = None;
-    let before_routing = [Hook::Ingress, Hook::Prerouting];
-    for hook in before_routing.into_iter().chain([Hook::Input]) {
+    let hooks: &[Hook] =
+        if probe.through { &[Hook::Forward] } else { &[Hook::Ingress, Hook::Prerouting, Hook::Input] };
+    for &hook in hooks {
         // A packet whose destination was changed goes another way; the forward chains decide there.
         let hook = if hook == Hook::Input && walker.packet.sent_on.is_some() { Hook::Forward } else { hook };
         for (table, chain, base) in chains_at(ruleset, hook) {

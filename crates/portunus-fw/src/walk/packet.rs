@@ -61,6 +61,10 @@ impl<'p> Packet<'p> {
         self.probe.source == Source::Granted
     }
 
+    pub(super) const fn goes_through(&self) -> bool {
+        self.probe.through
+    }
+
     pub(super) const fn port(&self) -> Option<u16> {
         self.port
     }

@@ -205,7 +205,8 @@ impl Walker<'_> {
     ) -> Step {
         let Some(set) = table.set(name) else { return Step::Match(Tri::Maybe) };
         if self.packet.granted() && is_ours(table, set) {
-            return Step::Match(Tri::Yes.turned_if(inverted));
+            let lets_in = crate::nft::grants(&set.name, self.packet.goes_through());
+            return Step::Match(Tri::from(lets_in).turned_if(inverted));
         }
         let found = sets::find(set, &regs.get(sreg, set.key_len as usize));
         let Some(dreg) = dreg else { return Step::Match(found.is.turned_if(inverted)) };
@@ -262,11 +263,9 @@ impl Walker<'_> {
     }
 }
 
-/// Sets of ours hold whoever has a grant.
+/// Sets of ours hold whoever has a grant, or is cut off.
 fn is_ours(table: &Table, set: &Set) -> bool {
-    !set.anonymous
-        && !crate::nft::is_cut_set(&set.name)
-        && (super::is_our_table(table) || set.comment.as_deref().is_some_and(super::is_ours))
+    !set.anonymous && (super::is_our_table(table) || set.comment.as_deref().is_some_and(super::is_ours))
 }
 
 /// A mark that may have been set.

@@ -44,6 +44,10 @@ pub(crate) trait Ground {
     fn guards_the_way_through(&self) -> bool {
         true
     }
+    /// Whether it is us who drop what comes in.
+    fn leaves_the_drops_to_us(&self) -> bool {
+        matches!(self.place(), Place::Own)
+    }
     /// Whether what is accepted after its translation is accepted only if it was translated.
     fn knows_what_was_translated(&self) -> bool {
         true

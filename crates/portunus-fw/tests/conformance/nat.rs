@@ -27,7 +27,8 @@ pub(crate) fn translating(ground: &dyn Ground) -> Structure {
         ..NatLimits::default()
     };
     let mut structure = Structure { any_port: true, destinations: true, nat, ..structure(ground.place()) };
-    if !structure.stance.protected.is_empty() {
+    if ground.leaves_the_drops_to_us() {
+        structure.stance.protected = structure.doors.clone();
         structure.stance.protected.push(super::port("8022/tcp"));
     }
     structure

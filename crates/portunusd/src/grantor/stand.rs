@@ -48,6 +48,8 @@ impl Ground {
         let interfaces: Vec<Interface> = self.interfaces.iter().filter(only).cloned().collect();
         let asked = place::Wish {
             doors: &limits.doors,
+            any_port: limits.any_port,
+            through: limits.nat.goes_through(),
             knock_port: wish.knock_port.or(wish.listen_port),
             interfaces: &interfaces,
             place: match &wish.place {
@@ -61,7 +63,7 @@ impl Ground {
                 }
             },
         };
-        judge(place::find(&ruleset, &asked), wish)
+        judge(place::find(&ruleset, &asked), limits, wish)
     }
 }
 
@@ -70,9 +72,13 @@ fn read() -> Result<Ruleset, String> {
     Ruleset::read(&mut wire).map_err(|e| e.to_string())
 }
 
-fn judge(finding: Finding, wish: &Wish) -> Result<Place, String> {
+fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String> {
     if let Some(refused) = finding.refused.first() {
         return Err(refused.to_string());
+    }
+    if finding.place == Place::Iptables && !limits.nat.is_empty() {
+        return Err("grants with translations need nftables or fwknop's chains: the ports are dropped by iptables, and its own place here translates nothing"
+            .to_owned());
     }
     if finding.place.is_of_iptables() && wish.firewall == Backend::Nft {
         return Err("the ports are dropped by iptables, and `firewall` says nft: set it to auto or iptables"
