@@ -242,6 +242,10 @@ impl Grantor {
                     _ => (),
                 }
             }
+            // What was taken away at the end must not be put back.
+            if self.end {
+                break;
+            }
             let now = clock::mono();
             if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
                 // What x_tables has closed still stands in its chains.
@@ -253,7 +257,7 @@ impl Grantor {
                 self.look();
             }
             self.put_back(clock::mono());
-            if front && !self.end {
+            if front {
                 self.on_front()?;
             }
         }
