@@ -16,7 +16,7 @@ pub(crate) const BATCH: usize = 64;
 const CONTROL: usize = 96;
 
 /// Bytes of waiting packets that we ask the kernel to hold, so that a burst waits instead of being lost. It counts some
-/// 1,280 for a knock and doubles what is asked for: 26,000 knocks, which come in while we get no CPU or wait for the disk.
+/// 830 for a knock and doubles what is asked for: 40,000 knocks, which come in while we get no CPU or wait for the disk.
 const HOLD: usize = 16 << 20;
 
 /// Makes room for a burst at a socket: with CAP_NET_ADMIN beyond the machine's usual limit, else as far as that goes.
