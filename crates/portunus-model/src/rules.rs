@@ -170,6 +170,9 @@ pub struct Limits {
     pub any_port: bool,
     /// Whether some stanza narrows its grants to the address that a knock went to (ENABLE_DESTINATION_RULE).
     pub destinations: bool,
+    /// Whether loopback addresses may be opened for: fwknop's users and scripts try their set-up over lo. Nothing from the
+    /// network ever has such an address.
+    pub loopback: bool,
     /// The translations of addresses that some stanza allows or forces.
     pub nat: NatLimits,
 }

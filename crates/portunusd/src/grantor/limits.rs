@@ -35,7 +35,8 @@ pub(super) enum Beyond {
 /// Checks one opening against our own copy of the limits. How many are open is the book's business.
 pub(super) fn check(limits: &Limits, opening: &Opening) -> Result<(), Beyond> {
     // The front knows where the knock came from, we do not: a link-local address passes here as its own source.
-    if openable(opening.address, opening.address)? != opening.address {
+    let home = limits.loopback && opening.address.is_loopback();
+    if !home && openable(opening.address, opening.address)? != opening.address {
         return Err(Beyond::Form);
     }
     if opening.lasting.is_zero() {
@@ -180,6 +181,8 @@ mod tests {
         assert_eq!(beyond("224.0.0.1", &["22/tcp"], 1), Err(Beyond::Address(NotOpenable::Multicast)));
         assert_eq!(beyond("ff02::1", &["22/tcp"], 1), Err(Beyond::Address(NotOpenable::Multicast)));
         assert_eq!(beyond("127.0.0.1", &["22/tcp"], 1), Err(Beyond::Address(NotOpenable::Loopback)));
+        let home = Limits { loopback: true, ..limits() };
+        assert_eq!(check(&home, &opening("127.0.0.2", &["22/tcp"], 1)), Ok(()));
         assert_eq!(beyond("0.0.0.0", &["22/tcp"], 1), Err(Beyond::Address(NotOpenable::Unspecified)));
         assert_eq!(beyond("255.255.255.255", &["22/tcp"], 1), Err(Beyond::Address(NotOpenable::Broadcast)));
         assert_eq!(beyond("::ffff:192.0.2.7", &["22/tcp"], 1), Err(Beyond::Form));
