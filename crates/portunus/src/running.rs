@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use portunus_ctl::control::{Client, ControlError};
+use portunus_model::ClientName;
 
 use crate::say::{Failure, remark};
 
@@ -18,12 +19,35 @@ impl From<ControlError> for Failure {
 /// Has a running daemon take up what was just written. One that is not there, or not ours to ask, sees the changed
 /// file by itself; only its refusal is worth a word.
 pub(crate) fn take_up(face: &str, run_dir: &Path) {
-    let Ok(mut daemon) = Client::connect(run_dir) else { return };
+    if let Err(refusal) = try_take_up(face, run_dir) {
+        remark(face, format_args!("the running daemon has not taken it up: {refusal}"));
+    }
+}
+
+/// The same for a client that was just taken out: a daemon that refuses the files as they are now still lets it in. What it
+/// holds open is closed then, and the command fails.
+pub(crate) fn let_go(face: &str, run_dir: &Path, name: &ClientName) -> Result<(), Failure> {
+    let Err(refusal) = try_take_up(face, run_dir) else { return Ok(()) };
+    if let Err(error) = Client::connect(run_dir).and_then(|mut daemon| daemon.close(Some(name.clone()), None))
+    {
+        remark(face, format_args!("what {name} holds open was not closed: {error}"));
+    }
+    Err(Failure::new(
+        format_args!("{name} is in no file any more, but the running daemon still lets it in"),
+        refusal,
+        "mend that, and the daemon takes it up by itself",
+    ))
+}
+
+/// Whether a daemon that runs has refused the files as they are now.
+fn try_take_up(face: &str, run_dir: &Path) -> Result<(), ControlError> {
+    let Ok(mut daemon) = Client::connect(run_dir) else { return Ok(()) };
     match daemon.reload() {
-        Ok((_, warnings)) => warnings.iter().for_each(|warning| remark(face, warning)),
-        Err(error @ ControlError::Refused(_)) => {
-            remark(face, format_args!("the running daemon has not taken it up: {error}"));
+        Ok((_, warnings)) => {
+            warnings.iter().for_each(|warning| remark(face, warning));
+            Ok(())
         }
+        Err(error @ ControlError::Refused(_)) => Err(error),
         Err(
             ControlError::NotRunning(_)
             | ControlError::Denied(_)
@@ -31,6 +55,6 @@ pub(crate) fn take_up(face: &str, run_dir: &Path) {
             | ControlError::Closed
             | ControlError::Strange
             | ControlError::Other { .. },
-        ) => (),
+        ) => Ok(()),
     }
 }

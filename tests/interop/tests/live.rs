@@ -30,6 +30,22 @@ fn revoke_closes_at_once() {
 }
 
 #[test]
+fn a_revoke_that_the_daemon_does_not_take_up_closes_and_fails() {
+    let world = World::new(Firewall::PolicyDrop);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    std::fs::write(world.place("etc").join("clients/bob.toml"), "no mark of equality\n")
+        .expect("it can be written");
+    let out = world.try_portunus(&["revoke", "alice"]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("the running daemon still lets it in"), "{said}");
+    assert!(closed(&world.client, DOOR), "an open grant outlives its client");
+}
+
+#[test]
 fn added_while_it_runs_a_client_knocks_at_once() {
     let world = World::new(Firewall::PolicyDrop);
     let daemon = world.serve();

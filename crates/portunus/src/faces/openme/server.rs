@@ -196,7 +196,7 @@ pub(super) fn revoke(config: &Path, name: &str) -> Done {
     })?;
     files::replace(config, edited.as_bytes(), PRIVATE)?;
     drop(lock);
-    running::take_up(NAME, &places::daemon().run_dir);
+    running::let_go(NAME, &places::daemon().run_dir, &name)?;
     line(format_args!(
         "Client \"{name}\" revoked. Its next knock is refused, and a running server closes what it holds open."
     ));

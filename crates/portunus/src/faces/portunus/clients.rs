@@ -219,8 +219,10 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     };
     edit::apply(&change)?;
     drop(lock);
-    running::take_up(NAME, &places.run_dir);
-    line(format_args!("{name} is revoked"));
+    let gone = running::let_go(NAME, &places.run_dir, name);
+    if gone.is_ok() {
+        line(format_args!("{name} is revoked"));
+    }
     if kill {
         let killed = Client::connect(&places.run_dir).and_then(|mut daemon| daemon.kill(name.clone()));
         say_killed(name, &killed.map_err(|error| not_ended(&error))?);
@@ -231,7 +233,7 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
             remark(NAME, format_args!("{client} still holds the door for {address} ({ports})"));
         }
     }
-    Ok(())
+    gone
 }
 
 /// Ends what a client has established that is in no file any more.
