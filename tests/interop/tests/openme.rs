@@ -60,7 +60,7 @@ fn serve(world: &World) -> Daemon {
             &path(world, "config.yaml"),
             "serve",
             "--state-file",
-            &path(world, "sessions.json"),
+            &path(world, "run-openme/sessions.json"),
         ],
     )
 }
@@ -88,8 +88,11 @@ fn the_getting_started_of_openme_works_as_written() {
     well(&openme(&world, true, &["status", name]));
     // The file is written soon after a change, not within it.
     std::thread::sleep(Duration::from_millis(1500));
-    let sessions =
-        well(&openme(&world, false, &["sessions", "--state-file", &path(&world, "sessions.json")]));
+    let sessions = well(&openme(
+        &world,
+        false,
+        &["sessions", "--state-file", &path(&world, "run-openme/sessions.json")],
+    ));
     assert!(sessions.contains("ACTIVE SESSIONS") && sessions.contains("alice"), "{sessions}");
 
     well(&openme(&world, false, &["revoke", "alice"]));

@@ -108,7 +108,11 @@ pub(super) fn write_sessions(plan: &Plan, came: &mut Came<FromFront>) {
             .collect(),
         last_seen: said.last_seen,
     };
-    if let Err(e) = files::replace(path, sessions::render(&state).as_bytes(), 0o600) {
+    // Below /run nobody else makes its folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map_or(Ok(()), |folder| files::make_folder(folder, 0o755));
+    let written = made.and_then(|()| files::replace(path, sessions::render(&state).as_bytes(), 0o600));
+    if let Err(e) = written {
         tracing::warn!(error = %e, "the session file was not written");
     }
 }
