@@ -80,10 +80,14 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
 }
 
 fn tell(finding: &Finding, settings: &Settings, kept: impl Fn(&Door) -> bool) -> Look {
-    let passes = if settings.stance.protect {
-        "is open to everybody today; `serve` will drop it"
-    } else {
-        "is open to everybody today, and nothing here will drop it"
+    let passes = |door: &Door| {
+        if !settings.stance.protect {
+            "is open to everybody today, and nothing here will drop it"
+        } else if finding.reaches(door.version) {
+            "is open to everybody today; `serve` will drop it"
+        } else {
+            "is open to everybody today, and stays so: no chain of `place` sees it"
+        }
     };
     let mut lines = doors(finding, passes, kept);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
@@ -132,9 +136,13 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
     Ok(Look { place: None, lines, blocked })
 }
 
-/// Each door as it is today; both families in one line where they are alike. `passes` is what to
-/// say of an open one, `kept` whether rules of ours that still stand shut it.
-fn doors(finding: &Finding, passes: &str, kept: impl Fn(&Door) -> bool) -> Vec<String> {
+/// Each door as it is today; both families in one line where they are alike. `passes` says what of
+/// an open one, `kept` whether rules of ours that still stand shut it.
+fn doors(
+    finding: &Finding,
+    passes: impl Fn(&Door) -> &'static str,
+    kept: impl Fn(&Door) -> bool,
+) -> Vec<String> {
     let mut told: Vec<(PortSpec, Vec<String>, String)> = Vec::new();
     for door in &finding.doors {
         let what = match &door.today {
@@ -145,7 +153,7 @@ fn doors(finding: &Finding, passes: &str, kept: impl Fn(&Door) -> bool) -> Vec<S
             Verdict::Passes if kept(door) => {
                 "is kept closed by rules of ours: nobody gets in until `serve` runs".to_owned()
             }
-            Verdict::Passes => passes.to_owned(),
+            Verdict::Passes => passes(door).to_owned(),
             Verdict::Forwarded(site) => {
                 format!("is sent on to another host by {site}: no drop of ours guards it")
             }
@@ -195,7 +203,7 @@ pub(crate) fn teardown(places: &Places, force: bool) -> Done {
     let after = read()?;
     let interfaces = interfaces(&settings);
     let finding = place::find(&after, &wish(&settings, &interfaces));
-    for said in doors(&finding, "is open to everybody now", |_| false) {
+    for said in doors(&finding, |_| "is open to everybody now", |_| false) {
         line(said);
     }
     Ok(())

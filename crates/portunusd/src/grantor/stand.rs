@@ -97,6 +97,9 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
     if let Some(blocked) = finding.blocked.iter().find(|blocked| shut(blocked.wanted)) {
         return Err(blocked.to_string());
     }
+    for door in finding.unreached().filter(|_| !wish.protected.is_empty()) {
+        tracing::error!(port = %door.port, over = %door.version, "open to everybody: no chain of `place` sees such packets: add one of that family that drops them, or drop them in a table `inet`");
+    }
     for (door, site) in finding.unguarded() {
         tracing::warn!(port = %door.port, to = %site, "this port is sent on to another host or a container: no drop of ours guards it");
     }
