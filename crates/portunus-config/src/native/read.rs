@@ -77,9 +77,13 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
-        if matches!(written.key, lower::Key::Fwknop(_)) && !server.fwknop {
+        let (whose, heard) = match written.key {
+            lower::Key::Fwknop(_) => ("fwknop", server.fwknop),
+            lower::Key::Openme(_) => ("openme", server.openme),
+        };
+        if !heard {
             let what = format!(
-                "client {:?} knocks as fwknop's do, and the server does not speak that",
+                "client {:?} knocks as {whose}'s do, and the server does not speak that",
                 written.name
             );
             let mend = "write dialects = [\"openme\", \"fwknop\"] into portunus.toml";
@@ -228,6 +232,8 @@ fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> (bool, bool) {
             "fwknop" => fwknop = true,
             other => {
                 findings.error(s.source, at, format!("unknown dialect {other:?}"), "use openme or fwknop");
+                // One mistake is enough to say: which clients that leaves out nobody knows.
+                (openme, fwknop) = (true, true);
             }
         }
     }

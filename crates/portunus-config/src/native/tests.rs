@@ -615,6 +615,14 @@ fn each_mistake_of_a_client_of_fwknops_has_its_sentence() {
     );
     let off = folder().with("/etc/portunus/clients/carol.toml", CAROL);
     assert!(loaded(&off).map(|_| ()).unwrap_err()[0].contains("write dialects = [\"openme\", \"fwknop\"]"));
+    for dialects in ["dialects = [\"fwknop\"]", "dialects = []"] {
+        let deaf = server_text(&init()).replace("# dialects = [\"openme\"]", dialects);
+        let said = loaded(&folder().with("/etc/portunus/portunus.toml", deaf)).map(|_| ()).unwrap_err();
+        assert!(
+            said[0].contains("\"alice\" knocks as openme's do, and the server does not speak that"),
+            "{said:?}"
+        );
+    }
 }
 
 proptest! {
