@@ -152,7 +152,11 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let not_code = || {
         condition(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0).map(|c| vec![c])
     };
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(not_code()?)?]);
+    // Nor a descriptor's: by that a packet socket could be made to send.
+    let anonymous = u64::from(libc::MAP_ANONYMOUS.unsigned_abs());
+    let mut memory = not_code()?;
+    memory.push(condition(3, SeccompCmpOp::MaskedEq(anonymous), anonymous)?);
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(memory)?]);
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(not_code()?)?]);
     rules.insert(libc::SYS_fcntl, equal_to(1, &FCNTL)?);
     rules.insert(libc::SYS_ioctl, equal_to(1, &[libc::FIONBIO, libc::SIOCGIFNAME])?);

@@ -17,6 +17,9 @@ pub const BATCH: usize = batch::BATCH;
 /// The most bytes of a packet that there is room for.
 pub const LONGEST: usize = 32_768;
 
+/// A page, however long the machine's pages are.
+const RING: libc::c_uint = 65_536;
+
 /// What to listen to, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ear {
@@ -29,7 +32,7 @@ pub struct Ear {
 }
 
 /// Opens a packet socket that sees only what `program` keeps: it is there before the first packet, and nobody takes it
-/// off, not even who holds the socket.
+/// off, not even who holds the socket. Nothing can be sent by it.
 ///
 /// # Errors
 /// `ENODEV`: there is no such interface. `ENETDOWN`: it is down. `EPERM`: CAP_NET_RAW is missing.
@@ -45,6 +48,7 @@ pub fn open(ear: &Ear, program: &[Step]) -> io::Result<OwnedFd> {
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     bpf::attach(&fd, program)?;
     bpf::lock(&fd)?;
+    mute(&fd)?;
     set(&fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &1_i32)?;
     set(&fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &i32::from(!ear.both_directions))?;
     batch::hold(&fd);
@@ -68,6 +72,13 @@ pub fn open(ear: &Ear, program: &[Step]) -> io::Result<OwnedFd> {
         Ok(()) => Ok(fd),
         Err(down) => Err(down.into()),
     }
+}
+
+/// Who holds a packet socket could send any frame by it, without a right. With a ring for sending the kernel takes frames
+/// from that ring alone, and there are none in ours: the front, which gets the socket, can neither map it nor take it off.
+fn mute(fd: &OwnedFd) -> io::Result<()> {
+    let ring = libc::tpacket_req { tp_block_size: RING, tp_block_nr: 1, tp_frame_size: RING, tp_frame_nr: 1 };
+    set(fd, libc::SOL_PACKET, libc::PACKET_TX_RING, &ring)
 }
 
 fn bind(fd: &OwnedFd, index: libc::c_int) -> io::Result<()> {

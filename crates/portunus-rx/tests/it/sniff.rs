@@ -225,6 +225,7 @@ fn reading_needs_no_right_opening_does_and_nobody_takes_the_filter_off() {
     assert_eq!(sniffing.open(&sniffing.ears[0]).err(), Some(OpenError::Denied));
     let everything = [bpf::Step::plain(bpf::RETURN, u32::MAX)];
     assert_eq!(bpf::attach(&socket, &everything).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    assert_eq!(rustix::io::write(&socket, &[0x45; 40]), Ok(0), "whoever holds it can send frames");
     sender.send(&udp(0).ethernet());
     sender.send(&Packet { taken_off: Some(11), ..udp(1) }.ethernet());
     sender.send(&Packet { taken_off: Some(10), ..udp(2) }.ethernet());
