@@ -236,6 +236,23 @@ fn a_renewal_replaces_its_rule_in_its_place() {
     assert_eq!(NFT.listed("FWKNOP_INPUT").len(), 1);
 }
 
+/// Somebody took the jump away a moment before a knock.
+#[test]
+fn a_grant_mends_the_way_to_its_chain() {
+    let (bench, mut fwknop) = machine(&NFT);
+    run("iptables-nft", &["-D", "INPUT", "-j", "FWKNOP_INPUT"]);
+    all_done(&fwknop.change(&[open(door(OUTSIDE[0], "22/tcp"))]));
+    assert!(bench.opens(SSH));
+    run("iptables-nft", &["-D", "INPUT", "-j", "FWKNOP_INPUT"]);
+    run("iptables-nft", &["-F", "FWKNOP_INPUT"]);
+    run("iptables-nft", &["-X", "FWKNOP_INPUT"]);
+    all_done(&fwknop.change(&[open(door(OTHER[0], "22/tcp"))]));
+    assert_eq!(bench.connects(&[SSH], 0, OTHER), [true]);
+    assert!(bench.opens(SSH), "the others come back with it");
+    assert_eq!(fwknop.standing(), Ok(Standing::Whole));
+    assert_eq!(NFT.listed("FWKNOP_INPUT").len(), 2);
+}
+
 /// Rules of the original's, and of those who put theirs beside it: what is over goes, what is not stays until it is.
 #[test]
 fn what_is_over_is_swept_whoever_wrote_it() {

@@ -96,6 +96,8 @@ struct Grantor {
     disturbed: Disturbed,
     last_nonsense: Mono,
     watched: bool,
+    /// When a back end that cannot be watched is asked next.
+    next_look: Mono,
     /// Messages that the front has no room for yet. While one waits nothing more of the front's is read.
     answers: VecDeque<Vec<u8>>,
     crowded: bool,
@@ -187,6 +189,7 @@ impl Grantor {
             disturbed: Disturbed::default(),
             last_nonsense: Mono::default(),
             watched: false,
+            next_look: Mono::default(),
             answers: VecDeque::new(),
             crowded: false,
             buffer: vec![0; frame::LONGEST_MESSAGE],
@@ -252,13 +255,14 @@ impl Grantor {
                 self.book.expire(now, Ahead::look(), !self.place.is_of_iptables());
                 self.tell_rules();
             }
-            // After what is due: iptables' tools take their time.
-            if !self.watched {
-                self.look();
-            }
             self.put_back(clock::mono());
             if front {
                 self.on_front()?;
+            }
+            // After what is due and who waits: iptables' tools take their time.
+            if !self.watched && clock::mono() >= self.next_look {
+                self.look();
+                self.next_look = clock::mono().after(ASK_EVERY);
             }
         }
         Ok(())
@@ -280,7 +284,7 @@ impl Grantor {
 
     fn patience(&self, now: Mono) -> Option<Duration> {
         let again = self.disturbed.broken.then(|| self.disturbed.next.since(now));
-        let ask = (!self.watched).then_some(ASK_EVERY);
+        let ask = (!self.watched).then(|| self.next_look.since(now));
         [again, ask].into_iter().flatten().min()
     }
 

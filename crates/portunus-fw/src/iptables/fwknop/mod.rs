@@ -196,8 +196,10 @@ impl<R: Runner> Fwknop<R> {
         for (table, rules) in &rules {
             let tool = Tool::SaveCounted(version, *table);
             let saved = self.runner.run(tool, "")?;
-            if let Some((_, text)) = text::not_there(&saved, rules) {
-                return Err(missing(tool, text));
+            let rows: Vec<&ChainRow> =
+                rows(&self.chains).filter(|row| table_of(row) == Some(*table)).collect();
+            if let Some(text) = text::not_there(&saved, &rows, rules) {
+                return Err(missing(tool, &text));
             }
         }
         Ok(())

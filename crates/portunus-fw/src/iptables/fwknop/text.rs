@@ -108,11 +108,16 @@ pub(super) fn appended(rules: &BTreeMap<Table, Vec<(String, String)>>, prepend: 
     text
 }
 
-/// The first of these rules that does not stand.
-pub(super) fn not_there<'r>(saved: &str, rules: &'r [(String, String)]) -> Option<&'r (String, String)> {
+/// The first of these rules that does not stand, or the jump to its chain.
+pub(super) fn not_there(saved: &str, rows: &[&ChainRow], rules: &[(String, String)]) -> Option<String> {
     // Mostly the tool prints what it was given.
     let lines: HashSet<&str> =
         saved.lines().map(|line| line.split_once("] ").map_or(line, |(_, rule)| rule)).collect();
+    let is_used = |row: &&&ChainRow| rules.iter().any(|(chain, _)| *chain == row.chain);
+    let mut jumps = rows.iter().filter(is_used).map(|row| format!("-A {} -j {}", row.from, row.chain));
+    if let Some(gone) = jumps.find(|jump| !lines.contains(jump.as_str())) {
+        return Some(gone);
+    }
     let unseen: Vec<_> =
         rules.iter().filter(|(chain, rule)| !lines.contains(format!("-A {chain} {rule}").as_str())).collect();
     if unseen.is_empty() {
@@ -122,7 +127,8 @@ pub(super) fn not_there<'r>(saved: &str, rules: &'r [(String, String)]) -> Optio
     let there: HashSet<(Shape, Option<i64>)> =
         saved.lines.iter().map(|line| (line.shape(), line.end())).collect();
     let end = |rule: &str| rule.split("_exp_").nth(1)?.split(' ').next()?.parse::<i64>().ok();
-    unseen.into_iter().find(|(chain, rule)| !there.contains(&(shape(chain, rule), end(rule))))
+    let gone = unseen.into_iter().find(|(chain, rule)| !there.contains(&(shape(chain, rule), end(rule))));
+    gone.map(|(chain, rule)| format!("-A {chain} {rule}"))
 }
 
 /// Takes the chains away, with the jumps to them; `None` when there is nothing.
