@@ -108,10 +108,18 @@ fn known_services(places: &Places, ports: &[String]) -> Done {
             return Err(Failure::new(error, "", "").code(say::USAGE));
         }
         let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
-        let mend = format!("use one of {}, or a port such as 22/tcp", names.join(", "));
+        let mend = ports_mend(&names);
         return Err(Failure::new(format_args!("no service named {word:?}"), "--ports", mend).code(say::USAGE));
     }
     Ok(())
+}
+
+fn ports_mend(services: &[&str]) -> String {
+    // A configuration taken over from fwknop names no services.
+    if services.is_empty() {
+        return "write a port such as 22/tcp: portunus.toml names no services".to_owned();
+    }
+    format!("use one of {}, or a port such as 22/tcp", services.join(", "))
 }
 
 fn profile(
@@ -327,4 +335,15 @@ fn row(entry: &Entry) -> serde_json::Value {
         "file": entry.file.display().to_string(),
         "line": entry.line,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ports_mend;
+
+    #[test]
+    fn the_mend_names_services_only_where_there_are_some() {
+        assert_eq!(ports_mend(&["ssh", "web"]), "use one of ssh, web, or a port such as 22/tcp");
+        assert_eq!(ports_mend(&[]), "write a port such as 22/tcp: portunus.toml names no services");
+    }
 }
