@@ -13,6 +13,10 @@ use portunus_model::{ClientName, Detail, Event, Reason, Unix, Via};
 use portunus_sys::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 
+/// Begins the line of a refused reload that names the clients who are let go all the same, with commas: they are in no file
+/// any more.
+pub const GONE: &str = "refused from now on all the same: ";
+
 /// The socket's name in the run folder.
 pub const SOCKET: &str = "control.sock";
 

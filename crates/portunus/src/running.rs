@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portunus_ctl::control::{Client, ControlError};
+use portunus_ctl::control::{Client, ControlError, GONE};
 use portunus_model::ClientName;
 
 use crate::say::{Failure, remark};
@@ -28,6 +28,15 @@ pub(crate) fn take_up(face: &str, run_dir: &Path) {
 /// holds open is closed then, and the command fails.
 pub(crate) fn let_go(face: &str, run_dir: &Path, name: &ClientName) -> Result<(), Failure> {
     let Err(refusal) = try_take_up(face, run_dir) else { return Ok(()) };
+    let said = refusal.to_string();
+    let gone = said.lines().filter_map(|line| line.split_once(GONE)).flat_map(|(_, names)| names.split(", "));
+    if gone.into_iter().any(|gone| gone == name.as_str()) {
+        remark(
+            face,
+            format_args!("the running daemon refuses {name}, and has taken up nothing else: {refusal}"),
+        );
+        return Ok(());
+    }
     if let Err(error) = Client::connect(run_dir).and_then(|mut daemon| daemon.close(Some(name.clone()), None))
     {
         remark(face, format_args!("what {name} holds open was not closed: {error}"));

@@ -23,7 +23,7 @@ use portunus_store::StoreError;
 use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
 
-pub use plan::{Fwknopd, Loader, LogLevel, Plan};
+pub use plan::{Fwknopd, Loader, LogLevel, Plan, StillThere};
 use words::Words;
 
 /// Runs the daemon in the foreground until SIGTERM, SIGINT or an error.

@@ -4,11 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use portunus_config::{Diagnostic, Settings};
+use portunus_model::ClientName;
 
 use crate::words::Words;
 
 /// Reads the configuration. Called at start and at each reload, by the keeper only.
 pub type Loader = Box<dyn Fn() -> Result<Settings, Vec<Diagnostic>>>;
+
+/// Whether the files have a client still.
+pub type StillThere = Box<dyn Fn(&ClientName) -> bool>;
 
 /// How to run.
 pub struct Plan {
@@ -18,6 +22,8 @@ pub struct Plan {
     pub version: &'static str,
     /// Reads the configuration. Its [`Settings::sources`] are watched, and a change means a reload.
     pub load: Loader,
+    /// Whether a client is in the files still, as far as can be told where they do not load as a whole. In doubt: yes.
+    pub still_there: StillThere,
     /// Replay store, grant journal, last known stance. Made (0700) when it is not there.
     pub state_dir: PathBuf,
     /// Control socket and lock. Made (0755) when it is not there.

@@ -30,7 +30,7 @@ fn revoke_closes_at_once() {
 }
 
 #[test]
-fn a_revoke_that_the_daemon_does_not_take_up_closes_and_fails() {
+fn a_mistake_in_anothers_file_keeps_no_door_open_for_who_was_revoked() {
     let world = World::new(Firewall::PolicyDrop);
     let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
     let daemon = world.serve();
@@ -39,10 +39,11 @@ fn a_revoke_that_the_daemon_does_not_take_up_closes_and_fails() {
     std::fs::write(world.place("etc").join("clients/bob.toml"), "no mark of equality\n")
         .expect("it can be written");
     let out = world.try_portunus(&["revoke", "alice"]);
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(said.contains("the running daemon still lets it in"), "{said}");
+    assert!(said.contains("the running daemon refuses alice, and has taken up nothing else"), "{said}");
     assert!(closed(&world.client, DOOR), "an open grant outlives its client");
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "unknown-client");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::message::{
     self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorSnapshot, Helper, Keys,
     Listening, Taken, ToFront, ToGrantor, Wish,
 };
+use portunus_ctl::control::GONE;
 use portunus_ctl::frame;
 use portunus_sys::{clock, process};
 use std::os::fd::AsFd;
@@ -89,7 +90,10 @@ impl Keeper<'_> {
                 tracing::info!(clients, generation = self.generation, took_us, "reloaded");
                 ToFront::Reloaded { asked, generation: self.generation, warnings }
             }
-            Err(why) => {
+            Err(mut why) => {
+                if let Some(gone) = self.let_go() {
+                    why.push_str(&format!("\n{GONE}{gone}"));
+                }
                 for line in why.lines() {
                     tracing::error!(why = line, "not reloaded; what was in force stays in force");
                 }
@@ -103,6 +107,22 @@ impl Keeper<'_> {
         let clients = self.settings.rules.clients.len();
         self.supervisor.ready(&format!("serving {clients} clients, {}", self.about.place));
         process::trim_memory();
+    }
+
+    /// The files do not load, and what was in force stays in force, but not for clients that are in no file any more: a
+    /// mistake somewhere else must not keep a door open for whoever was revoked. Gives their names.
+    fn let_go(&mut self) -> Option<String> {
+        let clients = &mut self.settings.rules.clients;
+        let gone: Vec<_> = clients.extract_if(.., |client| !(self.plan.still_there)(&client.name)).collect();
+        if gone.is_empty() {
+            return None;
+        }
+        self.generation += 1;
+        if let Err(error) = self.reload_front() {
+            tracing::error!(%error, "who was revoked is still let in");
+            return None;
+        }
+        Some(gone.iter().map(|client| client.name.as_str()).collect::<Vec<_>>().join(", "))
     }
 
     fn try_reload(&mut self) -> Result<Vec<String>, String> {

@@ -26,6 +26,7 @@ pub(crate) fn serve(folder: &OsStr) -> ExitCode {
         program: "portunus",
         version: "test",
         load: Box::new(move || openme::load(&Disk, &config)),
+        still_there: Box::new(|_| true),
         state_dir: folder.join("state"),
         run_dir: folder.join("run"),
         session_file: Some(folder.join("sessions.json")),

@@ -118,6 +118,8 @@ fn serve(cli: &Cli, wish: CommandLine, daemon: &Daemon, waits: Option<Channel>) 
         program: NAME,
         version: env!("CARGO_PKG_VERSION"),
         load: Box::new(move || super::load(&wish)),
+        // Stanzas have no names: where the files do not load, nothing is known of any.
+        still_there: Box::new(|_| true),
         state_dir,
         run_dir,
         session_file: None,

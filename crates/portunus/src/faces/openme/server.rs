@@ -218,6 +218,8 @@ pub(super) fn serve(config: PathBuf, wish: Serve, log_level: LogLevel) -> ExitCo
         program: NAME,
         version: env!("CARGO_PKG_VERSION"),
         load: Box::new(load),
+        // All are in one file: where it does not load, nothing is known of anybody.
+        still_there: Box::new(|_| true),
         state_dir: places.state_dir,
         run_dir: places.run_dir,
         session_file: Some(wish.state_file),

@@ -1,5 +1,6 @@
 //! `serve` and `check`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use portunus_config::{Diagnostic, native};
@@ -18,6 +19,7 @@ pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
         program: NAME,
         version: env!("CARGO_PKG_VERSION"),
         load: Box::new(move || native::load(&RealFiles, &dir)),
+        still_there: still_there(&places.config_dir),
         state_dir: places.state_dir.clone(),
         run_dir: places.run_dir.clone(),
         session_file: None,
@@ -29,6 +31,19 @@ pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
             LogLevel::Error => portunusd::LogLevel::Error,
         },
         fwknopd: None,
+    })
+}
+
+/// A client has a file of its own, or stands in `clients.toml`, which is only searched: it may be what does not load.
+fn still_there(dir: &Path) -> portunusd::StillThere {
+    let paths = native::Paths::new(dir);
+    Box::new(move |name| {
+        let nobody = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        let own = std::fs::symlink_metadata(paths.client(name)).map_or_else(|e| !nobody(e), |_| true);
+        // Without the folder nothing is known of anybody.
+        let folder = std::fs::symlink_metadata(paths.clients_dir()).is_ok();
+        let shared = std::fs::read_to_string(paths.clients_file());
+        own || !folder || shared.map_or_else(|e| !nobody(e), |text| text.contains(name.as_str()))
     })
 }
 
