@@ -305,15 +305,20 @@ pub fn open_state(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Opens a file for reading and appending and makes it (0600) when it is not there. What others could write is refused:
-/// a link is followed only where nobody else could have put it there.
+/// Opens a file for reading and appending and makes it (0600) when it is not there. A link is not followed: somebody else
+/// may have put it there.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn open_log(path: &Path) -> Result<File, FileError> {
     let of = |e: &io::Error| FileError::of(path, e);
     let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
     let file = options.open(path).map_err(|e| of(&e))?;
     let meta = file.metadata().map_err(|e| of(&e))?;
     if !meta.is_file() {

@@ -80,7 +80,12 @@ pub fn say(pid: u32, word: Word) -> io::Result<()> {
 
 fn open(path: &Path, make: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(make).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+        .read(true)
+        .write(true)
+        .create(make)
+        .mode(0o600)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
     options.open(path)
 }
 

@@ -49,9 +49,8 @@ pub(super) fn settings(
         Receive::Udp(port) => crate::everywhere(port),
         Receive::Sniffed | Receive::File(_) => Vec::new(),
     };
-    // fwknop's chains are removed by whoever wrote them, and what was open comes back after a restart.
-    let chains = matches!(stance.place, Some(Place::Fwknop(_)));
-    let close = conf.flag(Variable::FlushIptAtExit) && !chains;
+    // Who stops the original and starts it again has thrown everybody out, unless this is N.
+    let close = conf.flag(Variable::FlushIptAtExit);
     Settings {
         host: None,
         profile_name: "default".to_owned(),

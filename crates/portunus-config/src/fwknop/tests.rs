@@ -117,7 +117,7 @@ fn a_stanza_with_little_in_it_means_what_it_means_to_fwknopd() {
     assert_eq!(keys.id(), same.id());
     assert!(settings.limits.any_port && settings.limits.doors.is_empty());
     assert_eq!(settings.limits.longest, Duration::from_secs(300));
-    assert_eq!((settings.on_exit, settings.stance.firewall), (OnExit::Keep, FirewallKind::Iptables));
+    assert_eq!((settings.on_exit, settings.stance.firewall), (OnExit::Close, FirewallKind::Iptables));
     assert!(settings.listen.is_empty() && settings.health_port.is_none() && !settings.stance.protect);
     assert_eq!(settings.sources, [PathBuf::from("f.conf"), PathBuf::from("a.conf")]);
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);

@@ -452,8 +452,7 @@ impl Grantor {
         }
     }
 
-    /// FLUSH_IPT_AT_EXIT: the chains go with us. What was open stays in the journal: whoever is started again soon enough
-    /// puts it back.
+    /// FLUSH_IPT_AT_EXIT: the chains go with us, and what was open was closed before.
     fn leave_fwknops_chains(&mut self) {
         if let Place::Fwknop(chains) = &self.place
             && chains.flush_at_end

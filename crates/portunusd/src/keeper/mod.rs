@@ -85,6 +85,8 @@ struct Keeper<'p> {
     watch: Option<Watch>,
     settings: Settings,
     generation: u64,
+    /// Clients that were refused since the files load no more: they are in none of them.
+    let_go: std::collections::BTreeSet<portunus_model::ClientName>,
     about: About,
     front: Part,
     grantor: Part,
@@ -153,6 +155,7 @@ impl<'p> Keeper<'p> {
         let mut keeper = Self {
             watch: None,
             generation: 1,
+            let_go: std::collections::BTreeSet::new(),
             errand: None,
             helpers: Helpers::new(ids),
             logs,

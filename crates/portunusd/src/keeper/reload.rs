@@ -2,6 +2,7 @@
 //! its rules between two datagrams.
 
 use portunus_config::Settings;
+use portunus_model::ClientName;
 
 use super::{Keeper, PATIENCE};
 use crate::Plan;
@@ -114,15 +115,17 @@ impl Keeper<'_> {
     fn let_go(&mut self) -> Option<String> {
         let clients = &mut self.settings.rules.clients;
         let gone: Vec<_> = clients.extract_if(.., |client| !(self.plan.still_there)(&client.name)).collect();
-        if gone.is_empty() {
-            return None;
+        if !gone.is_empty() {
+            self.generation += 1;
+            if let Err(error) = self.reload_front() {
+                tracing::error!(%error, "who was revoked is still let in");
+                return None;
+            }
         }
-        self.generation += 1;
-        if let Err(error) = self.reload_front() {
-            tracing::error!(%error, "who was revoked is still let in");
-            return None;
-        }
-        Some(gone.iter().map(|client| client.name.as_str()).collect::<Vec<_>>().join(", "))
+        // Whoever asks next hears of those too that were let go when the changed file was seen.
+        self.let_go.extend(gone.into_iter().map(|client| client.name));
+        let names: Vec<&str> = self.let_go.iter().map(ClientName::as_str).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     fn try_reload(&mut self) -> Result<Vec<String>, String> {
@@ -141,6 +144,7 @@ impl Keeper<'_> {
             warnings.push("where packets come from has changed: restart the daemon to use it".to_owned());
         }
         let old = std::mem::replace(&mut self.settings, new);
+        self.let_go.clear();
         if old.sources != self.settings.sources || self.watch.is_none() {
             self.watch_sources();
         }

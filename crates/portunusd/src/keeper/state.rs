@@ -39,7 +39,8 @@ pub(super) fn remember(plan: &Plan, settings: &Settings) {
 pub(super) fn hold_the_doors(plan: &Plan) {
     let Ok(bytes) = files::read_bytes(&stance_file(plan), files::Secrecy::Secret) else { return };
     let Ok(snapshot) = postcard::from_bytes::<GrantorSnapshot>(&bytes) else { return };
-    if !users::have_net_admin() {
+    // Nothing to hold: somebody else drops, as everywhere with fwknop's chains. Then a failed start puts nothing in.
+    if snapshot.wish.protected.is_empty() || !users::have_net_admin() {
         return;
     }
     // A daemon that runs holds them itself.
