@@ -22,6 +22,13 @@ pub(crate) fn all() {
         openings(Whose::Ours, "", conf, &format!("ours, iptables, {way}"), "< 8 ms median");
         openings(Whose::Ours, "FIREWALL nft;\n", conf, &format!("ours, nftables, {way}"), "< 2 ms median");
     }
+    rates();
+    thousand_grants(Whose::Theirs, "theirs", "");
+    thousand_grants(Whose::Ours, "ours", "all opened, all closed within 2 s of their time");
+}
+
+/// Packets a second and core, by the number of stanzas.
+pub(crate) fn rates() {
     for (stanzas, packets) in [(1, 2000), (100, 1000), (10_000, 60)] {
         let theirs = packets_a_second(Whose::Theirs, stanzas, packets);
         let ours = packets_a_second(Whose::Ours, stanzas, if stanzas == 10_000 { 1000 } else { packets });
@@ -29,8 +36,6 @@ pub(crate) fn all() {
         let measured = format!("ours {ours:.0}, theirs {theirs:.0}: {:.1} times", ours / theirs.max(0.001));
         row(&format!("fwknop packets a second and core, {stanzas} stanzas of SOURCE ANY"), &measured, wanted);
     }
-    thousand_grants(Whose::Theirs, "theirs", "");
-    thousand_grants(Whose::Ours, "ours", "all opened, all closed within 2 s of their time");
 }
 
 fn openings(whose: Whose, firewall: &str, conf: &str, name: &str, wanted: &str) {

@@ -1,6 +1,7 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `memory`, `sniffing`, `fwknop` (against Debian's).
+//! `1`, `100`, `10000` clients), `memory`, `sniffing`, `fwknop` (against Debian's;
+//! `fwknop-rates` for a part of that).
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
 mod cost;
@@ -45,6 +46,8 @@ fn main() {
     }
     if wanted("fwknop") {
         fwknop::all();
+    } else if wanted("fwknop-rates") {
+        fwknop::rates();
     }
 }
 

@@ -18,6 +18,8 @@ struct KeySet {
     keys: Keys,
     /// The numbers of its clients, in the order of the files. Never empty.
     stanzas: Vec<u32>,
+    /// Whether one of them is for packets from anywhere to anywhere: then none of them needs to be looked at.
+    anywhere: bool,
 }
 
 impl KeySets {
@@ -29,9 +31,10 @@ impl KeySets {
             let ClientKey::Fwknop(id) = client.key else { continue };
             if let Some(set) = new.by_id.get(&id).and_then(|&set| new.sets.get_mut(set as usize)) {
                 set.stanzas.push(number);
+                set.anywhere |= is_for_all(client);
             } else if let Some(keys) = given.remove(&id) {
                 new.by_id.insert(id, u32::try_from(new.sets.len()).unwrap_or(u32::MAX));
-                new.sets.push(KeySet { keys, stanzas: vec![number] });
+                new.sets.push(KeySet { keys, stanzas: vec![number], anywhere: is_for_all(client) });
             }
         }
         new
@@ -54,8 +57,18 @@ impl KeySets {
         self.sets.get(set as usize).map_or(&[], |set| &set.stanzas)
     }
 
+    /// Whether one of a set's stanzas is for packets from anywhere to anywhere.
+    pub(crate) fn is_anywhere(&self, set: u32) -> bool {
+        self.sets.get(set as usize).is_some_and(|set| set.anywhere)
+    }
+
     /// Whether the packet is made with this set: under a microsecond when it is not.
     pub(crate) fn open(&self, set: u32, packet: &Packet<'_>) -> Option<Knock> {
         self.sets.get(set as usize)?.keys.open(packet).ok()
     }
+}
+
+fn is_for_all(client: &Client) -> bool {
+    let stanza = client.stanza.as_deref();
+    stanza.is_some_and(|stanza| stanza.sources.is_empty() && stanza.destinations.is_empty())
 }
