@@ -137,9 +137,9 @@ fn profile(
     })?;
     let key = before.secrets.openme.as_ref().ok_or_else(|| {
         Failure::new(
-            "the server has no openme key",
+            "the server does not speak openme",
             "portunus.toml",
-            "run portunus init, or write the dialect openme into it",
+            "write \"openme\" into its dialects, or add the client with --dialect fwknop",
         )
     })?;
     let port = before.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port);
