@@ -45,8 +45,10 @@ impl Scribe {
             return;
         }
         if event.client.is_none() && event.source.is_some() {
-            if log::words() == Words::Fwknopd {
-                self.write_stranger_as_fwknopd(event);
+            if log::words() == Words::Fwknopd
+                && let Some(line) = self.stranger_as_fwknopd(event)
+            {
+                tracing::info!("{line}");
             }
             if self.may_write_stranger(event.at.mono) {
                 let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
@@ -66,16 +68,14 @@ impl Scribe {
     }
 
     /// Monitors look for these lines. They hold nothing of a packet but where it seems to come from, and are few a minute.
-    fn write_stranger_as_fwknopd(&mut self, event: &Event) {
-        let Some(line) = stranger_line(event) else { return };
+    fn stranger_as_fwknopd(&mut self, event: &Event) -> Option<String> {
+        let line = stranger_line(event)?;
         if event.at.mono.since(self.minute).as_secs() >= 60 {
             self.minute = event.at.mono;
             self.told = 0;
         }
         self.told = self.told.saturating_add(1);
-        if self.told <= TOLD_A_MINUTE {
-            tracing::info!("{line}");
-        }
+        (self.told <= TOLD_A_MINUTE).then_some(line)
     }
 
     fn may_write_stranger(&mut self, now: Mono) -> bool {
@@ -140,5 +140,38 @@ fn write_client(event: &Event) {
             said,
             "knock"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::{Dialect, Now, Via};
+
+    use super::*;
+
+    #[test]
+    fn strangers_write_few_lines_a_minute_in_fwknopds_words() {
+        let mut scribe = Scribe::default();
+        let mut lines = |from: u64, reason| {
+            let mut count = 0;
+            for n in 0..10_000 {
+                let mono = Mono::from_nanos(from * 1_000_000_000 + n);
+                let event = Event {
+                    at: Now { mono, ..Now::default() },
+                    source: Some(([192, 0, 2, 1], 9).into()),
+                    via: Some(Via::Sniffed),
+                    dialect: Some(Dialect::Fwknop),
+                    client: None,
+                    reason,
+                    detail: None,
+                };
+                count += u32::from(scribe.stranger_as_fwknopd(&event).is_some());
+            }
+            count
+        };
+        assert_eq!(lines(100, Reason::Unauthentic), TOLD_A_MINUTE);
+        assert_eq!(lines(159, Reason::UnknownClient), 0);
+        assert_eq!(lines(160, Reason::UnknownClient), TOLD_A_MINUTE);
+        assert_eq!(lines(300, Reason::Noise), 0);
     }
 }

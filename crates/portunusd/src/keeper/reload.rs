@@ -113,12 +113,15 @@ impl Keeper<'_> {
     /// The files do not load, and what was in force stays in force, but not for clients that are in no file any more: a
     /// mistake somewhere else must not keep a door open for whoever was revoked. Gives their names.
     fn let_go(&mut self) -> Option<String> {
+        let before = self.settings.rules.clients.clone();
         let clients = &mut self.settings.rules.clients;
         let gone: Vec<_> = clients.extract_if(.., |client| !(self.plan.still_there)(&client.name)).collect();
         if !gone.is_empty() {
             self.generation += 1;
             if let Err(error) = self.reload_front() {
                 tracing::error!(%error, "who was revoked is still let in");
+                // The next reload tries it again.
+                self.settings.rules.clients = before;
                 return None;
             }
         }
