@@ -86,7 +86,15 @@ impl Grants {
     }
 
     pub(crate) fn restored(&mut self, grant: RestoredGrant, asked: bool, now: Now) {
-        let RestoredGrant { client, address, door, until } = grant;
+        let RestoredGrant { client, address, mut door, until } = grant;
+        let all = self.open.get(&(client.clone(), address)).filter(|_| !asked);
+        if let Some(part) = all.and_then(|all| all.iter().find(|grant| !grant.asked)) {
+            // One grant whose ports end at different times comes in parts.
+            let mut ports = [&part.door.ports[..], &door.ports].concat();
+            ports.sort_unstable();
+            ports.dedup();
+            door.ports = ports.into();
+        }
         let _ = self.put(client, address, door, asked, now, until);
     }
 

@@ -113,7 +113,11 @@ fn try_judge(
 /// Whether a grant that is open would still be given, after a reload.
 pub(crate) fn still_allows(stanza: &Stanza, ports: &[PortSpec], way: Way) -> bool {
     let rule = &stanza.nat;
-    let allowed = |spec: &PortSpec| allow_ports(stanza, &[(spec.proto(), spec.first())]).is_ok();
+    // Where nothing is rewritten the inner port is what is open, after a restart; the asked one was allowed.
+    let inner =
+        |spec: &PortSpec| matches!(way, Way::Nat(Nat { rewrite: false, port, .. }) if port == spec.first());
+    let allowed =
+        |spec: &PortSpec| inner(spec) || allow_ports(stanza, &[(spec.proto(), spec.first())]).is_ok();
     let turned = match way {
         Way::Here => !rule.unasked,
         Way::All { to, source } => {

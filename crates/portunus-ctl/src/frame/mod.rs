@@ -13,7 +13,7 @@ mod write;
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec};
+use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Way};
 
 pub use read::read;
 pub use write::Writer;
@@ -85,6 +85,10 @@ pub enum Said {
         address: IpAddr,
         /// Which ports; none: everything through this host.
         ports: Box<[PortSpec]>,
+        /// At this address of ours only.
+        destination: Option<IpAddr>,
+        /// By which way.
+        way: Way,
         /// Until when.
         until: Mono,
     },

@@ -142,12 +142,7 @@ impl View<'_> {
             OPEN => {
                 self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS, field::WAY]].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                let (destination, way) =
-                    Way::from_bytes(&self.bytes(field::WAY.start)).ok_or(FrameError::Way)?;
-                // Everything is no port, and a port is not everything.
-                if ports.is_empty() != matches!(way, Way::All { .. }) {
-                    return Err(if ports.is_empty() { FrameError::Ports } else { FrameError::Way });
-                }
+                let (destination, way) = self.way(&ports)?;
                 let lasting = Duration::from_nanos(nanos);
                 Ok(Said::Open(ticket, Opening { client, address, ports, lasting, destination, way }))
             }
@@ -160,9 +155,11 @@ impl View<'_> {
                 Ok(Said::Opened(ticket, self.opened()?))
             }
             RESTORED => {
-                self.nothing_but(&[&whole[..], &[field::NANOS]].concat())?;
+                self.nothing_but(&[&whole[..], &[field::NANOS, field::WAY]].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                Ok(Said::Restored { client, address, ports, until: Mono::from_nanos(nanos) })
+                let (destination, way) = self.way(&ports)?;
+                let until = Mono::from_nanos(nanos);
+                Ok(Said::Restored { client, address, ports, destination, way, until })
             }
             KILL => {
                 self.nothing_but(&[short, name, field::TICKET])?;
@@ -193,6 +190,15 @@ impl View<'_> {
         let client = self.client()?.ok_or(FrameError::Name)?;
         let address = self.address()?.ok_or(FrameError::Address)?;
         Ok((client, address, ports.into()))
+    }
+
+    /// Everything is no port, and a port is not everything.
+    fn way(&self, ports: &[PortSpec]) -> Result<(Option<IpAddr>, Way), FrameError> {
+        let found = Way::from_bytes(&self.bytes(field::WAY.start)).ok_or(FrameError::Way)?;
+        if ports.is_empty() == matches!(found.1, Way::All { .. }) {
+            return Ok(found);
+        }
+        Err(if ports.is_empty() { FrameError::Ports } else { FrameError::Way })
     }
 
     fn killed(&self, counts: u64) -> Result<Killed, FrameError> {

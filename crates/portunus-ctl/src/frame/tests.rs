@@ -62,7 +62,17 @@ fn what_is_said_comes_back() {
         Said::Restored {
             client: name("Jörg"),
             address: "192.0.2.7".parse().unwrap(),
+            ports: ports.clone(),
+            destination: None,
+            way: Way::Here,
+            until: Mono::from_nanos(9),
+        },
+        Said::Restored {
+            client: name("stanza 1"),
+            address: "192.0.2.7".parse().unwrap(),
             ports,
+            destination: Some("198.51.100.1".parse().unwrap()),
+            way: Way::Nat(nat()),
             until: Mono::from_nanos(9),
         },
         Said::RestoredAll,
@@ -78,7 +88,7 @@ fn what_is_said_comes_back() {
         Said::Killed(5, Killed::Failed),
     ];
     let bytes = message(&said);
-    assert_eq!(bytes.len(), SIZE * 16);
+    assert_eq!(bytes.len(), SIZE * 17);
     assert_eq!(read(&bytes), Ok(said));
 }
 

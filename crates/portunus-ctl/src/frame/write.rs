@@ -37,9 +37,9 @@ impl Writer {
                     Head { kind: OPENED, ticket: *ticket, nanos: 0, result: result(*opened), way: NO_WAY };
                 self.row(&head, None, None, &[]);
             }
-            Said::Restored { client, address, ports, until } => {
-                let head =
-                    Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0, way: NO_WAY };
+            Said::Restored { client, address, ports, destination, way, until } => {
+                let way = way.to_bytes(*destination);
+                let head = Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0, way };
                 self.row(&head, Some(client), Some(*address), ports);
             }
             Said::Kill(ticket, client) => {

@@ -422,8 +422,8 @@ impl Front {
                 self.outward.answered();
                 self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
             }
-            Said::Restored { client, address, ports, until } => {
-                let door = Door { ports, ..Door::default() };
+            Said::Restored { client, address, ports, destination, way, until } => {
+                let door = Door { ports, destination, way };
                 self.restored.push(RestoredGrant { client, address, door, until });
             }
             Said::RestoredAll => {

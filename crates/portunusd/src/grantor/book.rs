@@ -2,7 +2,6 @@
 //! firewall does it. Written in that order: to the journal before the kernel, so that no element of ours is unknown.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure};
@@ -89,18 +88,20 @@ impl Book {
         }
     }
 
-    /// What is open, for the front after a start: one a client and address.
+    /// What is open, for the front after a start: together what a client has at an address by one way until one time.
     pub(super) fn restored(&self) -> Vec<Said> {
-        let mut grants: BTreeMap<(ClientName, IpAddr), (Vec<PortSpec>, Mono)> = BTreeMap::new();
-        for row in self.ledger.rows() {
-            let grant = grants.entry((row.client, row.element.address)).or_default();
-            grant.0.extend(row.element.port);
-            grant.1 = grant.1.max(row.until);
+        let mut grants: BTreeMap<_, Vec<PortSpec>> = BTreeMap::new();
+        for Row { client, element, until } in self.ledger.rows() {
+            let Element { address, port, destination, way } = element;
+            grants.entry((client, address, destination, way, until)).or_default().extend(port);
         }
-        let said = |((client, address), (ports, until)): (_, (Vec<PortSpec>, _))| Said::Restored {
+        // An opening of so many ports has passed to us in one message.
+        let said = |((client, address, destination, way, until), ports): (_, Vec<PortSpec>)| Said::Restored {
             client,
             address,
             ports: ports.into(),
+            destination,
+            way,
             until,
         };
         grants.into_iter().map(said).collect()

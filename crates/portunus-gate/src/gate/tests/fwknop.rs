@@ -221,6 +221,63 @@ fn a_reload_ends_what_the_stanza_no_longer_gives() {
     assert!(matches!(last, Some(Action::Tell(event)) if event.reason == Reason::Noise));
 }
 
+/// After a restart, when the grantor has found it open.
+fn restored(name: &str, door: Door, until: u64) -> RestoredGrant {
+    let until = at(until).mono;
+    RestoredGrant {
+        client: ClientName::new(name).unwrap(),
+        address: "192.0.2.1".parse().unwrap(),
+        door,
+        until,
+    }
+}
+
+#[test]
+fn a_restart_keeps_each_door_with_its_way_and_its_end() {
+    let (inner, port) = ("10.0.0.2".parse().unwrap(), 8022);
+    let forced =
+        NatRule { force: Some((inner, port)), unasked: true, keep_destination: true, ..NatRule::default() };
+    let stanza = move |stanza: &mut Stanza| {
+        stanza.nat = forced.clone();
+        stanza.open_ports = Some(PortSpec::parse("22/tcp").unwrap());
+    };
+    let mut gate = gate_of(vec![stanza_with(1, 0, stanza), stanza_with(2, 1, |_| ()), client(7)], 2);
+    let way = |rewrite| {
+        let source = portunus_model::NatSource::Kept;
+        Way::Nat(portunus_model::Nat { local: false, host: inner, port, rewrite, source })
+    };
+    let door =
+        |ports: &str, way| Door { ports: PortSpec::parse(ports).unwrap().into(), destination: None, way };
+    let plain = client(7).name;
+    gate.handle_restored(
+        at(0),
+        vec![
+            restored("stanza 1", door("22/tcp", way(true)), 40_000),
+            restored("stanza 1", door("8022/tcp", way(false)), 50_000),
+            restored("stanza 2", door("22/tcp", Way::Here), 20_000),
+            restored("stanza 2", door("80/tcp", Way::Here), 30_000),
+            restored(plain.as_str(), door("22/tcp", Way::Here), 20_000),
+            restored(plain.as_str(), door("22/tcp", Way::Here), 30_000),
+        ],
+    );
+    let open = [0, 25_000, 30_000, 45_000, 50_000].map(|then| gate.sessions(at(then)).count());
+    assert_eq!((next(&mut gate), open), (None, [5, 4, 2, 1, 0]));
+}
+
+#[test]
+fn a_grant_of_many_ports_that_comes_in_parts_is_one() {
+    let mut all = client(7);
+    all.ports = ["22/tcp", "80/tcp"].map(|port| PortSpec::parse(port).unwrap()[0]).into();
+    let name = all.name.clone();
+    let mut gate = gate_of(vec![all.clone()], 0);
+    let part = |port: &str| Door { ports: PortSpec::parse(port).unwrap().into(), ..Door::default() };
+    let parts = [("22/tcp", 20_000), ("80/tcp", 30_000)];
+    let parts = parts.map(|(port, until)| restored(name.as_str(), part(port), until));
+    gate.handle_restored(at(0), parts.into());
+    let session = gate.sessions(at(0)).next().unwrap();
+    assert_eq!((session.door.ports.as_ref(), session.until), (all.ports.as_ref(), at(30_000).mono));
+}
+
 #[test]
 fn where_no_stanza_is_for_the_source_no_key_is_tried() {
     let elsewhere = |stanza: &mut Stanza| stanza.sources = vec![Net::parse("10.0.0.0/8").unwrap()];
