@@ -2,11 +2,12 @@
 //! firewall does it. Written in that order: to the journal before the kernel, so that no element of ours is unknown.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure};
 use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec, Way};
-use portunus_store::{Entry, Journal, Key, Row as JournalRow};
+use portunus_store::{Entry, Journal, Key, Row as JournalRow, Segment};
 
 use super::kill::MOST_KILLS;
 use super::limits;
@@ -14,15 +15,17 @@ use super::naps::{Ahead, Naps};
 use super::past::Past;
 
 /// The book.
-pub(super) struct Book {
+pub(super) struct Book<S = File> {
     limits: Limits,
     pub(super) ledger: Ledger,
     pub(super) past: Past,
-    journal: Journal,
+    journal: Journal<S>,
     pub(super) firewall: Box<dyn Firewall>,
     /// What was installed last, to put it back in the middle of a batch.
     structure: Option<Structure>,
     naps: Naps,
+    /// The kernel would not take what must be, so it may have more than is written here.
+    owing: bool,
 }
 
 /// How the batch found the firewall.
@@ -58,12 +61,12 @@ struct Batch {
     kills: Vec<(u64, ClientName)>,
 }
 
-impl Book {
+impl<S: Segment> Book<S> {
     /// Takes up what the journal says is open, as far as the limits still allow it.
     pub(super) fn take_up(
-        now: Mono,
+        (now, ahead): (Mono, Ahead),
         limits: Limits,
-        journal: Journal,
+        journal: Journal<S>,
         rows: Vec<JournalRow>,
         firewall: Box<dyn Firewall>,
     ) -> Self {
@@ -84,7 +87,8 @@ impl Book {
             journal,
             firewall,
             structure: None,
-            naps: Naps::new(Ahead::look()),
+            naps: Naps::new(ahead),
+            owing: false,
         }
     }
 
@@ -117,7 +121,13 @@ impl Book {
             );
         }
         self.structure = Some(structure.clone());
+        self.owing = false;
         Ok(())
+    }
+
+    /// Whether the kernel may have more than is written here, until the next [`Self::install`].
+    pub(super) const fn owes(&self) -> bool {
+        self.owing
     }
 
     /// New limits: what no client may have any more ends. Back to the old ones when the kernel does not take it.
@@ -252,6 +262,11 @@ impl Book {
                 refused = self.tell_kernel(&changes);
             }
         }
+        let is_asked = |element: &Element| {
+            batch.asked.iter().any(|asked| asked.rows.iter().any(|(one, _)| one == element))
+        };
+        // What is asked for is taken back below; an end that was refused must come all the same.
+        self.owing |= !refused.keys().all(is_asked);
         let mut failed = Vec::new();
         for asked in std::mem::take(&mut batch.asked) {
             let worst = asked.rows.iter().find_map(|(element, _)| refused.get(element));
@@ -271,7 +286,7 @@ impl Book {
             let mut back = Batch::default();
             let _ = self.undo(now, &mut back, failed);
             self.write_down(&back.entries);
-            self.tell_kernel(&last_words(back.changes));
+            self.owing |= !self.tell_kernel(&last_words(back.changes)).is_empty();
         }
         for (ticket, client) in std::mem::take(&mut batch.kills) {
             let answers = self.kill(ticket, &client);
@@ -344,7 +359,7 @@ impl Book {
         let (ended, changes) = self.ledger.expire(now);
         self.past.note(&ended);
         if late || !kernel_closes {
-            self.tell_kernel(&changes);
+            self.owing |= !self.tell_kernel(&changes).is_empty();
         }
         self.compact_if_crowded();
     }

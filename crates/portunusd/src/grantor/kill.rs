@@ -7,6 +7,7 @@ use std::time::Duration;
 use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Element, Ledger};
 use portunus_model::{ClientName, PortSpec};
+use portunus_store::Segment;
 
 use super::book::Book;
 use super::past::Past;
@@ -28,7 +29,7 @@ struct Sorted {
     kept: BTreeMap<(ClientName, IpAddr), Vec<PortSpec>>,
 }
 
-impl Book {
+impl<S: Segment> Book<S> {
     /// Ends what `client` has established; its rows are struck off already. The answers.
     pub(super) fn kill(&mut self, ticket: u64, client: &ClientName) -> Vec<Said> {
         let held = self.past.take(client);

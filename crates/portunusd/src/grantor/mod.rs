@@ -2,6 +2,7 @@
 //! the front says, keeps the book of what is open, and puts our rules back when somebody flushes them.
 
 mod book;
+mod duty;
 mod kill;
 mod limits;
 mod naps;
@@ -17,7 +18,6 @@ use std::io;
 use std::time::Duration;
 
 use portunus_ctl::frame::{self, Said, Writer};
-use portunus_fw::Standing;
 use portunus_model::{Mono, Place};
 use portunus_store::{BootId, Journal, Row as JournalRow, StoreError};
 use portunus_sys::channel::{Channel, Received};
@@ -29,25 +29,14 @@ use portunus_sys::{clock, signals};
 use crate::keeper::shed_rights;
 use crate::message::{self, Came, FromGrantor, GrantorSnapshot, Taken, ToGrantor};
 use crate::sandbox_words;
-use book::{Book, Found};
+use book::Book;
+use duty::Duty;
 use naps::Ahead;
 use runner::ErrandRunner;
 use stand::Ground;
 
 /// Messages of the front that go into one transaction.
 const MESSAGES: usize = 16;
-/// Where the kernel holds the timer, what is due is struck off this much later, many at a time.
-const LATE: Duration = Duration::from_secs(1);
-/// The same where each door is a rule of iptables, that stands until it is removed though it lets nobody in any more;
-/// and where it does let in until then.
-const SWEPT: Duration = Duration::from_millis(500);
-const GATHERED: Duration = Duration::from_millis(100);
-/// How often a back end that cannot be watched is asked whether it still stands.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Against a tool that keeps reloading: at once the first time, then with pauses up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// So long without a disturbance, and the next one is a first one again.
-const CALM: Duration = Duration::from_secs(10);
 /// At most one line a second about a front that talks nonsense.
 const NONSENSE_EVERY: Duration = Duration::from_secs(1);
 
@@ -92,12 +81,8 @@ struct Grantor {
     snapshot: GrantorSnapshot,
     place: Place,
     errand: Option<ErrandRunner>,
-    book: Book,
-    disturbed: Disturbed,
+    duty: Duty,
     last_nonsense: Mono,
-    watched: bool,
-    /// When a back end that cannot be watched is asked next.
-    next_look: Mono,
     /// Messages that the front has no room for yet. While one waits nothing more of the front's is read.
     answers: VecDeque<Vec<u8>>,
     crowded: bool,
@@ -115,36 +100,6 @@ struct Post {
     place: Place,
     errand: Option<ErrandRunner>,
     book: Book,
-}
-
-/// Others' changes, and when we may put back next.
-#[derive(Debug, Default)]
-struct Disturbed {
-    broken: bool,
-    /// Not before then.
-    next: Mono,
-    pause: Duration,
-    last: Mono,
-}
-
-impl Disturbed {
-    fn notice(&mut self, now: Mono) {
-        if self.broken {
-            return;
-        }
-        self.broken = true;
-        if now.since(self.last) >= CALM {
-            self.pause = Duration::ZERO;
-        }
-        self.next = now.after(self.pause);
-    }
-
-    fn tried(&mut self, now: Mono, whole: bool) {
-        self.broken = !whole;
-        self.last = now;
-        self.pause = (self.pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
-        self.next = now.after(self.pause);
-    }
 }
 
 impl Grantor {
@@ -170,26 +125,24 @@ impl Grantor {
             Ok(firewall) => firewall,
             Err(why) => return refuse(why),
         };
-        let book = Book::take_up(now, snapshot.limits.clone(), journal, rows, firewall);
+        let book = Book::take_up((now, ahead()), snapshot.limits.clone(), journal, rows, firewall);
         let post = Post { keeper, front, ground, snapshot, place, errand, book };
         Self::take(post)
     }
 
     /// Puts the rules in; `None` when the kernel refused them, and the keeper was told why.
     fn take(post: Post) -> io::Result<Option<Self>> {
-        let Post { keeper, front, ground, snapshot, place, errand, mut book } = post;
+        let Post { keeper, front, ground, snapshot, place, errand, book } = post;
+        let mut duty = Duty::new(book, place.is_of_iptables());
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
-        if let Err(error) = book.install(clock::mono(), &structure) {
+        if let Err(error) = duty.install(clock::now(), &structure) {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
             return Ok(None);
         }
         let mut grantor = Self {
             poll: Poll::new()?,
             alarm: Alarm::new()?,
-            disturbed: Disturbed::default(),
             last_nonsense: Mono::default(),
-            watched: false,
-            next_look: Mono::default(),
             answers: VecDeque::new(),
             crowded: false,
             buffer: vec![0; frame::LONGEST_MESSAGE],
@@ -200,12 +153,12 @@ impl Grantor {
             snapshot,
             place,
             errand,
-            book,
+            duty,
         };
         grantor.front.make_room(1 << 20);
         grantor.watch()?;
         // The front reads these before the first knock.
-        let mut restored = grantor.book.restored();
+        let mut restored = grantor.duty.book.restored();
         restored.push(Said::RestoredAll);
         grantor.answer(restored)?;
         grantor.say_in_force()?;
@@ -225,18 +178,18 @@ impl Grantor {
     }
 
     fn watch_firewall(&mut self) -> io::Result<()> {
-        if let Some(fd) = self.book.firewall.watch() {
+        if let Some(fd) = self.duty.book.firewall.watch() {
             self.poll.add(fd, FIREWALL, Interest::Read)?;
-            self.watched = true;
+            self.duty.watched = true;
         }
         Ok(())
     }
 
     fn serve(&mut self) -> io::Result<()> {
         while !self.end {
-            self.set_alarm()?;
+            self.alarm.set(self.duty.alarm())?;
             let mut front = false;
-            for ready in self.poll.wait(self.patience(clock::mono()))? {
+            for ready in self.poll.wait(self.duty.patience(clock::mono()))? {
                 match ready.token {
                     KEEPER => self.on_keeper()?,
                     FRONT => front = true,
@@ -249,10 +202,7 @@ impl Grantor {
             if self.end {
                 break;
             }
-            let now = clock::mono();
-            if self.book.deadline().is_some_and(|due| due.after(self.lateness()) <= now) {
-                // What x_tables has closed still stands in its chains.
-                self.book.expire(now, Ahead::look(), !self.place.is_of_iptables());
+            if self.duty.expire(clock::mono(), ahead) {
                 self.tell_rules();
             }
             self.put_back(clock::mono());
@@ -260,32 +210,11 @@ impl Grantor {
                 self.on_front()?;
             }
             // After what is due and who waits: iptables' tools take their time.
-            if !self.watched && clock::mono() >= self.next_look {
+            if self.duty.must_look(clock::mono()) {
                 self.look();
-                self.next_look = clock::mono().after(ASK_EVERY);
             }
         }
         Ok(())
-    }
-
-    /// The kernel's timers stand still in suspend; this alarm does not, so what is due then is struck off at once.
-    fn set_alarm(&mut self) -> io::Result<()> {
-        let due = self.book.deadline().map(|due| due.after(self.lateness()));
-        self.alarm.set(due)
-    }
-
-    fn lateness(&self) -> Duration {
-        match (self.place.is_of_iptables(), self.book.firewall.kernel_closes()) {
-            (false, _) => LATE,
-            (true, true) => SWEPT,
-            (true, false) => GATHERED,
-        }
-    }
-
-    fn patience(&self, now: Mono) -> Option<Duration> {
-        let again = self.disturbed.broken.then(|| self.disturbed.next.since(now));
-        let ask = (!self.watched).then(|| self.next_look.since(now));
-        [again, ask].into_iter().flatten().min()
     }
 
     fn on_front(&mut self) -> io::Result<()> {
@@ -316,17 +245,10 @@ impl Grantor {
             return Ok(());
         }
         let now = clock::mono();
-        let may_mend = now >= self.disturbed.next;
-        let (answers, found) = self.book.carry_out(now, said, may_mend);
+        let (answers, put_back) = self.duty.hear(now, said);
         self.tell_rules();
-        match found {
-            Found::Whole => (),
-            Found::Broken => self.disturbed.notice(now),
-            Found::PutBack => {
-                self.say_put_back(now);
-                self.disturbed.notice(now);
-                self.disturbed.tried(clock::mono(), true);
-            }
+        if put_back {
+            self.say_put_back(now);
         }
         self.answer(answers)
     }
@@ -405,7 +327,7 @@ impl Grantor {
                 // What the front said last still counts.
                 self.hear_front()?;
                 if close {
-                    self.book.close_all(clock::mono());
+                    self.duty.book.close_all(clock::mono());
                 }
                 self.leave_fwknops_chains();
                 self.end = true;
@@ -438,16 +360,17 @@ impl Grantor {
             self.errand = Some(fetch_errand(&self.keeper).map_err(words)?);
         }
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
-        let now = clock::mono();
-        self.book.change_limits(now, snapshot.limits.clone(), &structure).map_err(|e| e.to_string())?;
+        let changed = self.duty.change_limits(clock::now(), snapshot.limits.clone(), &structure);
+        changed.map_err(|e| e.to_string())?;
         self.snapshot = snapshot;
+        self.duty.by_dates = place.is_of_iptables();
         self.place = place;
         Ok(())
     }
 
     /// Says of rules that came and went what fwknopd says of them.
     fn tell_rules(&mut self) {
-        for note in self.book.firewall.notes() {
+        for note in self.duty.book.firewall.notes() {
             tracing::info!("{note}");
         }
     }
@@ -456,7 +379,7 @@ impl Grantor {
     fn leave_fwknops_chains(&mut self) {
         if let Place::Fwknop(chains) = &self.place
             && chains.flush_at_end
-            && let Err(error) = self.book.firewall.teardown()
+            && let Err(error) = self.duty.book.firewall.teardown()
         {
             tracing::warn!(%error, "fwknop's chains were not removed");
         }
@@ -464,34 +387,31 @@ impl Grantor {
 
     /// Looks whether somebody has touched what is ours.
     fn look(&mut self) {
-        match self.book.firewall.standing() {
-            Ok(Standing::Whole) => (),
-            Ok(Standing::Broken) => self.disturbed.notice(clock::mono()),
-            Err(error) => {
-                tracing::warn!(%error, "cannot see whether our rules still stand");
-                self.disturbed.notice(clock::mono());
-            }
-        }
+        self.duty.look(clock::now());
         self.tell_rules();
     }
 
     /// Puts our rules back with every grant that is due.
     fn put_back(&mut self, now: Mono) {
-        if !self.disturbed.broken || now < self.disturbed.next {
+        if !self.duty.must_put_back(now) {
             return;
         }
-        let outcome = self.install_again(now);
+        let owed = self.duty.book.owes();
+        let outcome = self.install_again();
         match &outcome {
+            Ok(()) if owed => tracing::warn!("what the firewall had refused is done: it has what it should"),
             Ok(()) => self.say_put_back(now),
-            Err(why) => tracing::error!(why, "somebody changed our rules, and they cannot be put back yet"),
+            Err(why) => {
+                tracing::error!(why, "our rules are not as they should be, and cannot be put back yet");
+            }
         }
-        self.disturbed.tried(clock::mono(), outcome.is_ok());
+        self.duty.tried(clock::mono(), outcome.is_ok());
     }
 
-    fn install_again(&mut self, now: Mono) -> Result<(), String> {
+    fn install_again(&mut self) -> Result<(), String> {
         let GrantorSnapshot { limits, wish } = &self.snapshot;
         let structure = stand::structure(limits, wish, self.place.clone());
-        let Err(error) = self.book.install(now, &structure) else { return Ok(()) };
+        let Err(error) = self.duty.install(clock::now(), &structure) else { return Ok(()) };
         // The place that we had found is gone; perhaps the new rules have another.
         if wish.place.is_some() || self.place.is_of_iptables() {
             return Err(error.to_string());
@@ -501,10 +421,17 @@ impl Grantor {
             return Err(error.to_string());
         }
         let structure = stand::structure(limits, wish, place.clone());
-        self.book.install(now, &structure).map_err(|e| e.to_string())?;
+        self.duty.install(clock::now(), &structure).map_err(|e| e.to_string())?;
         self.place = place;
         self.say_in_force().map_err(|e| e.to_string())
     }
+}
+
+/// Reads the clocks for [`Ahead`].
+fn ahead() -> Ahead {
+    let before = clock::kernel_timers();
+    let now = clock::mono();
+    Ahead::between(before, now, clock::kernel_timers())
 }
 
 /// Opens the journal. Of a damaged one nothing is believed: nothing is open then, and what the kernel still has goes with

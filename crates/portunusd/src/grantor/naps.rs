@@ -17,11 +17,10 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Reads the clocks. A reader that was put aside between two of them only widens the span.
-    pub(super) fn look() -> Self {
-        let before = portunus_sys::clock::kernel_timers();
-        let now = Duration::from_nanos(portunus_sys::clock::mono().as_nanos());
-        let after = portunus_sys::clock::kernel_timers();
+    /// By the kernel's clock, ours, and the kernel's again, read in this order. A reader that was put aside between two
+    /// of them only widens the span.
+    pub(super) fn between(before: Duration, now: Mono, after: Duration) -> Self {
+        let now = Duration::from_nanos(now.as_nanos());
         Self { at_least: now.saturating_sub(after), at_most: now.saturating_sub(before) }
     }
 }
@@ -80,7 +79,8 @@ mod tests {
         // Unsure is late.
         let mut naps = Naps::new(ahead(5));
         assert!(naps.kernel_is_late(at(10), wide, || at(20)));
-        let now = Ahead::look();
-        assert!(now.at_least <= now.at_most);
+        let nanos = Duration::from_nanos;
+        let read = Ahead::between(nanos(10), at(1), nanos(30));
+        assert_eq!((read.at_least, read.at_most), (nanos(999_999_970), nanos(999_999_990)));
     }
 }

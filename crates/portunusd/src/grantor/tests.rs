@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
 use portunus_model::{
-    ClientName, Closing, Limits, Nat, NatLimits, NatSource, Opened, Opening, PortSpec, Way,
+    ClientName, Closing, Limits, Nat, NatLimits, NatSource, Now, Opened, Opening, PortSpec, Way,
 };
 
 use portunus_ctl::frame::Killed;
 
+use super::book::Found;
+use super::duty::{CALM, Disturbed, LONGEST_PAUSE};
 use super::*;
 use crate::message::{Backend, Wish};
 
@@ -100,7 +102,7 @@ impl Stage {
                 snapshot: GrantorSnapshot { limits: limits.clone(), wish: wish() },
                 place: Place::Own,
                 errand: None,
-                book: Book::take_up(now, limits, journal, rows, Box::new(shared)),
+                book: Book::take_up((now, ahead()), limits, journal, rows, Box::new(shared)),
             };
             Grantor::take(post)?.unwrap().serve()
         });
@@ -391,7 +393,7 @@ fn book_within(limits: Limits, firewall: &Shared, folder: &tempfile::TempDir) ->
     let now = clock::mono();
     let (journal, rows) = Journal::open([file("a"), file("b")], BootId::from_bytes([7; 16]), now).unwrap();
     let structure = stand::structure(&limits, &wish(), Place::Own);
-    let mut book = Book::take_up(now, limits, journal, rows, Box::new(firewall.clone()));
+    let mut book = Book::take_up((now, ahead()), limits, journal, rows, Box::new(firewall.clone()));
     book.install(now, &structure).unwrap();
     book
 }
@@ -495,10 +497,66 @@ fn what_the_kernel_closes_by_itself_is_not_told_to_it_again() {
     let told = || firewall.0.lock().unwrap().changes.len();
     let over = |n: u64| clock::mono().after(Duration::from_secs(n));
     book.carry_out(clock::mono(), vec![opening(1, "alice", "192.0.2.1", &["22/tcp"], 30)], true);
-    book.expire(over(31), Ahead::look(), true);
+    book.expire(over(31), ahead(), true);
     assert_eq!((told(), book.deadline()), (1, None));
     // Where the kernel has no timers it must be told.
     book.carry_out(clock::mono(), vec![opening(2, "alice", "192.0.2.1", &["22/tcp"], 30)], true);
-    book.expire(over(31), Ahead::look(), false);
+    book.expire(over(31), ahead(), false);
     assert_eq!((told(), firewall.0.lock().unwrap().open.len()), (3, 0));
+}
+
+#[test]
+fn an_end_that_the_firewall_refuses_comes_as_soon_as_it_can() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let structure = stand::structure(&limits(), &wish(), Place::Own);
+    let mut duty = Duty::new(book(&firewall, &folder), false);
+    let ask = || vec![opening(1, "alice", "192.0.2.1", &["22/tcp"], 30)];
+    let close = || vec![Said::Close(Closing { client: None, address: None })];
+    let fail = |error| firewall.0.lock().unwrap().failing = error;
+    let open = || firewall.0.lock().unwrap().open.len();
+    assert_eq!(duty.hear(clock::mono(), ask()).0, [Said::Opened(1, Opened::Open)]);
+    fail(Some(FirewallError::NotThere));
+    let now = clock::mono();
+    let _ = duty.hear(now, close());
+    assert_eq!((open(), duty.must_put_back(now)), (1, true));
+    let whole = duty.book.install(now, &structure).is_ok();
+    duty.tried(now, whole);
+    let later = now.after(LONGEST_PAUSE);
+    assert!(duty.must_put_back(later) && duty.book.owes());
+    fail(None);
+    duty.install(Now { mono: later, ..clock::now() }, &structure).unwrap();
+    duty.tried(later, true);
+    assert_eq!((open(), duty.must_put_back(later.after(LONGEST_PAUSE))), (0, false));
+    // What was asked for and is taken back whole is no debt.
+    fail(Some(FirewallError::Full));
+    let _ = duty.hear(later, ask());
+    assert!(duty.book.owes(), "it could not be taken back either");
+}
+
+#[test]
+fn where_doors_end_by_dates_a_moved_clock_has_them_written_anew() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let structure = stand::structure(&limits(), &wish(), Place::Own);
+    let began = clock::now();
+    let at = |secs: u64, moved: i64| {
+        let span = Duration::from_secs(secs);
+        let wall = portunus_model::Unix::from_nanos(began.wall.as_nanos() + i128::from(moved) * 1_000_000);
+        Now { mono: began.mono.after(span), wall: wall.after(span) }
+    };
+    let mut duty = Duty::new(book(&firewall, &folder), true);
+    duty.install(began, &structure).unwrap();
+    let moves = [(0, false), (900, false), (-3_600_000, true), (-3_600_000, false), (864_000_000, true)];
+    for ((moved, anew), secs) in moves.into_iter().zip((20..).step_by(20)) {
+        let now = at(secs, moved);
+        duty.look(now);
+        assert_eq!(duty.must_put_back(now.mono), anew, "moved by {moved} ms");
+        if anew {
+            duty.install(now, &structure).unwrap();
+            duty.tried(now.mono, true);
+        }
+    }
+    // nftables' timers know no date.
+    let mut duty = Duty::new(book(&firewall, &folder), false);
+    duty.look(at(20, 3_600_000));
+    assert!(!duty.must_put_back(at(20, 0).mono));
 }
