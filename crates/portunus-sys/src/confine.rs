@@ -1,12 +1,15 @@
 //! Confinement: what a part can still do after it has become a user with no rights. Three walls, each for itself:
 //! no_new_privs and no capability (users.rs), landlock (no file, no port, no signal to others), seccomp (an allow-list).
+//! What no part ever has a reason for (to run a program, to open a file) ends it at once: whoever tries has taken it over,
+//! and the keeper says so.
 //!
 //! Called by the parts, before their first stranger's byte and before there is a second thread.
 
 use std::collections::BTreeMap;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -20,6 +23,8 @@ pub enum Confinement {
     Front,
     /// Speaks netlink; opens nothing else.
     Grantor,
+    /// Asks the network for the addresses of names, as the system's library does: reads its files, writes none.
+    Resolver,
 }
 
 /// How far landlock could go on this kernel.
@@ -44,23 +49,35 @@ pub struct ConfineError(String);
 /// [`ConfineError`] where the kernel has no seccomp filters; a kernel without landlock is no error.
 pub fn confine(how: Confinement) -> Result<Landlock, ConfineError> {
     let wrong = |what: &dyn std::fmt::Display| ConfineError(what.to_string());
+    // rustix looks for the kernel's fast clock when it is first asked for the time, and may open a file for that.
+    let _ = crate::clock::now();
     rustix::thread::set_no_new_privs(true).map_err(|e| wrong(&e))?;
-    let landlock = landlock().map_err(|e| wrong(&e))?;
-    let program = program(how).map_err(|e| wrong(&e))?;
-    seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+    let landlock = landlock(how).map_err(|e| wrong(&e))?;
+    // Of two filters the harder answer counts.
+    for program in [deadly(how), old_threads(), program(how)] {
+        let program = program.map_err(|e| wrong(&e))?;
+        seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+    }
     Ok(landlock)
 }
 
-/// No file below any path, no TCP port, no signal or abstract socket outside: what was handed to us stays usable.
-fn landlock() -> Result<Landlock, landlock::RulesetError> {
+/// No file below any path, no TCP port, no signal or abstract socket outside: what was handed to us stays usable. The
+/// resolver reads what the system's library reads, and speaks to name servers.
+fn landlock(how: Confinement) -> Result<Landlock, landlock::RulesetError> {
     let newest = ABI::V6;
-    let status = Ruleset::default()
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(newest))?
         .handle_access(AccessNet::from_all(newest))?
         .scope(Scope::from_all(newest))?
-        .create()?
-        .restrict_self()?;
+        .create()?;
+    if how == Confinement::Resolver {
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        ruleset = ruleset
+            .add_rules(path_beneath_rules(RESOLVERS_FILES, read))?
+            .add_rule(NetPort::new(NAME_SERVICE, AccessNet::ConnectTcp))?;
+    }
+    let status = ruleset.restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => Landlock::Full,
         RulesetStatus::PartiallyEnforced => Landlock::Partial,
@@ -68,7 +85,14 @@ fn landlock() -> Result<Landlock, landlock::RulesetError> {
     })
 }
 
-/// What both parts need: their descriptors, memory, time, and an end.
+/// Where the system's library looks for its configuration, its modules (nsswitch.conf) and the sockets of local services;
+/// what is not there is left out.
+const RESOLVERS_FILES: [&str; 7] =
+    ["/etc", "/usr/lib", "/lib", "/lib64", "/run/systemd", "/run/resolvconf", "/var/lib/sss"];
+/// The port of name servers.
+const NAME_SERVICE: u16 = 53;
+
+/// What all parts need: their descriptors, memory, time, and an end.
 const COMMON: &[libc::c_long] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -139,13 +163,96 @@ const GRANTOR: &[libc::c_long] = &[
     libc::SYS_memfd_create,
 ];
 
-fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let own = match how {
-        Confinement::Front => FRONT,
-        Confinement::Grantor => GRANTOR,
+/// The resolver's own: what the C library does for a name (files, modules, sockets), and threads, since it waits for each.
+const RESOLVER: &[libc::c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_faccessat,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_fstatfs,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_sendmmsg,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_shutdown,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    // Answered by `old_threads`.
+    libc::SYS_clone3,
+];
+
+/// The older forms of the same.
+#[cfg(target_arch = "x86_64")]
+const RESOLVER_HERE: &[libc::c_long] =
+    &[libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
+#[cfg(not(target_arch = "x86_64"))]
+const RESOLVER_HERE: &[libc::c_long] = &[];
+
+/// What no part has a reason for.
+const DEADLY: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_bpf,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_perf_event_open,
+    libc::SYS_mount,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+];
+/// What the front and the grantor have none for: they were handed all their files, and call nobody.
+const DEADLY_OF_THE_HANDED: &[libc::c_long] =
+    &[libc::SYS_openat, libc::SYS_openat2, libc::SYS_open_by_handle_at, libc::SYS_connect];
+#[cfg(target_arch = "x86_64")]
+const DEADLY_HERE: &[libc::c_long] = &[libc::SYS_open, libc::SYS_creat];
+#[cfg(not(target_arch = "x86_64"))]
+const DEADLY_HERE: &[libc::c_long] = &[];
+
+/// Calls, each with the conditions of which one must hold; no condition: always.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Ends a part that does what it never does.
+fn deadly(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
+    let own: &[&[libc::c_long]] = match how {
+        Confinement::Front => &[DEADLY_OF_THE_HANDED, DEADLY_HERE, &[libc::SYS_socket]],
+        Confinement::Grantor => &[DEADLY_OF_THE_HANDED, DEADLY_HERE],
+        Confinement::Resolver => &[],
     };
-    for call in COMMON.iter().chain(COMMON_HERE).chain(own) {
+    let calls = DEADLY.iter().chain(own.iter().copied().flatten());
+    let rules = calls.map(|call| (*call, Vec::new())).collect();
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch()?)?.try_into()
+}
+
+fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules = Rules::new();
+    let own: &[&[libc::c_long]] = match how {
+        Confinement::Front => &[FRONT],
+        Confinement::Grantor => &[GRANTOR],
+        Confinement::Resolver => &[RESOLVER, RESOLVER_HERE],
+    };
+    for call in COMMON.iter().chain(COMMON_HERE).chain(own.iter().copied().flatten()) {
         rules.insert(*call, Vec::new());
     }
     // Memory is for data: nothing new becomes code.
@@ -159,27 +266,53 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_mmap, vec![SeccompRule::new(memory)?]);
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(not_code()?)?]);
     rules.insert(libc::SYS_fcntl, equal_to(1, &FCNTL)?);
-    rules.insert(libc::SYS_ioctl, equal_to(1, &[libc::FIONBIO, libc::SIOCGIFNAME])?);
+    rules.insert(libc::SYS_ioctl, equal_to(1, &[libc::FIONBIO, libc::SIOCGIFNAME, libc::FIONREAD])?);
     // An abort (the end of a panic) signals its own process; nothing else may be signalled.
     let us = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, equal_to(0, &[us])?);
     match how {
         Confinement::Front => (),
-        Confinement::Grantor => {
-            // nf_tables and conntrack; and the list of sockets, to end those of a client that is thrown out.
-            let netlink = |protocol: i32| {
-                SeccompRule::new(vec![
-                    condition(0, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
-                    condition(2, SeccompCmpOp::Eq, u64::from(protocol.unsigned_abs()))?,
-                ])
-            };
-            let protocols = [netlink(libc::NETLINK_NETFILTER)?, netlink(libc::NETLINK_SOCK_DIAG)?];
-            rules.insert(libc::SYS_socket, protocols.into());
-        }
+        Confinement::Grantor => grantors(&mut rules)?,
+        Confinement::Resolver => resolvers(&mut rules)?,
     }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch()?)?;
     filter.try_into()
+}
+
+/// nf_tables and conntrack; and the list of sockets, to end those of a client that is thrown out.
+fn grantors(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
+    let netlink = |protocol: i32| {
+        SeccompRule::new(vec![
+            condition(0, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
+            condition(2, SeccompCmpOp::Eq, u64::from(protocol.unsigned_abs()))?,
+        ])
+    };
+    let protocols = [netlink(libc::NETLINK_NETFILTER)?, netlink(libc::NETLINK_SOCK_DIAG)?];
+    rules.insert(libc::SYS_socket, protocols.into());
+    Ok(())
+}
+
+fn resolvers(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
+    // The library's modules are code, and files.
+    rules.insert(libc::SYS_mmap, Vec::new());
+    rules.insert(libc::SYS_mprotect, Vec::new());
+    let families = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
+    let families = families.map(|family| u64::from(family.unsigned_abs()));
+    rules.insert(libc::SYS_socket, equal_to(0, &families)?);
+    // A thread, not a process; and its name.
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let thread = condition(0, SeccompCmpOp::MaskedEq(thread), thread)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
+    rules.insert(libc::SYS_prctl, equal_to(0, &[u64::from(libc::PR_SET_NAME.unsigned_abs())])?);
+    Ok(())
+}
+
+/// A filter cannot look into clone3's arguments. Where that is not there the C library makes threads with clone.
+fn old_threads() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, missing, arch()?)?.try_into()
 }
 
 const FCNTL: [u64; 8] = [

@@ -10,6 +10,9 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 use crate::channel::Channel;
 
+/// The signal by which the kernel ends a process that made a system call which its confinement forbids outright.
+pub const FORBIDDEN_CALL: i32 = libc::SIGSYS;
+
 /// Starts this very program again, with `channel` as standard input and nothing else of ours: no other descriptor
 /// but standard error (`stderr`, or ours), no environment but the named variables. A fresh address space, so that a part never sees what another had in memory.
 ///

@@ -9,11 +9,12 @@ use std::thread;
 
 use portunus_ctl::names;
 use portunus_sys::channel::{Channel, Received};
+use portunus_sys::confine::{self, Confinement};
 use portunus_sys::signals;
 use portunus_sys::users::{Ids, Keep};
 
 use crate::keeper::shed_rights;
-use crate::log;
+use crate::{log, sandbox_words};
 
 /// Names that are looked up at once; the system's resolver waits for each.
 const WORKERS: usize = 4;
@@ -25,6 +26,8 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let keeper = Channel::inherited()?;
     signals::leave_to_keeper()?;
     shed_rights(ids, Keep::Nothing)?;
+    let landlock = confine::confine(Confinement::Resolver).map_err(io::Error::other)?;
+    tracing::debug!(landlock = sandbox_words(landlock), "confined");
     let mut word = [0; 16];
     let Received::Message(mut first) = keeper.receive(&mut word)? else { return Ok(()) };
     let front = first.descriptors.pop().ok_or_else(|| io::Error::other("no channel to the front"))?;

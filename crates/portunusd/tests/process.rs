@@ -26,7 +26,10 @@ fn main() -> ExitCode {
         }
         Some("--flood") => stage::knocker::flood(&words[2..]),
         Some("--knock") => stage::knocker::knock(&words[2..]),
-        Some("--escape") => stage::escape::try_everything(words[2].to_str().unwrap()),
+        Some("--escape") => {
+            let number = words.get(3).map(|word| word.to_str().unwrap().parse().unwrap());
+            stage::escape::attempt(words[2].to_str().unwrap(), number)
+        }
         _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     }
 }

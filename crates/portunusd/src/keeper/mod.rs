@@ -12,7 +12,8 @@ mod state;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use portunus_config::{OnExit, Settings};
@@ -33,7 +34,7 @@ use error::StartError;
 use helpers::Helpers;
 use logs::Logs;
 use open::{Alone, Ears};
-use part::Part;
+use part::{Part, how_it_ended};
 use portunus_config::fwknop::Receive;
 use sniff::{Gone, Sniffer, Sockets};
 
@@ -409,9 +410,8 @@ impl<'p> Keeper<'p> {
                     next = Next::Reload;
                 }
                 Signal::Child => {
-                    if let Some(name) = self.who_died() {
-                        tracing::error!(part = name, "a part ended by itself, so all end");
-                        return Next::End(ExitCode::FAILURE);
+                    if let Some(dead) = self.who_died() {
+                        return a_part_died(&dead);
                     }
                 }
             }
@@ -419,13 +419,15 @@ impl<'p> Keeper<'p> {
         next
     }
 
-    fn who_died(&mut self) -> Option<&'static str> {
+    /// The part that has ended; of several the one that was killed, since the others only follow it.
+    fn who_died(&mut self) -> Option<Dead> {
         let parts = [Some(&mut self.front), Some(&mut self.grantor), self.errand.as_mut()];
         parts
             .into_iter()
             .flatten()
             .chain(self.helpers.parts())
-            .find_map(|part| part.ended().map(|_| part.name))
+            .filter_map(|part| part.ended().map(|status| (part.name, status)))
+            .max_by_key(|(_, status)| status.signal().is_some())
     }
 
     fn on_change(&mut self) -> Next {
@@ -531,7 +533,15 @@ impl<'p> Keeper<'p> {
         }
     }
 
-    fn part_gone(&self, part: &'static str) -> Next {
+    /// A channel has ended: somebody died, who is a child for us to collect in a moment.
+    fn part_gone(&mut self, part: &'static str) -> Next {
+        let deadline = clock::mono().after(LAST_PATIENCE);
+        while clock::mono() < deadline {
+            if let Some(dead) = self.who_died() {
+                return a_part_died(&dead);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         tracing::error!(part, "a part is gone, so all end");
         Next::End(ExitCode::FAILURE)
     }
@@ -619,4 +629,12 @@ pub(crate) fn shed_rights(ids: Option<Ids>, keep: Keep) -> io::Result<()> {
     users::become_user(ids, keep)?;
     process::die_with_parent()?;
     process::hide_memory()
+}
+
+/// A part's name, and how it ended.
+type Dead = (&'static str, ExitStatus);
+
+fn a_part_died((part, status): &Dead) -> Next {
+    tracing::error!(part, how = how_it_ended(*status), "a part ended by itself, so all end");
+    Next::End(ExitCode::FAILURE)
 }

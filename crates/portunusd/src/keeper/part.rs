@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,17 @@ impl Part {
         }
         // Without CAP_KILL this may fail; then the closed channel ends it.
         let _ = self.child.kill();
+    }
+}
+
+/// How a part came to its end, for the log. The confinement ends what does something that no part of ours ever does.
+pub(super) fn how_it_ended(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) if signal == process::FORBIDDEN_CALL => {
+            "the kernel stopped a system call that it never makes (SIGSYS): somebody may have taken it over"
+                .to_owned()
+        }
+        Some(_) | None => status.to_string(),
     }
 }
 

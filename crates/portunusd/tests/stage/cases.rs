@@ -1,6 +1,7 @@
 //! The cases.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use portunus_ctl::control::Followed;
@@ -181,9 +182,14 @@ fn rights() {
 
 fn walls() {
     let world = World::new();
-    for part in ["front", "grantor"] {
+    for part in ["front", "grantor", "resolver"] {
         let output = world.run_ourselves(&["--escape", part]);
-        assert!(output.status.success(), "{part}: {output:?}");
+        assert!(output.status.success(), "{part} cannot do its work: {output:?}");
+        for (number, (name, _)) in super::escape::ATTEMPTS.iter().enumerate() {
+            let output = world.run_ourselves(&["--escape", part, &number.to_string()]);
+            let stopped = output.status.signal() == Some(portunus_sys::process::FORBIDDEN_CALL);
+            assert!(output.status.success() || stopped, "{part}: {name}: {output:?}");
+        }
     }
 }
 

@@ -1,49 +1,71 @@
 //! Trying to get out of the walls, from inside.
 
 use std::fs::File;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::process::{Command, ExitCode};
 
-use portunus_sys::confine::{Confinement, confine};
+use portunus_sys::confine::{Confinement, Landlock, confine};
 use portunus_sys::netlink::NetlinkSocket;
-use portunus_sys::users::{Keep, become_user, unused};
+use portunus_sys::udp::Binding;
+use portunus_sys::users::{Ids, Keep, become_user, unused};
 use portunus_sys::{clock, memfd, process};
 
-/// Confines this process as a part is, and tries what a taken-over part would. Says each attempt that worked.
-pub(crate) fn try_everything(part: &str) -> ExitCode {
-    let ids = unused();
+/// Its name, and whether it works.
+type Attempt = (&'static str, fn() -> bool);
+
+/// What a taken-over part would try. Each in a process of its own: the walls end it for some.
+pub(crate) const ATTEMPTS: [Attempt; 11] = [
+    ("open /etc/shadow", || File::open("/etc/shadow").is_ok()),
+    ("open /etc/passwd", || File::open("/etc/passwd").is_ok()),
+    ("open /proc/self/mem", || File::open("/proc/self/mem").is_ok()),
+    ("create a file", || File::create("/tmp/portunus-escaped").is_ok()),
+    ("run a program", || Command::new("/bin/true").spawn().is_ok()),
+    ("make a UDP socket", || UdpSocket::bind("127.0.0.1:0").is_ok()),
+    ("connect", || TcpStream::connect("127.0.0.1:9").is_ok()),
+    ("make a TCP socket", || portunus_sys::tcp::bind("127.0.0.1:0".parse().unwrap(), Binding::Now).is_ok()),
+    ("become root", || become_user(Some(Ids { uid: 0, gid: 0 }), Keep::Nothing).is_ok()),
+    ("speak netlink", || NetlinkSocket::netfilter().is_ok()),
+    ("watch files", || portunus_sys::watch::Watch::over(&["/etc/passwd".into()]).is_ok()),
+];
+
+/// Confines this process as a part is; it can still do what it needs.
+fn confined(part: &str) -> Landlock {
     let (keep, how) = match part {
         "front" => (Keep::Nothing, Confinement::Front),
-        _ => (Keep::NetAdmin, Confinement::Grantor),
+        "grantor" => (Keep::NetAdmin, Confinement::Grantor),
+        _ => (Keep::Nothing, Confinement::Resolver),
     };
-    become_user(ids, keep).unwrap();
+    become_user(unused(), keep).unwrap();
     process::hide_memory().unwrap();
-    let landlock = confine(how).unwrap();
-    let mut worked = Vec::new();
-    let mut attempt = |name: &'static str, done: bool| {
-        if done {
-            worked.push(name);
+    confine(how).unwrap()
+}
+
+/// One attempt by its number; without one, what it needs.
+pub(crate) fn attempt(part: &str, number: Option<usize>) -> ExitCode {
+    let landlock = confined(part);
+    let Some(number) = number else {
+        let _ = clock::now();
+        match part {
+            "resolver" => {
+                let looked_up =
+                    std::thread::spawn(|| ("localhost", 0).to_socket_addrs().map(Iterator::count));
+                assert!(looked_up.join().unwrap().unwrap() > 0);
+                assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
+            }
+            "grantor" => assert!(NetlinkSocket::netfilter().is_ok() && memfd::sealed("x", b"y").is_ok()),
+            _ => assert!(memfd::sealed("x", b"y").is_ok()),
         }
+        println!("landlock {landlock:?}");
+        return ExitCode::SUCCESS;
     };
-    attempt("open /etc/shadow", File::open("/etc/shadow").is_ok());
-    attempt("open /etc/passwd", File::open("/etc/passwd").is_ok());
-    attempt("open /proc/self/mem", File::open("/proc/self/mem").is_ok());
-    attempt("create a file", File::create("/tmp/portunus-escaped").is_ok());
-    attempt("run a program", Command::new("/bin/true").spawn().is_ok());
-    attempt("make a UDP socket", UdpSocket::bind("127.0.0.1:0").is_ok());
-    attempt("connect", TcpStream::connect("127.0.0.1:9").is_ok_and(|_| true));
-    attempt(
-        "make a TCP socket",
-        portunus_sys::tcp::bind("127.0.0.1:0".parse().unwrap(), portunus_sys::udp::Binding::Now).is_ok(),
-    );
-    attempt("become root", become_user(Some(portunus_sys::users::Ids { uid: 0, gid: 0 }), keep).is_ok());
-    attempt("watch files", portunus_sys::watch::Watch::over(&["/etc/passwd".into()]).is_ok());
-    let netlink = NetlinkSocket::netfilter().is_ok();
-    attempt("speak netlink", netlink && part == "front");
-    // What it needs works all the same.
-    let _ = clock::now();
-    assert!(memfd::sealed("x", b"y").is_ok());
-    assert_eq!(netlink, part == "grantor");
-    println!("landlock {landlock:?}; worked: {worked:?}");
-    if worked.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (name, works) = ATTEMPTS[number];
+    // The resolver reads what everybody may read below /etc, and asks name servers.
+    let may = match part {
+        "resolver" => matches!(name, "open /etc/passwd" | "make a UDP socket" | "speak netlink"),
+        "grantor" => name == "speak netlink",
+        _ => false,
+    };
+    let worked = works();
+    println!("{name}: {worked}");
+    if worked == may { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
