@@ -100,9 +100,12 @@ impl Fresh {
         match answer {
             Claimed::Fresh => Ok(Taken { origin: self.proven.origin, knock: self.proven.knock }),
             Claimed::Replayed => refused(Reason::Replayed, None),
-            Claimed::BelowHorizon => refused(
+            Claimed::BelowHorizon => {
+                refused(Reason::Stale, Some(Detail::Said("older than what the replay store still knows")))
+            }
+            Claimed::TooFarAhead => refused(
                 Reason::Stale,
-                Some(Detail::Said("older than what the full replay store still knows")),
+                Some(Detail::Said("so far ahead that the replay store has no more room for its kind")),
             ),
             Claimed::Unavailable => refused(Reason::StoreUnavailable, None),
         }

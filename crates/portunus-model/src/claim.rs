@@ -30,6 +30,8 @@ pub enum Claimed {
     Replayed,
     /// Its timestamp lies below what the store had to forget for want of room.
     BelowHorizon,
+    /// It is kept for ever, stamped far ahead of the server's clock, and there is no more room for such.
+    TooFarAhead,
     /// The store cannot answer; the knock is refused.
     Unavailable,
 }

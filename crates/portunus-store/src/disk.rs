@@ -2,7 +2,7 @@
 //!
 //! The tests here and the simulation (tests/sim) are built from this one file.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
@@ -18,7 +18,8 @@ struct Inner {
     durable: Vec<u8>,
     syncs: usize,
     /// Every write and sync fails from the n-th operation on, counting down.
-    fails_after: Option<usize>,
+    fails_after: Rc<Cell<Option<usize>>>,
+    operations: Rc<Cell<usize>>,
 }
 
 impl Disk {
@@ -39,7 +40,20 @@ impl Disk {
 
     /// The next `n` writes, truncations and syncs still work; then none does, until told otherwise.
     pub(crate) fn fail_after(&self, n: Option<usize>) {
-        self.0.borrow_mut().fails_after = n;
+        self.0.borrow().fails_after.set(n);
+    }
+
+    /// The same for this one and `other` together, whichever is asked.
+    pub(crate) fn share_failing(&self, other: &Self, n: Option<usize>) {
+        let mut other = other.0.borrow_mut();
+        let inner = self.0.borrow();
+        (other.fails_after, other.operations) = (inner.fails_after.clone(), inner.operations.clone());
+        inner.fails_after.set(n);
+    }
+
+    /// How many writes, truncations and syncs there were, those that failed too.
+    pub(crate) fn operations(&self) -> usize {
+        self.0.borrow().operations.get()
     }
 
     /// What a power cut leaves: what was durable, and of the rest the 512-byte sectors that `kept` says. It works again.
@@ -53,14 +67,15 @@ impl Disk {
         }
         inner.durable.clone_from(&left);
         inner.bytes = left;
-        inner.fails_after = None;
+        inner.fails_after.set(None);
     }
 
     fn operation(&self) -> io::Result<std::cell::RefMut<'_, Inner>> {
-        let mut inner = self.0.borrow_mut();
-        match &mut inner.fails_after {
+        let inner = self.0.borrow_mut();
+        inner.operations.set(inner.operations.get() + 1);
+        match inner.fails_after.get() {
             Some(0) => return Err(io::ErrorKind::StorageFull.into()),
-            Some(n) => *n -= 1,
+            Some(n) => inner.fails_after.set(Some(n - 1)),
             None => {}
         }
         Ok(inner)

@@ -11,10 +11,8 @@ pub enum StoreError {
         /// What was expected.
         wanted: &'static str,
     },
-    /// Its first block does not fit its checksum, or both files claim the same turn.
-    #[error(
-        "the {wanted} is damaged: move both of its files away and start again (knocks sent before that moment are then accepted once more while they are fresh)"
-    )]
+    /// Something in it does not fit its checksum. Only of the journal: the replay store mends what is damaged.
+    #[error("the {wanted} is damaged")]
     Damaged {
         /// What was expected.
         wanted: &'static str,

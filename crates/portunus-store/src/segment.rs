@@ -7,8 +7,6 @@ use std::os::unix::fs::FileExt;
 
 use portunus_model::Mono;
 
-use crate::StoreError;
-
 /// One of the two files of a store. Implemented by [`File`]; opened for reading and writing, *not* for appending
 /// (a pwrite to such a descriptor goes to the end, wherever it was meant for).
 pub trait Segment {
@@ -116,30 +114,36 @@ pub(crate) fn checksum(bytes: &[u8]) -> u64 {
 pub(crate) enum Opening<H> {
     /// Empty, or its first write never came to an end: nothing in it was ever acknowledged.
     Unused,
+    /// There is something behind a first block that was never written, or has rotted to nothing.
+    Headless,
     /// A segment in use.
     InUse(H),
+    /// A segment of ours whose first block has rotted.
+    Damaged,
+    /// It begins as no file of ours does.
+    Foreign,
 }
 
 /// Reads the first `SIZE` bytes of a segment and judges them.
 pub(crate) fn open<S: Segment, H, const SIZE: usize>(
     segment: &S,
     magic: &[u8; 16],
-    wanted: &'static str,
     decode: impl FnOnce(&[u8; SIZE]) -> Option<H>,
-) -> Result<Opening<H>, StoreError> {
+) -> io::Result<Opening<H>> {
     let mut block = [0; SIZE];
-    let read = segment.read_at(&mut block, 0).map_err(StoreError::io("reading it"))?;
+    let read = segment.read_at(&mut block, 0)?;
+    if block.iter().all(|&byte| byte == 0) {
+        return Ok(if segment.size()? > SIZE as u64 { Opening::Headless } else { Opening::Unused });
+    }
     let start = block.get(..read.min(magic.len())).unwrap_or_default();
-    if start.iter().all(|&byte| byte == 0) && block.iter().all(|&byte| byte == 0) {
-        return Ok(Opening::Unused);
-    }
-    if !magic.starts_with(start) {
-        return Err(StoreError::WrongFile { wanted });
-    }
-    if read < SIZE {
-        return Ok(Opening::Unused);
-    }
-    decode(&block).map(Opening::InUse).ok_or(StoreError::Damaged { wanted })
+    let alike = start.iter().zip(magic).filter(|(one, other)| one == other).count();
+    Ok(match (alike == start.len(), read == SIZE) {
+        (true, false) => Opening::Unused,
+        (true, true) => decode(&block).map_or(Opening::Damaged, Opening::InUse),
+        // Nobody else's file begins with most of these sixteen bytes.
+        (false, true) if alike * 4 >= magic.len() * 3 => Opening::Damaged,
+        (false, _) => Opening::Foreign,
+    })
 }
 
 /// How far `mono` of boot `tag` counts now: an instant of another boot says nothing, so the span since then begins

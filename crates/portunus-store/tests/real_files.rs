@@ -195,7 +195,7 @@ fn cut_off_anywhere_every_whole_batch_before_is_known() {
         let mut store = store(&folder.0);
         let first = store.claim(now(), &batch(0));
         assert!(first.iter().all(|&answer| answer == Claimed::Replayed), "cut at {cut}");
-        assert_eq!(store.len(), cut / 64 - 1, "what is whole is known");
+        assert_eq!(store.len(), (cut / 64 - 1).min(128), "what is whole is known");
     }
 }
 
@@ -271,6 +271,8 @@ fn full_journal(folder: &Path) {
     let live: Vec<Row> = (1..400).map(row).collect();
     assert!(journal.compact(&live).is_err(), "the turn before goes on");
     fs::remove_file(folder.join("filler")).unwrap();
+    assert_eq!(rows(folder), ["client-0"], "nothing of what failed counts");
+    let (mut journal, _) = Journal::open(segments(folder), BOOT, now().mono).unwrap();
     journal.append(&[Entry::Close(row(0).key()), Entry::Open(row(1000))]).unwrap();
     let found = rows(folder);
     assert!(

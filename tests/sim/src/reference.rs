@@ -118,6 +118,7 @@ impl Reference {
                 assert!(known, "the store refused a packet that was never seen");
             }
             Claimed::BelowHorizon => {}
+            Claimed::TooFarAhead => panic!("every claim here has a window"),
             Claimed::Unavailable => {
                 assert!(!healthy, "the store gave up though its disk works");
                 self.perhaps.insert(claim.key);
@@ -220,7 +221,7 @@ fn expected(case: &Case, event: &Event, rules: &Rules, now: Now, cause: Cause, f
                     verdict_of_policy(packet, case.source, client, now).err().into_iter().collect()
                 }
                 (Some(_), Claimed::Replayed) => vec![Reason::Replayed],
-                (Some(_), Claimed::BelowHorizon) => vec![Reason::Stale],
+                (Some(_), Claimed::BelowHorizon | Claimed::TooFarAhead) => vec![Reason::Stale],
                 (Some(_), Claimed::Unavailable) => vec![Reason::StoreUnavailable],
             }
         }

@@ -5,6 +5,8 @@
 //! firewall's elements with it. So the journal is never behind the kernel by more than what was not yet said.
 
 mod record;
+#[cfg(test)]
+mod rot;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -79,7 +81,14 @@ impl<S: Segment> Journal<S> {
     /// # Errors
     /// [`StoreError`]: a file is something else, damaged in its first block, or cannot be read or written.
     pub fn open(segments: [S; 2], boot: BootId, now: Mono) -> Result<(Self, Vec<Row>), StoreError> {
-        let turns = [turn(&segments[0], boot)?, turn(&segments[1], boot)?];
+        let turns = match segments.each_ref().map(|segment| turn(segment, boot)) {
+            // Beside a file of ours lies what was one.
+            [Err(StoreError::WrongFile { wanted }), Ok((1.., _))]
+            | [Ok((1.., _)), Err(StoreError::WrongFile { wanted })] => {
+                return Err(StoreError::Damaged { wanted });
+            }
+            [one, two] => [one?, two?],
+        };
         let [one, two] = segments;
         let (active, other) = if turns[0] < turns[1] { (two, one) } else { (one, two) };
         let (generation, form) = turns[0].max(turns[1]);
@@ -119,7 +128,12 @@ impl<S: Segment> Journal<S> {
         for entry in entries {
             record::encode(entry, self.generation, &mut self.buffer);
         }
-        self.active.write_all_at(&self.buffer, place(self.tail)).map_err(writing())?;
+        if let Err(error) = self.active.write_all_at(&self.buffer, place(self.tail)) {
+            // What of it was written must not be found by who is started next: blanked, as far as it went.
+            let blank = |&slot: &u32| self.active.write_all_at(&[0; SLOT], place(slot)).is_ok();
+            let _ = (self.tail..).take(entries.len()).take_while(blank).count();
+            return Err(writing()(error));
+        }
         self.tail = self.tail.saturating_add(count(entries.len()));
         Ok(())
     }
@@ -162,6 +176,8 @@ impl<S: Segment> Journal<S> {
         let header = Header { generation, boot: self.boot };
         self.other.write_all_at(&header.encode(), 0).map_err(writing())?;
         std::mem::swap(&mut self.active, &mut self.other);
+        // So that nobody goes back to the turn before if this one is ever lost. If it fails, this one has the larger number.
+        let _ = self.other.empty();
         self.generation = generation;
         self.tail = slot;
         self.began_with = slot;
@@ -187,6 +203,7 @@ impl<S: Segment> Journal<S> {
                     Some(Entry::Close(key)) => {
                         rows.remove(&key);
                     }
+                    None if is_rotten(bytes) => return Err(StoreError::Damaged { wanted: WANTED }),
                     None => {}
                 }
                 slot = slot.saturating_add(1);
@@ -208,6 +225,11 @@ enum Form {
     Current,
 }
 
+/// Neither blank nor a record of an earlier turn: an end may have stood there, so no row can be believed.
+fn is_rotten(slot: &[u8]) -> bool {
+    segment::unseal(slot).is_none() && slot.iter().any(|&byte| byte != 0)
+}
+
 /// Reads a slot of a turn.
 type Decode = fn(&[u8], u32) -> Option<Entry>;
 
@@ -224,15 +246,30 @@ impl Form {
 fn turn<S: Segment>(segment: &S, boot: BootId) -> Result<(u32, Form), StoreError> {
     let mut start = [0; OLD_MAGIC.len()];
     let read = segment.read_at(&mut start, 0).map_err(StoreError::io("reading the journal"))?;
+    let reading = |error| StoreError::io("reading the journal")(error);
     let (form, header) = if read == start.len() && start == *OLD_MAGIC {
-        (Form::Old, segment::open(segment, OLD_MAGIC, WANTED, Header::decode::<OLD_SLOT>)?)
+        (Form::Old, segment::open(segment, OLD_MAGIC, Header::decode::<OLD_SLOT>).map_err(reading)?)
     } else {
-        (Form::Current, segment::open(segment, MAGIC, WANTED, Header::decode::<SLOT>)?)
+        (Form::Current, segment::open(segment, MAGIC, Header::decode::<SLOT>).map_err(reading)?)
     };
     match header {
         Opening::InUse(header) if header.boot == boot => Ok((header.generation, form)),
-        Opening::InUse(_) | Opening::Unused => Ok((0, form)),
+        // A turn that was not begun to its end has no first block yet.
+        Opening::InUse(_) | Opening::Unused | Opening::Headless => Ok((0, form)),
+        Opening::Damaged => Err(StoreError::Damaged { wanted: WANTED }),
+        Opening::Foreign if holds_a_record(segment).map_err(reading)? => {
+            Err(StoreError::Damaged { wanted: WANTED })
+        }
+        Opening::Foreign => Err(StoreError::WrongFile { wanted: WANTED }),
     }
+}
+
+/// Whether its first slots have anything that we wrote.
+fn holds_a_record<S: Segment>(segment: &S) -> std::io::Result<bool> {
+    let mut buffer = vec![0; CHUNK * SLOT];
+    let read = segment.read_at(&mut buffer, 0)?;
+    let mut slots = buffer.get(..read).unwrap_or_default().chunks_exact(SLOT);
+    Ok(slots.any(|slot| segment::unseal(slot).is_some()))
 }
 
 fn writing() -> impl Fn(std::io::Error) -> StoreError {
@@ -256,7 +293,7 @@ mod tests {
 
     const BOOT: BootId = BootId::from_bytes([1; 16]);
 
-    fn row(client: &str, address: &str, port: u16, until: u64) -> Row {
+    pub(super) fn row(client: &str, address: &str, port: u16, until: u64) -> Row {
         Row {
             client: ClientName::new(client).unwrap(),
             element: Element::here(

@@ -1,13 +1,16 @@
 //! The replay store on disk: the packets that were used, kept until nobody can use them again.
 //!
-//! A claim is forgotten only when the packet's own time plus the window is over *and* two hours of BOOTTIME have
-//! passed since it was made (counted from boot for claims of an earlier boot). So a clock that runs ahead and is set
-//! back lets nothing in twice. When there is no more room the *horizon* rises: three quarters of the older segment's
+//! A claim is remembered as long as there is room, so a clock that runs ahead and is set back lets nothing in twice. When
+//! there is none, the older segment is forgotten where each of its packets' own times plus the window is over *and* two
+//! hours of BOOTTIME have passed since the claims were made (counted from boot for claims of an earlier boot). Where that
+//! is not so the *horizon* rises: three quarters of the older segment's
 //! claims are given up, and packets stamped at or before the latest of them are refused from then on. The horizon is
-//! durable before anything is given up.
+//! durable before anything is given up. It never rises further above the machine's own clock than a packet may be
+//! stamped ahead of it, so that no client's clock shuts the others out (docs/adr/0009).
 
 mod half;
 mod record;
+mod repair;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,11 +21,15 @@ use portunus_model::{Claim, Claimed, Now, Unix};
 
 use crate::segment::in_this_boot;
 use crate::{BootId, ReplayStore, Segment, StoreError};
-use half::{Found, Half, unix};
-use record::{Content, Header};
+use half::{Half, unix};
+use record::{Content, Header, Mark};
 
 /// For how long of BOOTTIME a claim is remembered at least.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// So far ahead of ours a client's clock may be, where no window says it: with claims that are kept for ever, or after
+/// damage that left nothing to tell. In nanoseconds.
+const AHEAD: i64 = 10 * 60 * 1_000_000_000;
 
 /// The replay store over two files that the caller has opened for reading and writing.
 ///
@@ -34,6 +41,10 @@ pub struct FileStore<S = File> {
     boot: BootId,
     /// How many claims begin a new turn.
     turn: usize,
+    mark: Mark,
+    /// How many claims are of packets that are stamped further ahead than the horizon may rise, and when they were counted.
+    far_ahead: usize,
+    counted: i64,
     damaged: bool,
     fault: Option<io::ErrorKind>,
     buffer: Vec<u8>,
@@ -41,34 +52,43 @@ pub struct FileStore<S = File> {
 
 impl<S: Segment> FileStore<S> {
     /// Reads both segments; room for about `capacity` claims before the horizon has to rise (some 30 bytes of memory
-    /// and 64 of disk each).
+    /// and 64 of disk each). What is damaged is mended, and covered by the horizon ([`Self::was_damaged`]).
     ///
     /// # Errors
-    /// [`StoreError`]: a file is something else, damaged in its first block, or cannot be read or written.
+    /// [`StoreError`]: a file is something else, or cannot be read or written.
     pub fn open(segments: [S; 2], capacity: usize, boot: BootId, now: Now) -> Result<Self, StoreError> {
         let [one, two] = segments;
         let ((one, found_one), (two, found_two)) = (Half::load(one, boot)?, Half::load(two, boot)?);
-        let unused = one.generation == 0 && two.generation == 0;
-        if one.generation == two.generation && !unused {
-            return Err(StoreError::Damaged { wanted: record::WANTED });
+        if (found_one.foreign && two.generation == 0) || (found_two.foreign && one.generation == 0) {
+            return Err(StoreError::WrongFile { wanted: record::WANTED });
         }
+        let twins = one.generation == two.generation && one.generation != 0;
         let (active, older) = if one.generation < two.generation { (two, one) } else { (one, two) };
+        let wall = record::nanos(now.wall).unwrap_or(i64::MIN);
         let mut store = Self {
             active,
             older,
             horizon: found_one.horizon.max(found_two.horizon),
             boot,
             turn: (capacity / 2).max(1),
-            damaged: found_one.damaged || found_two.damaged,
+            mark: Mark {
+                clock: wall.max(found_one.mark.clock).max(found_two.mark.clock),
+                widest: found_one.mark.widest.max(found_two.mark.widest),
+            },
+            far_ahead: 0,
+            counted: i64::MIN,
+            damaged: found_one.damaged || found_two.damaged || twins,
             fault: None,
             buffer: Vec::new(),
         };
-        if unused {
-            let header = Header { generation: 1, horizon: None };
-            store.active.begin(header).map_err(StoreError::io("writing the replay store"))?;
-        }
+        let writing = StoreError::io("writing the replay store");
         if store.damaged {
-            store.cover_the_damage(now, &[found_one, found_two]);
+            store.cover_the_damage(&[found_one, found_two]);
+            store.repair(now, twins).map_err(writing)?;
+        } else if store.active.generation == 0 {
+            store.active.begin(Header { generation: 1, horizon: None }).map_err(writing)?;
+        } else if found_one.for_ever || found_two.for_ever {
+            store.count_far_ahead().map_err(StoreError::io("reading the replay store"))?;
         }
         Ok(store)
     }
@@ -91,9 +111,9 @@ impl<S: Segment> FileStore<S> {
         self.horizon.map(unix)
     }
 
-    /// Whether a claim that had been on disk could not be read any more when it was opened. The horizon then stands
-    /// one window ahead of that moment, or two of the latest packet that is still known, so nothing that was lost can be
-    /// used again (and so at each opening, until the damaged segment's turn is over).
+    /// Whether something that had been on disk could not be read any more when it was opened. The horizon then stands one
+    /// window ahead of that moment, or two of the latest packet that is still known, so nothing that was lost can be
+    /// used again. The next opening finds it sound.
     #[must_use]
     pub fn was_damaged(&self) -> bool {
         self.damaged
@@ -105,19 +125,11 @@ impl<S: Segment> FileStore<S> {
         self.fault
     }
 
-    /// A lost claim's packet was stamped one window ahead of its claim at most. The clock may be behind where it was then
-    /// (a machine that starts without one), but one that is left was made later, and stamped one window behind at most.
-    fn cover_the_damage(&mut self, now: Now, found: &[Found]) {
-        let widest = found.iter().map(|found| found.widest).max().unwrap_or(0);
-        let now = record::nanos(now.wall).unwrap_or(i64::MAX);
-        let latest = found.iter().map(|found| found.latest.saturating_add(widest)).fold(now, i64::max);
-        self.horizon = self.horizon.max(Some(latest.saturating_add(widest)));
-    }
-
     /// The answer to each, provided that what is pushed to `batch` becomes durable.
     fn judge(&mut self, now: Now, claims: &[Claim], batch: &mut Vec<Content>) -> Vec<Claimed> {
         let mut in_batch = HashSet::with_capacity(claims.len());
         let tag = self.boot.tag();
+        let mut room_far_ahead = self.room_far_ahead(claims);
         let judge = |claim: &Claim| {
             let key = &claim.key;
             if self.older.keys.contains(key) || self.active.keys.contains(key) || in_batch.contains(key) {
@@ -127,6 +139,10 @@ impl<S: Segment> FileStore<S> {
                 return Claimed::BelowHorizon;
             }
             let Some(content) = Content::of(claim, now.mono, tag) else { return Claimed::Unavailable };
+            if self.is_far_ahead(claim) {
+                let Some(left) = room_far_ahead.checked_sub(1) else { return Claimed::TooFarAhead };
+                room_far_ahead = left;
+            }
             in_batch.insert(claim.key);
             batch.push(content);
             Claimed::Fresh
@@ -136,23 +152,34 @@ impl<S: Segment> FileStore<S> {
 
     /// Makes a batch durable, then remembers it.
     fn keep(&mut self, now: Now, batch: &[Content]) -> io::Result<()> {
-        self.make_room(now)?;
-        self.active.append(batch, &mut self.buffer)?;
         for &content in batch {
-            if let Content::Claim { key, keep_until, .. } = content {
+            if let Content::Claim { stamp, keep_until, .. } = content {
+                self.mark.widest =
+                    self.mark.widest.max(record::window(stamp, keep_until).unwrap_or_default());
+            }
+        }
+        self.make_room(now)?;
+        self.active.append(batch, self.mark, &mut self.buffer)?;
+        let highest = self.highest();
+        for &content in batch {
+            if let Content::Claim { key, stamp, keep_until, .. } = content {
                 self.active.note(key, keep_until, now.mono);
+                self.far_ahead += usize::from(stamp > highest);
             }
         }
         Ok(())
     }
 
-    /// Begins a new turn when the older segment is not needed, or must be given up.
+    /// Begins a new turn when this one is full, and never before: what there is room for is remembered, so a clock that is
+    /// set back after days lets nothing in twice. What the older segment has is then not needed, or given up.
     fn make_room(&mut self, now: Now) -> io::Result<()> {
-        let full = self.active.keys.len() >= self.turn;
-        if full && !self.older.is_forgettable(now) {
+        if self.active.keys.len() < self.turn {
+            return Ok(());
+        }
+        if !self.older.is_forgettable(now) {
             self.give_up_the_older(now)?;
         }
-        if (full || self.active.is_aged(now)) && self.older.is_forgettable(now) {
+        if self.older.is_forgettable(now) {
             let generation = self.active.generation.saturating_add(1);
             self.older.begin(Header { generation, horizon: self.horizon })?;
             std::mem::swap(&mut self.active, &mut self.older);
@@ -164,27 +191,61 @@ impl<S: Segment> FileStore<S> {
     /// after that the older segment holds nothing that is needed. The latest stamps are carried, so that one client
     /// whose clock runs ahead does not shut everybody else out.
     fn give_up_the_older(&mut self, now: Now) -> io::Result<()> {
-        let stamps = self.older.stamps()?;
-        let Some(horizon) = stamps.get(stamps.len() * 3 / 4).copied().max(self.horizon) else {
-            return Ok(());
-        };
-        let mut contents = vec![Content::Horizon(horizon)];
-        contents.extend(self.older.claims_after(horizon)?);
-        self.active.append(&contents, &mut self.buffer)?;
-        for content in contents {
+        let stamps = self.older.stamps_up_to(self.highest())?;
+        let horizon = stamps.get(stamps.len() * 3 / 4).copied().max(self.horizon);
+        let mut contents: Vec<Content> = horizon.map(Content::Horizon).into_iter().collect();
+        contents.extend(self.older.claims_after(horizon.unwrap_or(i64::MIN))?);
+        self.carry_over(now, &contents)?;
+        self.horizon = horizon;
+        self.older.given_up = true;
+        Ok(())
+    }
+
+    /// Has the active segment hold these too.
+    fn carry_over(&mut self, now: Now, contents: &[Content]) -> io::Result<()> {
+        self.active.append(contents, self.mark, &mut self.buffer)?;
+        for &content in contents {
             if let Content::Claim { key, keep_until, claimed, boot, .. } = content {
                 let claimed = in_this_boot(claimed, boot, self.boot).min(now.mono);
                 self.active.note(key, keep_until, claimed);
             }
         }
-        self.horizon = Some(horizon);
-        self.older.given_up = true;
+        Ok(())
+    }
+
+    /// The horizon never rises above it. Who has a window can be stamped no further ahead.
+    fn highest(&self) -> i64 {
+        self.mark.clock.saturating_add(self.mark.widest.max(AHEAD))
+    }
+
+    fn is_far_ahead(&self, claim: &Claim) -> bool {
+        record::window_of(claim).is_none() && claim.stamp > unix(self.highest())
+    }
+
+    /// How many more claims of packets far ahead may be taken: a quarter of a turn has room for them, for the horizon
+    /// cannot give them up.
+    fn room_far_ahead(&mut self, claims: &[Claim]) -> usize {
+        let most = self.turn / 4;
+        let asked = claims.iter().any(|claim| self.is_far_ahead(claim));
+        // Time has passed, so some of them are not far ahead any more.
+        let over = self.far_ahead >= most && self.mark.clock.saturating_sub(self.counted) >= AHEAD;
+        if asked && over && self.count_far_ahead().is_err() {
+            return 0;
+        }
+        most.saturating_sub(self.far_ahead)
+    }
+
+    fn count_far_ahead(&mut self) -> io::Result<()> {
+        let highest = self.highest();
+        self.far_ahead = self.active.claims_after(highest)?.len() + self.older.claims_after(highest)?.len();
+        self.counted = self.mark.clock;
         Ok(())
     }
 }
 
 impl<S: Segment> ReplayStore for FileStore<S> {
     fn claim(&mut self, now: Now, claims: &[Claim]) -> Vec<Claimed> {
+        self.mark.clock = self.mark.clock.max(record::nanos(now.wall).unwrap_or(i64::MIN));
         let mut batch = Vec::with_capacity(claims.len());
         let mut answers = self.judge(now, claims, &mut batch);
         if batch.is_empty() {

@@ -10,6 +10,8 @@ pub(super) const SLOT: usize = 64;
 pub(super) const MAGIC: &[u8; 16] = b"portunus claims1";
 /// For messages.
 pub(super) const WANTED: &str = "replay store";
+/// No window that can be configured is as wide: a claim that is kept for longer is kept for ever.
+const WIDEST: i64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// Slot 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,28 @@ pub(super) enum Content {
     },
     /// The horizon rose to this.
     Horizon(i64),
+    /// All before it is durable. Written after each batch and not synced; the next batch is written over it.
+    Mark(Mark),
+}
+
+/// What is known when a batch is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    /// The latest time that the machine's own clock has shown.
+    pub(super) clock: i64,
+    /// The widest window that any claim was made with, but for those that are kept for ever.
+    pub(super) widest: i64,
+}
+
+/// What a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// A record of this turn.
+    Record(Record),
+    /// One of an earlier turn of this segment.
+    Stale,
+    /// Torn, never written, or rotten.
+    Unreadable,
 }
 
 /// A slot from 1 on.
@@ -59,13 +83,14 @@ pub(super) enum Content {
 pub(super) struct Record {
     pub(super) content: Content,
     /// The slot at which its batch begins. Whatever lies before it was durable when the batch was written, so a
-    /// damaged slot there is a lost claim, and one at or behind it only a batch that nobody was told of.
+    /// damaged slot there is a lost claim, and one at or behind it only a batch that nobody was told of. A mark's own place.
     pub(super) base: u32,
     pub(super) generation: u32,
 }
 
 const CLAIM: u32 = 1;
 const HORIZON: u32 = 2;
+const MARK: u32 = 3;
 
 impl Content {
     /// `None`: its times do not fit 64 bits of nanoseconds (year 2262); no store can keep it.
@@ -80,6 +105,16 @@ impl Content {
     }
 }
 
+/// How far its packet's time could be off; `None`: as far as it liked, and it is kept for ever.
+pub(super) fn window(stamp: i64, keep_until: i64) -> Option<i64> {
+    Some(keep_until.saturating_sub(stamp)).filter(|&window| window <= WIDEST)
+}
+
+/// The same of a claim that is not yet written.
+pub(super) fn window_of(claim: &Claim) -> Option<i64> {
+    window(nanos(claim.stamp)?, nanos(claim.keep_until)?)
+}
+
 impl Record {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
@@ -88,6 +123,7 @@ impl Record {
                 (CLAIM, key.0, stamp, keep_until, claimed.as_nanos(), boot)
             }
             Content::Horizon(horizon) => (HORIZON, [0; 16], horizon, 0, 0, 0),
+            Content::Mark(Mark { clock, widest }) => (MARK, [0; 16], clock, widest, 0, 0),
         };
         out.extend_from_slice(&key);
         out.extend_from_slice(&stamp.to_be_bytes());
@@ -99,10 +135,18 @@ impl Record {
         seal(out, start, SLOT);
     }
 
-    /// `None`: torn, never written, or of an earlier turn of this segment.
-    pub(super) fn decode(slot: &[u8], generation: u32) -> Option<Self> {
-        let record = Self::fields(unseal(slot)?)?;
-        (record.generation == generation).then_some(record)
+    /// Reads a slot of the turn `generation`.
+    pub(super) fn read(slot: &[u8], generation: u32) -> Slot {
+        match Self::decode(slot) {
+            Some(record) if record.generation == generation => Slot::Record(record),
+            Some(_) => Slot::Stale,
+            None => Slot::Unreadable,
+        }
+    }
+
+    /// A record of whichever turn.
+    pub(super) fn decode(slot: &[u8]) -> Option<Self> {
+        Self::fields(unseal(slot)?)
     }
 
     fn fields(mut fields: Fields<'_>) -> Option<Self> {
@@ -113,6 +157,7 @@ impl Record {
         let content = match fields.u32()? {
             CLAIM => Content::Claim { key, stamp, keep_until, claimed, boot },
             HORIZON => Content::Horizon(stamp),
+            MARK => Content::Mark(Mark { clock: stamp, widest: keep_until }),
             _ => return None,
         };
         Some(Self { content, base, generation })
@@ -136,13 +181,15 @@ mod tests {
             claimed: Mono::from_nanos(9),
             boot: 3,
         };
-        for content in [claim, Content::Horizon(77)] {
+        for content in [claim, Content::Horizon(77), Content::Mark(Mark { clock: -1, widest: 60 })] {
             let record = Record { content, base: 4, generation: 2 };
             let mut slot = Vec::new();
             record.encode(&mut slot);
             assert_eq!(slot.len(), SLOT);
-            assert_eq!(Record::decode(&slot, 2), Some(record));
-            assert_eq!(Record::decode(&slot, 1), None, "an earlier turn's record");
+            assert_eq!(Record::read(&slot, 2), Slot::Record(record));
+            assert_eq!(Record::read(&slot, 1), Slot::Stale, "an earlier turn's record");
+            slot[3] ^= 1;
+            assert_eq!(Record::read(&slot, 2), Slot::Unreadable);
         }
         for horizon in [None, Some(5)] {
             let header = Header { generation: 9, horizon };

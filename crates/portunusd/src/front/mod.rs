@@ -127,6 +127,7 @@ impl Front {
 
         let now = clock::now();
         let store = FileStore::open(store, CLAIMS, boot, now).map_err(|e| crate::bad_files(&place, &e))?;
+        say_damage(&store, now, &place);
         let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
         let digests = digests.map(read_digests).transpose()?;
         let played = capture.map(|file| Played::of(file, &listening)).transpose()?;
@@ -525,6 +526,20 @@ fn keyring(keys: &Keys) -> io::Result<Keyring> {
     });
     let fwknop = sets.collect::<io::Result<_>>()?;
     Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop })
+}
+
+/// What rot costs, and for how long.
+fn say_damage(store: &FileStore, now: Now, place: &str) {
+    let Some(horizon) = store.horizon().filter(|_| store.was_damaged()) else { return };
+    let until = clock::rfc3339(horizon);
+    let seconds = horizon.distance(now.wall).as_secs();
+    tracing::error!(
+        files = place,
+        %until,
+        seconds,
+        "the replay store was damaged and is mended: which packets were used before is not known any more, so every \
+         packet stamped up to then is refused; is the disk failing?"
+    );
 }
 
 fn read_digests(file: File) -> io::Result<DigestCache> {
