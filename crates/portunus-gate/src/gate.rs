@@ -23,7 +23,7 @@ use crate::grants::Grants;
 use crate::keysets::KeySets;
 use crate::lane::{Job, Lane, Waste};
 use crate::names::Names;
-use crate::pending::{Claimant, Claiming, Overdue, Pending, Waiting, is_meant};
+use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
 use crate::{Action, RestoredGrant, Session, Ticket};
@@ -205,10 +205,12 @@ impl Gate {
         self.end_overdue(now);
         match self.pending.take_asked(ticket) {
             Some(Waiting::Open(asked)) => self.answered(now, asked, answer),
-            Some(Waiting::Abandoned(asked)) if answer == Opened::Open || asked.stray => {
-                self.opened_too_late(now, asked);
+            Some(Waiting::Abandoned(asked)) => {
+                let Asked { opening, strays, dialect, revoked, .. } = asked;
+                let late = Some(opening).filter(|_| answer == Opened::Open && !revoked);
+                strays.into_iter().chain(late).for_each(|late| self.opened_too_late(now, late, dialect));
             }
-            Some(Waiting::Abandoned(_) | Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_)) | None => {}
+            Some(Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_)) | None => {}
         }
     }
 

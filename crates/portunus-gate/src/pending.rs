@@ -25,9 +25,9 @@ pub(crate) struct Asked {
     pub(crate) dialect: Dialect,
     /// A `Close` for it was sent after it: it does not stay open, whatever the answer is.
     pub(crate) revoked: bool,
-    /// An answer for the same client and address came too late while this one waited: should this one fail, the door
-    /// that the late one opened is to be closed.
-    pub(crate) stray: bool,
+    /// Of the same client and address, and answered too late while this one waited: doors that are open though their
+    /// knocks were refused. What becomes of them follows from this one's answer.
+    pub(crate) strays: Vec<Opening>,
 }
 
 impl Asked {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_gate::{RestoredGrant, Ticket};
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec};
+use portunus_gate::{Door as Asked, RestoredGrant, Ticket};
+use portunus_model::{ClientName, Closing, Mono, Opened, Opening};
 
 use crate::dice::Dice;
 
@@ -14,14 +14,43 @@ pub(crate) enum Message {
     Close(Closing),
 }
 
+/// Which grant: a client's at an address; where the client asked for the door itself (fwknop) each is one of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) client: ClientName,
+    pub(crate) address: IpAddr,
+    door: Option<Asked>,
+}
+
+impl Place {
+    pub(crate) fn new(client: &ClientName, address: IpAddr, door: &Asked) -> Self {
+        let door = is_stanza(client).then(|| door.clone());
+        Self { client: client.clone(), address, door }
+    }
+
+    pub(crate) fn of(opening: &Opening) -> Self {
+        Self::new(&opening.client, opening.address, &door_of(opening))
+    }
+}
+
+/// By their names they are known.
+fn is_stanza(client: &ClientName) -> bool {
+    client.as_str().starts_with("stanza")
+}
+
+fn door_of(opening: &Opening) -> Asked {
+    let Opening { ports, destination, way, .. } = opening;
+    Asked { ports: ports.clone(), destination: *destination, way: *way }
+}
+
 pub(crate) struct Door {
     pub(crate) until: Mono,
-    pub(crate) ports: Box<[PortSpec]>,
+    what: Asked,
 }
 
 #[derive(Default)]
 pub(crate) struct Kernel {
-    pub(crate) doors: BTreeMap<(ClientName, IpAddr), Door>,
+    pub(crate) doors: BTreeMap<Place, Door>,
     inbox: VecDeque<(Mono, Message)>,
     outbox: VecDeque<(Mono, Ticket, Opened)>,
     /// Of ten openings, so many fail.
@@ -55,7 +84,7 @@ impl Kernel {
             let Some((at, message)) = self.inbox.pop_front() else { break };
             match message {
                 Message::Open(ticket, opening) => {
-                    let answer = self.open(at, opening, dice);
+                    let answer = self.open(at, &opening, dice);
                     let reply = self.later(at, self.outbox.back().map(|&(at, ..)| at), dice);
                     self.outbox.push_back((reply, ticket, answer));
                 }
@@ -71,24 +100,21 @@ impl Kernel {
         answers
     }
 
-    fn open(&mut self, at: Mono, opening: Opening, dice: &mut Dice) -> Opened {
+    fn open(&mut self, at: Mono, opening: &Opening, dice: &mut Dice) -> Opened {
         if dice.roll(10) < self.failing {
             return *dice.pick(&[Opened::Failed, Opened::Full, Opened::Refused]);
         }
         let until = at.after(opening.lasting);
-        let door = self
-            .doors
-            .entry((opening.client, opening.address))
-            .or_insert(Door { until, ports: Box::default() });
+        let door = self.doors.entry(Place::of(opening)).or_insert(Door { until, what: Asked::default() });
         door.until = door.until.max(until);
-        door.ports = opening.ports;
+        door.what = door_of(opening);
         Opened::Open
     }
 
     fn close(&mut self, closing: &Closing) {
-        self.doors.retain(|(client, address), _| {
-            closing.client.as_ref().is_some_and(|only| only != client)
-                || closing.address.is_some_and(|only| only != *address)
+        self.doors.retain(|place, _| {
+            closing.client.as_ref().is_some_and(|only| *only != place.client)
+                || closing.address.is_some_and(|only| only != place.address)
         });
     }
 
@@ -99,10 +125,10 @@ impl Kernel {
         self.inbox.iter_mut().for_each(|(at, _)| *at = now);
         let _ = self.run(now, dice);
         self.outbox.clear();
-        let restored = |((client, address), door): (&(ClientName, IpAddr), &Door)| RestoredGrant {
-            client: client.clone(),
-            address: *address,
-            door: portunus_gate::Door { ports: door.ports.clone(), ..portunus_gate::Door::default() },
+        let restored = |(place, door): (&Place, &Door)| RestoredGrant {
+            client: place.client.clone(),
+            address: place.address,
+            door: door.what.clone(),
             until: door.until,
         };
         self.doors.iter().map(restored).collect()

@@ -1,6 +1,6 @@
 //! The gate and the replay store in thousands of random schedules, against a reference model.
 //!
-//! A schedule is a few hundred steps drawn from one seed: knocks sent, delivered late, twice, out of order, with a byte
+//! A schedule is a few hundred steps drawn from one seed: knocks of openme's and fwknop's clients sent, delivered late, twice, out of order, with a byte
 //! changed, recorded and sent again; strangers and noise; both clocks moving, the wall clock also backwards; a store
 //! that fails, a grantor that refuses or answers too late; reloads, closings, kills and power cuts in the middle of it.
 //! `reference` knows who made each packet and says what may come of it; every action of the gate is held against that,
@@ -22,6 +22,8 @@ mod packets;
 mod reference;
 #[cfg(test)]
 mod schedule;
+#[cfg(test)]
+mod stanzas;
 #[cfg(test)]
 mod world;
 

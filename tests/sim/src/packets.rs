@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use portunus_crypto::Secret;
 use portunus_crypto::ed25519::SigningKey;
+use portunus_dialect::fwknop;
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_model::Unix;
+use portunus_model::{ClaimKey, KeyId, Unix};
 
 use crate::dice::Dice;
 
@@ -17,6 +18,8 @@ pub(crate) const SERVER: [u8; 32] = [0x42; 32];
 pub(crate) enum Maker {
     /// Whoever has this key.
     Client([u8; 32]),
+    /// Whoever has this set of fwknop's keys.
+    Keys(KeyId),
     /// Somebody who knows the server's public key and nothing else.
     Stranger,
     /// Nobody: random bytes.
@@ -30,8 +33,12 @@ pub(crate) struct Packet {
     pub(crate) maker: Maker,
     pub(crate) stamp: Unix,
     pub(crate) target: Option<IpAddr>,
-    /// The same for every copy of it; unique otherwise, for no two are sealed with one stamp.
+    /// What an fwknop packet asks for.
+    pub(crate) wish: Option<fwknop::Wish>,
+    /// The same for every copy of it, unique otherwise. Of openme's no two are sealed with one stamp; fwknop's stamps are
+    /// whole seconds, so those are known by their claims.
     pub(crate) id: u64,
+    pub(crate) claim: Option<ClaimKey>,
     /// The byte that was changed on the way, and how.
     pub(crate) spoiled: Option<(usize, u8)>,
 }
@@ -73,7 +80,26 @@ impl Workshop {
         let stamp = Unix::from_nanos(stamp.as_nanos() / 1_000_000 * 1_000_000 + i128::from(id));
         let keys = self.key(number);
         let bytes = seal(keys, Wish { target }, stamp, dice).unwrap().to_vec();
-        Packet { bytes, maker: Maker::Client(*keys.client.public()), stamp, target, id, spoiled: None }
+        let maker = Maker::Client(*keys.client.public());
+        Packet { bytes, maker, stamp, target, wish: None, id, claim: None, spoiled: None }
+    }
+
+    /// A text by fwknop's keys `number` that says `wish`.
+    pub(crate) fn text(&mut self, number: u64, stamp: Unix, wish: fwknop::Wish, dice: &mut Dice) -> Packet {
+        self.made += 1;
+        let keys = fwknop_keys(number);
+        let bytes = fwknop::seal(&keys, wish.clone(), stamp, dice).unwrap().wire.into_bytes();
+        let claim = fwknop::Packet::new_checked(&bytes).map(|text| text.claim_key());
+        Packet {
+            bytes,
+            maker: Maker::Keys(keys.id()),
+            stamp: Unix::from_secs(stamp.as_secs()),
+            target: wish.message.address().map(|address| address.to_canonical()),
+            wish: Some(wish),
+            id: self.made,
+            claim,
+            spoiled: None,
+        }
     }
 
     pub(crate) fn stranger(&mut self, stamp: Unix, dice: &mut Dice) -> Packet {
@@ -87,8 +113,9 @@ impl Workshop {
         if let Some(version) = bytes.first_mut() {
             *version = 2; // not openme's
         }
-        let (stamp, target) = (Unix::default(), None);
-        Packet { bytes, maker: Maker::Noise, stamp, target, id: self.made, spoiled: None }
+        let stamp = Unix::default();
+        let (maker, id) = (Maker::Noise, self.made);
+        Packet { bytes, maker, stamp, target: None, wish: None, id, claim: None, spoiled: None }
     }
 }
 
@@ -102,6 +129,14 @@ impl Packet {
         }
         self
     }
+}
+
+/// fwknop's keys of this number.
+pub(crate) fn fwknop_keys(number: u64) -> fwknop::Keys {
+    let hmac = format!("hmac key {number}");
+    let hash = fwknop::HashType::Sha256;
+    fwknop::Keys::new(format!("key {number}").as_bytes(), fwknop::Mode::Cbc, Some((hash, hmac.as_bytes())))
+        .unwrap()
 }
 
 pub(crate) fn server_key() -> ServerKey {

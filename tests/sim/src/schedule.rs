@@ -4,23 +4,35 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::{Client, ClientKey, ClientName, Closing, PortSpec, Proto, Reason, Rules, Unix};
+use portunus_dialect::fwknop::{Message, Nat, Wish};
+use portunus_model::{
+    Client, ClientKey, ClientName, Closing, NatRule, Net, PortSpec, Proto, Reason, Rules, Stanza, Unix,
+};
 
 use crate::dice::Dice;
-use crate::packets::{Packet, Workshop};
+use crate::packets::{Packet, Workshop, fwknop_keys};
+use crate::reference::Openings;
 use crate::world::World;
 
 const WINDOW: Duration = Duration::from_secs(60);
 const NAMES: u64 = 5;
+/// Sets of fwknop's keys, fewer than stanzas.
+pub(crate) const SETS: u64 = 3;
 
 fn name(n: u64) -> ClientName {
     ClientName::new(&format!("client {n}")).unwrap()
 }
 
+fn stanza_name(n: u64) -> ClientName {
+    ClientName::new(&format!("stanza {n}")).unwrap()
+}
+
 fn address(dice: &mut Dice) -> IpAddr {
     let all =
         ["192.0.2.1", "192.0.2.11", "192.0.2.2", "2001:db8::1", "2001:db8::11", "fe80::7", "198.51.100.4"];
-    dice.pick(&all).parse().unwrap()
+    // Some more often than others, so that there is something to be extended.
+    let place = dice.roll(7).min(dice.roll(7)) as usize;
+    all[place].parse().unwrap()
 }
 
 /// Of each client its name, and the number of its key: a client may get another key, and an old one may come back.
@@ -44,49 +56,128 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
             stanza: None,
         });
     }
+    if !dice.one_in(4) {
+        clients.extend((1..=NAMES).filter_map(|n| draw_stanza(n, dice, wall)));
+    }
     if dice.one_in(2) {
         clients.reverse();
     }
     Rules { generation: dice.next(), window: WINDOW, clients }
 }
 
+/// A stanza, of few sets of keys: each may be refused for any reason, so that the next one of its set is asked.
+fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
+    if dice.one_in(4) {
+        return None;
+    }
+    let secs = |dice: &mut Dice, most| Duration::from_secs(1 + dice.roll(most));
+    let some = |dice: &mut Dice| (20..24).filter(|_| dice.one_in(2)).map(tcp).collect::<Vec<_>>();
+    let inner = ("10.0.0.2".parse().unwrap(), 8022);
+    let nat = match dice.roll(6) {
+        0 => NatRule { force: Some(inner), unasked: true, ..NatRule::default() },
+        1..3 => NatRule { forward: true, ..NatRule::default() },
+        _ => NatRule::default(),
+    };
+    let stanza = Stanza {
+        number: n as u32,
+        sources: if dice.one_in(5) { vec![Net::parse("192.0.2.0/28").unwrap()] } else { Vec::new() },
+        open_ports: dice.one_in(2).then(|| some(dice)),
+        restrict_ports: if dice.one_in(3) { some(dice) } else { Vec::new() },
+        username: dice.one_in(5).then(|| "alice".to_owned()),
+        require_source: dice.one_in(5),
+        longest: secs(dice, 30),
+        window: (!dice.one_in(30)).then(|| *dice.pick(&[WINDOW, WINDOW * 2])),
+        nat,
+        ..Stanza::default()
+    };
+    Some(Client {
+        name: stanza_name(n),
+        key: ClientKey::Fwknop(fwknop_keys(dice.roll(SETS)).id()),
+        ports: Box::default(),
+        expires: dice.one_in(5).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW)),
+        lasting: secs(dice, 40),
+        any_target: dice.one_in(2),
+        stanza: Some(Box::new(stanza)),
+    })
+}
+
+fn tcp(port: u16) -> PortSpec {
+    PortSpec::single(Proto::Tcp, port).unwrap()
+}
+
+/// What a client of fwknop's asks for.
+fn draw_wish(target: Option<IpAddr>, dice: &mut Dice) -> Wish {
+    let port = |dice: &mut Dice| 20 + dice.roll(4).min(dice.roll(4)) as u16;
+    let ports = (0..1 + dice.roll(4) / 3).map(|_| (Proto::Tcp, port(dice))).collect();
+    let nat = Nat { host: "10.0.0.3".to_owned(), port: 22, local: false };
+    let v6 = target.is_some_and(|target| target.is_ipv6());
+    Wish {
+        timeout: dice.one_in(2).then(|| *dice.pick(&[0, 1, 7, 40, 3600])),
+        nat: (!v6 && dice.one_in(5)).then_some(nat),
+        ..Wish::new(if dice.one_in(3) { "bob" } else { "alice" }, Message::Access { address: target, ports })
+    }
+}
+
+/// Who asks for what: to be asked again now and then, or nothing would ever be extended.
+#[derive(Debug, Clone)]
+pub(crate) enum Asking {
+    Openme(u64, Option<IpAddr>),
+    Fwknop(u64, Wish),
+}
+
+fn draw_asking(dice: &mut Dice) -> Asking {
+    let target = dice.one_in(4).then(|| match dice.roll(6) {
+        0 => "127.0.0.1".parse().unwrap(),
+        1 => "ff02::1".parse().unwrap(),
+        _ => address(dice),
+    });
+    if dice.one_in(2) {
+        // The last set of keys is nobody's.
+        return Asking::Fwknop(dice.roll(4 * SETS + 1) / 4, draw_wish(target, dice));
+    }
+    Asking::Openme(dice.roll(NAMES) + NAMES * u64::from(dice.one_in(10)), target)
+}
+
 fn draw_packet(world: &mut World) -> Packet {
-    let World { dice, workshop, now, recorded, .. } = world;
+    let World { dice, workshop, now, recorded, asking, .. } = world;
     let packet = match dice.roll(12) {
         0 => workshop.noise(dice),
         1 => workshop.stranger(now.wall, dice),
-        2 | 3 if !recorded.is_empty() => dice.pick(recorded).clone(),
+        2 if !recorded.is_empty() => dice.pick(recorded).clone(),
         _ => {
-            let target = dice.one_in(3).then(|| match dice.roll(6) {
-                0 => "127.0.0.1".parse().unwrap(),
-                1 => "ff02::1".parse().unwrap(),
-                _ => address(dice),
-            });
-            // Mostly right, sometimes at the edge of the window or beyond it, either way.
-            let stamp = match dice.roll(6) {
+            // Mostly right, sometimes at the edge of a window or beyond it, either way.
+            let stamp = match dice.roll(9) {
                 0 => now.wall.after(Duration::from_secs(50 + dice.roll(15))),
                 1 => now.wall.before(Duration::from_secs(50 + dice.roll(15))),
+                2 => now.wall.before(Duration::from_secs(110 + dice.roll(15))),
                 _ => now.wall,
             };
-            let key = dice.roll(NAMES) + NAMES * u64::from(dice.one_in(10));
-            workshop.knock(key, stamp, target, dice)
+            let again = asking.take().filter(|_| !dice.one_in(3));
+            match asking.insert(again.unwrap_or_else(|| draw_asking(dice))) {
+                Asking::Openme(key, target) => workshop.knock(*key, stamp, *target, dice),
+                Asking::Fwknop(set, wish) => workshop.text(*set, stamp, wish.clone(), dice),
+            }
         }
     };
-    if world.dice.one_in(8) { packet.spoil(&mut world.dice) } else { packet }
+    spoil_some(packet, &mut world.dice)
+}
+
+fn spoil_some(packet: Packet, dice: &mut Dice) -> Packet {
+    if dice.one_in(8) { packet.spoil(dice) } else { packet }
 }
 
 fn step(world: &mut World) {
     match world.dice.roll(40) {
-        0..20 => {
+        0..16 => {
             let packet = draw_packet(world);
-            for _ in 0..*world.dice.pick(&[1, 1, 1, 2, 3]) {
+            for _ in 0..*world.dice.pick(&[1, 1, 1, 1, 2, 3]) {
                 let source = address(&mut world.dice);
                 let delay = Duration::from_millis(world.dice.roll(3) * world.dice.roll(3000));
                 world.send(packet.clone(), source, delay);
             }
         }
-        20..26 => {
-            let units = world.dice.roll(8) as u32;
+        16..26 => {
+            let units = world.dice.roll(12) as u32;
             world.work(units);
         }
         26..29 => {
@@ -113,6 +204,7 @@ fn step(world: &mut World) {
             world.reload(rules);
         }
         37 => {
+            let name = *world.dice.pick(&[name, stanza_name]);
             let client = world.dice.one_in(2).then(|| name(world.dice.roll(NAMES)));
             let address = world.dice.one_in(3).then(|| address(&mut world.dice));
             world.close(&Closing { client, address });
@@ -165,16 +257,17 @@ fn share(first: u64) {
     }
     let schedules = number("PORTUNUS_SIM_SCHEDULES").unwrap_or(3000) / 4;
     let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
-    let mut openings = 0;
+    let mut openings = Openings::default();
     for seed in (0..schedules).map(|n| first + 4 * n) {
         let world = run(seed);
-        openings += world.reference.openings;
+        openings.add(&world.reference.openings);
         for (reason, count) in world.reference.reasons {
             *reasons.entry(reason).or_default() += count;
         }
     }
-    println!("{schedules} schedules, {openings} openings, {reasons:?}");
+    println!("{schedules} schedules, {openings:?}, {reasons:?}");
     if schedules >= 500 {
+        assert!(openings.fewest() >= 20, "some sort of opening hardly came up: {openings:?}");
         let drawn =
             Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::RateLimited | Reason::SecondFactor));
         for reason in drawn {

@@ -5,17 +5,20 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use portunus_gate::{Action, Gate, Keyring, Session, Ticket, Tuning};
+use portunus_dialect::fwknop::Packet as Text;
+use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Session, Ticket, Tuning};
 use portunus_model::{
-    Claim, ClientName, Closing, Datagram, Detail, Event, Mono, Now, Opening, Reason, Rules, Unix, Via,
+    Accepted, Claim, ClientKey, ClientName, Closing, Datagram, Detail, Event, Mono, Now, Opening, PortSpec,
+    Reason, Rules, Unix, Via,
 };
 use portunus_store::{BootId, FileStore, ReplayStore};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::kernel::{Kernel, Message};
-use crate::packets::{Packet, Workshop, server_key};
+use crate::kernel::{Kernel, Message, Place};
+use crate::packets::{Packet, Workshop, fwknop_keys, server_key};
 use crate::reference::{Cause, PATIENCE, Reference};
+use crate::schedule::{Asking, SETS};
 
 pub(crate) const QUEUE: usize = 6;
 
@@ -36,14 +39,20 @@ pub(crate) struct World {
     network: Vec<(Mono, Packet, IpAddr)>,
     /// What somebody on the path has written down.
     pub(crate) recorded: Vec<Packet>,
+    pub(crate) asking: Option<Asking>,
     claims: Vec<(Ticket, Claim)>,
     tickets: HashMap<Ticket, u64>,
+    /// For whom each claim is: of stanzas with the same keys the first.
+    claimed_for: HashMap<Ticket, (ClientName, ClientKey)>,
     asked: HashMap<Ticket, Opening>,
     revoked: HashSet<Ticket>,
     /// Claims whose client was taken from the rules while they waited.
     gone: HashSet<Ticket>,
     /// What was said to be granted, and not yet to be closed.
-    told: HashSet<(ClientName, IpAddr)>,
+    told: HashSet<Place>,
+    asked_at: HashMap<Ticket, Mono>,
+    /// Whose answers came after their verdicts.
+    late: HashSet<Place>,
     port: u16,
 }
 
@@ -71,12 +80,16 @@ impl World {
             reference: Reference::default(),
             network: Vec::new(),
             recorded: Vec::new(),
+            asking: None,
             claims: Vec::new(),
             tickets: HashMap::new(),
+            claimed_for: HashMap::new(),
             asked: HashMap::new(),
             revoked: HashSet::new(),
             gone: HashSet::new(),
             told: HashSet::new(),
+            asked_at: HashMap::new(),
+            late: HashSet::new(),
             port: 0,
         }
     }
@@ -113,8 +126,12 @@ impl World {
             let was_open = self.asked.get(&ticket).is_some_and(|opening| self.is_open(opening));
             let packet = self.tickets.get(&ticket).copied().unwrap_or_default();
             let revoked = self.revoked.contains(&ticket);
+            if self.asked_at.get(&ticket).is_some_and(|at| self.now.mono >= at.after(PATIENCE)) {
+                self.late.extend(self.asked.get(&ticket).map(Place::of));
+            }
             self.gate.handle_opened(self.now, ticket, answer);
             self.carry_out(Cause::Opened { packet, answer, revoked, was_open });
+            self.take_late();
         }
         self.gate.handle_timeout(self.now);
         self.carry_out(Cause::Timeout);
@@ -131,9 +148,17 @@ impl World {
         }
     }
 
+    /// A door whose answer came after its verdict stays a session, where another one of its client's is open: nobody says
+    /// that it was granted.
+    fn take_late(&mut self) {
+        let open = self.gate.sessions(self.now).map(|session| place_of(&session));
+        let silent: Vec<Place> = open.filter(|place| self.late.contains(place)).collect();
+        self.told.extend(silent);
+    }
+
     fn is_open(&self, opening: &Opening) -> bool {
-        let same = |client: &ClientName, address| *client == opening.client && address == opening.address;
-        self.gate.sessions(self.now).any(|session| same(session.client, session.address))
+        let place = Place::of(opening);
+        self.gate.sessions(self.now).any(|session| place_of(&session) == place)
     }
 
     fn deliver(&mut self, packet: Packet, source: IpAddr) {
@@ -171,6 +196,9 @@ impl World {
                 Action::Claim(ticket, claim) => {
                     let id = self.reference.claim(&claim, &self.rules, self.now, cause);
                     self.tickets.insert(ticket, id);
+                    if let Some(client) = self.reference.client(id, &self.rules) {
+                        self.claimed_for.insert(ticket, (client.name.clone(), client.key));
+                    }
                     self.claims.push((ticket, claim));
                 }
                 Action::Open(ticket, warrant) => {
@@ -178,6 +206,7 @@ impl World {
                     let id = self.reference.open(&opening, &self.rules, self.now, cause);
                     self.tickets.insert(ticket, id);
                     self.asked.insert(ticket, opening.clone());
+                    self.asked_at.insert(ticket, self.now.mono);
                     self.kernel.send(self.now.mono, Message::Open(ticket, opening), &mut self.dice);
                 }
                 Action::Close(closing) => {
@@ -187,37 +216,55 @@ impl World {
                     );
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
-                Action::Accept(_) | Action::Run(..) | Action::Resolve(..) => {
-                    panic!("openme asks for none of them")
-                }
+                Action::Accept(accepted) => self.accepted(&accepted, cause),
+                Action::Run(..) | Action::Resolve(..) => panic!("nothing here asks for that"),
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
-                        assert!(self.told.insert(pair(&event)), "granted twice: {event:?}");
+                        assert!(self.told.insert(place_in(&event)), "granted twice: {event:?}");
                     }
                     let full = self.gate.waiting() >= QUEUE;
                     self.reference.verdict(&event, &self.rules, self.now, cause, full);
                 }
                 Action::Tell(event) => {
                     assert_eq!(event.reason, Reason::Closed);
-                    assert!(self.told.remove(&pair(&event)), "the end of what never began: {event:?}");
+                    assert!(self.told.remove(&place_in(&event)), "the end of what never began: {event:?}");
                     *self.reference.reasons.entry(event.reason).or_default() += 1;
                 }
             }
         }
     }
 
+    /// It is written down what was claimed just now, and nothing else.
+    fn accepted(&self, accepted: &Accepted, cause: Cause) {
+        let Cause::Claimed { packet, .. } = cause else { panic!("{accepted:?} out of {cause:?}") };
+        let claim = Text::claim_key_of(&accepted.digest);
+        assert_eq!(self.reference.packet(packet).claim, Some(claim));
+    }
+
     pub(crate) fn reload(&mut self, rules: Rules) {
         self.rules = rules;
-        let without_client = |ticket: &Ticket| !self.reference.has_client(self.tickets[ticket], &self.rules);
+        let is_in = |(name, key): &(ClientName, ClientKey)| {
+            self.rules.clients.iter().any(|client| client.name == *name && client.key == *key)
+        };
+        let without_client = |ticket: &Ticket| !self.claimed_for.get(ticket).is_some_and(is_in);
         self.gone.extend(self.claims.iter().map(|&(ticket, _)| ticket).filter(without_client));
-        self.gate.handle_rules(self.now, self.rules.clone(), keyring());
+        self.gate.handle_rules(self.now, self.rules.clone(), keyring(&self.rules));
         self.carry_out(Cause::Order);
         let latest = |left| self.now.wall.after(left).before(PATIENCE);
         let allowed = |session: &Session<'_>| {
             let mut named = self.rules.clients.iter().filter(|known| known.name == *session.client);
             named.any(|known| {
                 known.expires.is_none_or(|expires| latest(session.left) <= expires)
-                    && session.door.ports.iter().all(|port| known.ports.contains(port))
+                    && match &known.stanza {
+                        Some(stanza) => session.door.ports.iter().all(|port| {
+                            let has = |port| {
+                                move |one: &PortSpec| one.contains(PortSpec::proto(port), port.first())
+                            };
+                            stanza.open_ports.as_deref().is_none_or(|specs| specs.iter().any(has(*port)))
+                                && !stanza.restrict_ports.iter().any(has(*port))
+                        }),
+                        None => session.door.ports.iter().all(|port| known.ports.contains(port)),
+                    }
             })
         };
         assert!(self.gate.sessions(self.now).all(|session| allowed(&session)));
@@ -241,7 +288,10 @@ impl World {
         self.reference.killed();
         self.claims.clear();
         self.tickets.clear();
+        self.claimed_for.clear();
         self.asked.clear();
+        self.asked_at.clear();
+        self.late.clear();
         self.revoked.clear();
         self.gone.clear();
         let mut restored = Vec::new();
@@ -259,7 +309,8 @@ impl World {
         self.store = FileStore::open(self.disks.clone(), self.capacity, boot, self.now).unwrap();
         assert!(!self.store.was_damaged(), "nothing that was acknowledged is lost");
         self.gate = new_gate(&self.rules, self.dice.next());
-        self.told = restored.iter().map(|grant| (grant.client.clone(), grant.address)).collect();
+        let place = |grant: &RestoredGrant| Place::new(&grant.client, grant.address, &grant.door);
+        self.told = restored.iter().map(place).collect();
         self.gate.handle_restored(self.now, restored);
         self.carry_out(Cause::Order);
     }
@@ -301,27 +352,34 @@ impl World {
 
     /// Every open door is a session, and the books never run out before the kernel's timer.
     fn doors_are_known(&self) {
-        let known: HashMap<(ClientName, IpAddr), Mono> =
-            self.gate.sessions(self.now).map(|s| ((s.client.clone(), s.address), s.until)).collect();
+        let known: HashMap<Place, Mono> =
+            self.gate.sessions(self.now).map(|session| (place_of(&session), session.until)).collect();
         assert!(
-            known.keys().all(|pair| self.told.contains(pair)),
+            known.keys().all(|place| self.told.contains(place)),
             "a session that was never said to be granted"
         );
-        for (pair, door) in &self.kernel.doors {
+        for (place, door) in &self.kernel.doors {
             assert!(
-                known.get(pair).is_some_and(|&until| until >= door.until),
-                "nobody knows the door {pair:?}"
+                known.get(place).is_some_and(|&until| until >= door.until),
+                "nobody knows the door {place:?}"
             );
         }
     }
 }
 
-/// Whose grant, and where, an event is about.
-fn pair(event: &Event) -> (ClientName, IpAddr) {
+/// Which grant an event is about.
+fn place_in(event: &Event) -> Place {
     match (&event.client, &event.detail) {
-        (Some(client), Some(Detail::Grant { address, .. })) => (client.clone(), *address),
+        (Some(client), Some(Detail::Grant { address, ports, destination, way, .. })) => {
+            let door = Door { ports: ports.clone(), destination: *destination, way: *way };
+            Place::new(client, *address, &door)
+        }
         (client, detail) => panic!("a grant of {client:?} with {detail:?}"),
     }
+}
+
+fn place_of(session: &Session<'_>) -> Place {
+    Place::new(session.client, session.address, session.door)
 }
 
 fn is_meant(closing: &Closing, opening: &Opening) -> bool {
@@ -329,8 +387,11 @@ fn is_meant(closing: &Closing, opening: &Opening) -> bool {
         && closing.address.is_none_or(|only| only == opening.address)
 }
 
-fn keyring() -> Keyring {
-    Keyring { openme: Some(server_key()), ..Keyring::default() }
+/// The server's keys: of fwknop's those that some stanza has.
+fn keyring(rules: &Rules) -> Keyring {
+    let has = |id| rules.clients.iter().any(|client| client.key == ClientKey::Fwknop(id));
+    let sets = (0..SETS).map(fwknop_keys).filter(|keys| has(keys.id()));
+    Keyring { openme: Some(server_key()), fwknop: sets.collect() }
 }
 
 fn new_gate(rules: &Rules, seed: u64) -> Gate {
@@ -343,5 +404,5 @@ fn new_gate(rules: &Rules, seed: u64) -> Gate {
         waste_a_second: 20,
         ..Tuning::default()
     };
-    Gate::new(rules.clone(), keyring(), tuning)
+    Gate::new(rules.clone(), keyring(rules), tuning)
 }

@@ -47,7 +47,7 @@ impl Gate {
 
     fn ask_grantor(&mut self, now: Now, origin: Origin, dialect: Dialect, warrant: Warrant) {
         let (opening, name) = ((*warrant).clone(), warrant.client.clone());
-        let asked = Asked { opening, origin, dialect, revoked: false, stray: false };
+        let asked = Asked { opening, origin, dialect, revoked: false, strays: Vec::new() };
         match self.pending.insert(now.mono, Waiting::Open(asked)) {
             Some(ticket) => self.actions.push_back(Action::Open(ticket, warrant)),
             None => self.verdict(now, origin, Some(dialect), Some(name), Reason::Busy),
@@ -78,7 +78,8 @@ impl Gate {
         self.conclude(now, origin, Some(dialect), Some(client), Outcome { reason, detail: Some(detail) });
     }
 
-    pub(super) fn answered(&mut self, now: Now, asked: Asked, answer: Opened) {
+    pub(super) fn answered(&mut self, now: Now, mut asked: Asked, answer: Opened) {
+        let strays = std::mem::take(&mut asked.strays);
         let (origin, dialect, name) = (asked.origin, asked.dialect, Some(asked.opening.client.clone()));
         let said = match answer {
             Opened::Open if asked.revoked => {
@@ -91,16 +92,20 @@ impl Gate {
                     Outcome { reason: Reason::Closed, detail },
                 );
             }
-            Opened::Open => return self.granted(now, asked),
+            Opened::Open => {
+                let dialect = asked.dialect;
+                self.granted(now, asked);
+                // openme's strays are the same grant; fwknop's may be other doors.
+                let others = strays.into_iter().filter(|_| dialect == Dialect::Fwknop);
+                return others.for_each(|late| self.opened_too_late(now, late, dialect));
+            }
             Opened::Refused => "the grantor's own limits do not allow it",
             Opened::Full => "too many grants are open",
             Opened::Failed => "the firewall would not take it",
         };
         let outcome = Outcome { reason: Reason::FirewallFailed, detail: Some(Detail::Said(said)) };
         self.conclude(now, origin, Some(dialect), name, outcome);
-        if asked.stray {
-            self.opened_too_late(now, asked);
-        }
+        strays.into_iter().for_each(|late| self.opened_too_late(now, late, dialect));
     }
 
     pub(super) fn granted(&mut self, now: Now, asked: Asked) {
@@ -112,17 +117,14 @@ impl Gate {
         self.conclude(now, origin, Some(dialect), Some(client), Outcome { reason, detail });
     }
 
-    /// A door is open whose knock was refused because the answer did not come. It is closed again, unless the same
-    /// client's grant for the same address is open or about to be: that one would be closed with it.
-    pub(super) fn opened_too_late(&mut self, now: Now, asked: Asked) {
-        let (client, address) = (asked.opening.client.clone(), asked.opening.address);
-        if asked.revoked {
-            return;
-        }
+    /// A door is open whose knock was refused because the answer did not come. It is closed again, unless a grant of the
+    /// same client for the same address is open or about to be: that one would be closed with it.
+    pub(super) fn opened_too_late(&mut self, now: Now, late: Opening, dialect: Dialect) {
+        let (client, address) = (late.client.clone(), late.address);
         if let Some(other) = self.pending.open_for(&client, address) {
-            other.stray = true;
+            other.strays.push(late);
         } else if self.grants.is_open(&client, address, now.mono) {
-            let _ = self.grants.opened(asked.opening, asked.dialect == Dialect::Fwknop, now);
+            let _ = self.grants.opened(late, dialect == Dialect::Fwknop, now);
         } else {
             self.actions.push_back(Action::Close(Closing { client: Some(client), address: Some(address) }));
         }
