@@ -34,7 +34,7 @@ demo: build need-net ## the whole story in two namespaces; the host's rules stay
 
 test: test-unit test-interop ## every test but the long ones
 
-test-unit: need-build need-net need-fwknop ## unit, vectors, simulation, firewall conformance, command line
+test-unit: need-build need-net need-fwknop need-systemd ## unit, vectors, simulation, firewall conformance, command line
 	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
 
 test-interop: build need-net need-ssh need-fwknop ## the built binary in real namespaces, one test at a time
@@ -51,7 +51,7 @@ fmt: ## formatting, not changed
 clippy: need-build ## lints; a warning is an error
 	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
 
-rules: need-build ## layers, lints and texts of the repository
+rules: need-build need-systemd ## layers, lints and texts of the repository
 	cargo test --release --locked -p portunus-repo
 
 deny: ## licences, bans and sources of every crate
@@ -86,4 +86,6 @@ need-ssh:
 	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
 need-fwknop:
 	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server openssl:openssl
-.PHONY: need-build need-net need-ssh need-fwknop
+need-systemd:
+	@packaging/scripts/need systemd-analyze:systemd
+.PHONY: need-systemd need-build need-net need-ssh need-fwknop

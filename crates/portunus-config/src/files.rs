@@ -38,6 +38,9 @@ pub enum FileError {
     /// We may not read it.
     #[error("we may not read it")]
     Denied,
+    /// The same, where we are the daemon's own user.
+    #[error("the user portunus may not read it")]
+    NotShared,
     /// It holds a secret and others can read or write it; the mode is what `stat` says.
     #[error("it holds a private key and others can reach it (mode {mode:04o})")]
     TooOpen {
@@ -72,6 +75,7 @@ impl FileError {
         let mend = match self {
             Self::Missing => "make it, or name another folder or file".to_owned(),
             Self::Denied => format!("run this as root, or as the owner of {shown}"),
+            Self::NotShared => format!("chgrp portunus {shown} && chmod g+rX {shown}"),
             Self::TooOpen { .. } => format!("chmod 600 {shown}"),
             Self::ForeignOwner { .. } => format!("chown root {shown}"),
             Self::TooLarge(_) => "make it smaller".to_owned(),

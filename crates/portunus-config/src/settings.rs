@@ -46,6 +46,20 @@ pub struct Settings {
     pub fwknop: Option<Box<Daemon>>,
 }
 
+impl Settings {
+    /// What must run with the daemon's own rights, in words: the less of that, the less somebody who breaks out of a part
+    /// can win. `iptables`: whether its tools write our rules.
+    #[must_use]
+    pub fn runs_with_our_rights(&self, iptables: bool) -> Vec<&'static str> {
+        let stanzas = || self.rules.clients.iter().filter_map(|client| client.stanza.as_ref());
+        let commands = stanzas().any(|stanza| stanza.command.is_some() || stanza.cycle.is_some());
+        [(iptables, "the tools of iptables"), (commands, "commands of clients")]
+            .into_iter()
+            .filter_map(|(runs, what)| runs.then_some(what))
+            .collect()
+    }
+}
+
 /// How we would stand in the firewall, before the ruleset was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StanceWish {

@@ -12,6 +12,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid};
 
+use crate::users;
+
+/// The name of the daemon's own user and group.
+pub const SERVICE: &str = "portunus";
+
 /// The longest file that is read: far above 10,000 clients in one file.
 pub const LONGEST_FILE: u64 = 64 << 20;
 
@@ -33,6 +38,9 @@ pub enum FileError {
     /// The system says no.
     #[error("{}: permission denied: run this as root, or as the user who owns it", .0.display())]
     Denied(PathBuf),
+    /// The same, said to the daemon's own user.
+    #[error("{}: permission denied for the user {SERVICE}: chgrp {SERVICE} {} && chmod g+rX {}", .0.display(), .0.display(), .0.display())]
+    NotShared(PathBuf),
     /// A folder, a socket, a device.
     #[error("{}: it is not a regular file", .0.display())]
     NotAFile(PathBuf),
@@ -104,6 +112,14 @@ impl FileError {
     }
 }
 
+/// The same, of what the daemon's own user reads and root's commands write.
+fn of_reading(path: &Path, error: &io::Error) -> FileError {
+    match error.raw_os_error() {
+        Some(libc::EACCES) if we_are_the_service() => FileError::NotShared(path.to_owned()),
+        _ => FileError::of(path, error),
+    }
+}
+
 /// Reads a text file whole.
 ///
 /// # Errors
@@ -119,7 +135,7 @@ pub fn read(path: &Path, secrecy: Secrecy) -> Result<String, FileError> {
 /// # Errors
 /// As [`read`], but for the text.
 pub fn read_bytes(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
-    let of = |e: &io::Error| FileError::of(path, e);
+    let of = |e: &io::Error| of_reading(path, e);
     // Without O_NONBLOCK a fifo in the file's place would hang us here.
     let file = OpenOptions::new()
         .read(true)
@@ -151,13 +167,55 @@ fn check_secret(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {
         return Err(FileError::Foreign { path: path.to_owned(), owner: meta.uid(), us });
     }
     let mode = meta.mode() & 0o7777;
-    // A group may read (a unit's own group, `root:portunus 0640`) only where the file is root's and we are not.
-    let group_reads = mode & 0o070 == 0o040 && meta.uid() == 0 && us != 0;
+    // A group may read (a unit's own group, `root:portunus 0640`) only where the file is root's; and where we are root,
+    // only that group, since then it is not by the group that we may read.
+    let services = us != 0 || Some(meta.gid()) == service_group();
+    let group_reads = mode & 0o070 == 0o040 && meta.uid() == 0 && services;
     let reach = if group_reads { mode & 0o037 } else { mode & 0o077 };
     if reach != 0 {
         return Err(FileError::TooOpen { path: path.to_owned(), mode });
     }
     Ok(())
+}
+
+/// The group of the daemon's own user, where it was made: `root:portunus 0640` is a secret of the daemon's, too.
+fn service_group() -> Option<u32> {
+    static GROUP: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
+    *GROUP.get_or_init(|| users::group_by_name(SERVICE))
+}
+
+fn we_are_the_service() -> bool {
+    let us = users::effective_uid();
+    us != 0 && users::by_name(SERVICE).is_some_and(|ids| ids.uid == us)
+}
+
+/// Lets the daemon's own user, where it was made, read what is in a folder of root's, now or later.
+///
+/// # Errors
+/// [`FileError::Denied`] when we may not.
+pub fn share_with_service(folder: &Path) -> Result<(), FileError> {
+    let ours = fs::metadata(folder).is_ok_and(|meta| meta.uid() == 0 && meta.gid() == 0);
+    match service_group() {
+        Some(group) if ours && users::effective_uid() == 0 => give(folder, None, Some(group)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// As root: what is new in a folder belongs to whom the folder belongs, and the daemon's group reads what the folder
+/// lets it reach; so that a unit without root's rights reads what root's commands write. The mode for it.
+fn as_its_folder(new: &File, path: &Path, mode: u32) -> io::Result<u32> {
+    if users::effective_uid() != 0 {
+        return Ok(mode);
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::metadata(above)?;
+    if folder.uid() == 0 && folder.gid() == 0 {
+        return Ok(mode);
+    }
+    rustix::fs::fchown(new, Some(Uid::from_raw(folder.uid())), Some(Gid::from_raw(folder.gid())))?;
+    let reached = folder.uid() == 0 && folder.mode() & 0o050 == 0o050;
+    let shared = reached && Some(folder.gid()) == service_group();
+    Ok(if shared { mode | (mode & 0o500) >> 3 } else { mode })
 }
 
 /// The entries of a folder, sorted by name; names that begin with a dot are left out (editors' and our own drafts).
@@ -167,7 +225,7 @@ fn check_secret(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {
 pub fn list(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let of = |e: &io::Error| match e.raw_os_error() {
         Some(libc::ENOTDIR) => FileError::NotAFolder(dir.to_owned()),
-        _ => FileError::of(dir, e),
+        _ => of_reading(dir, e),
     };
     let mut names: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| of(&e))? {
@@ -188,7 +246,10 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let old = fs::metadata(&real).ok();
     let of = |e: &io::Error| FileError::of(path, e);
     let (mut draft, name) = draft_beside(&real).map_err(|e| of(&e))?;
-    let written = fill(&mut draft, bytes, old.as_ref(), mode).and_then(|()| fs::rename(&name, &real));
+    let mode = if old.is_some() { Ok(mode) } else { as_its_folder(&draft, &real, mode) };
+    let written = mode
+        .and_then(|mode| fill(&mut draft, bytes, old.as_ref(), mode))
+        .and_then(|()| fs::rename(&name, &real));
     if let Err(e) = written {
         let _ = fs::remove_file(&name);
         return Err(of(&e));
@@ -205,7 +266,9 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let of = |e: &io::Error| FileError::of(path, e);
     let (mut draft, name) = draft_beside(path).map_err(|e| of(&e))?;
     // A hard link, unlike a rename, refuses to take the place of another file.
-    let made = fill(&mut draft, bytes, None, mode).and_then(|()| fs::hard_link(&name, path));
+    let made = as_its_folder(&draft, path, mode)
+        .and_then(|mode| fill(&mut draft, bytes, None, mode))
+        .and_then(|()| fs::hard_link(&name, path));
     let _ = fs::remove_file(&name);
     made.map_err(|e| of(&e))?;
     sync_folder(path);
@@ -273,7 +336,12 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
         return Ok(());
     }
     let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|e| match e.raw_os_error() {
+    made.and_then(|()| {
+        let folder = File::open(path)?;
+        let shared = as_its_folder(&folder, path, mode)?;
+        if shared == mode { Ok(()) } else { folder.set_permissions(fs::Permissions::from_mode(shared)) }
+    })
+    .map_err(|e| match e.raw_os_error() {
         Some(libc::EEXIST | libc::ENOTDIR) => FileError::NotAFolder(path.to_owned()),
         _ => FileError::of(path, &e),
     })
@@ -294,10 +362,15 @@ pub fn give(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), FileE
 /// # Errors
 /// [`FileError`].
 pub fn open_state(path: &Path) -> Result<File, FileError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let fd =
-        rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| FileError::of(path, &e.into()))?;
-    let file = File::from(fd);
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let open = |more| rustix::fs::open(path, flags | more, Mode::RUSR | Mode::WUSR).map(File::from);
+    let file = match open(OFlags::CREATE | OFlags::EXCL) {
+        Ok(new) => as_its_folder(&new, path, 0o600).map(|_| new),
+        // A dangling link is there and is not followed.
+        Err(rustix::io::Errno::EXIST) => open(OFlags::empty()).map_err(io::Error::from),
+        Err(e) => Err(e.into()),
+    };
+    let file = file.map_err(|e| FileError::of(path, &e))?;
     let meta = file.metadata().map_err(|e| FileError::of(path, &e))?;
     if !meta.is_file() {
         return Err(FileError::NotAFile(path.to_owned()));
@@ -406,6 +479,25 @@ mod tests {
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".lock", ".y.draft", "home.toml", "x.draft"]);
+    }
+
+    #[test]
+    fn what_root_makes_in_somebodys_folder_is_theirs_and_nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        give(dir.path(), Some(54_321), Some(54_322)).unwrap();
+        let (file, folder, state) = (dir.path().join("f"), dir.path().join("d"), dir.path().join("s"));
+        replace(&file, b"x", 0o600).unwrap();
+        make_folder(&folder, 0o700).unwrap();
+        drop(open_state(&state).unwrap());
+        for (path, mode) in [(&file, 0o600), (&folder, 0o700), (&state, 0o600)] {
+            let meta = fs::metadata(path).unwrap();
+            let is = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
+            assert_eq!(is, (54_321, 54_322, mode), "{}", path.display());
+        }
+        // What was there stays whose it is.
+        fs::write(dir.path().join("old"), "").unwrap();
+        drop(open_state(&dir.path().join("old")).unwrap());
+        assert_eq!(fs::metadata(dir.path().join("old")).unwrap().uid(), 0);
     }
 
     #[test]

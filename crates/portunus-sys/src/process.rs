@@ -9,12 +9,15 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 use crate::channel::Channel;
+use crate::users::{self, Keep};
 
 /// The signal by which the kernel ends a process that made a system call which its confinement forbids outright.
 pub const FORBIDDEN_CALL: i32 = libc::SIGSYS;
 
 /// Starts this very program again, with `channel` as standard input and nothing else of ours: no other descriptor
-/// but standard error (`stderr`, or ours), no environment but the named variables. A fresh address space, so that a part never sees what another had in memory.
+/// but standard error (`stderr`, or ours), no environment but the named variables. A fresh address space, so that a part
+/// never sees what another had in memory. With `keep` it begins with these capabilities at most, where we are not root;
+/// else with ours.
 ///
 /// # Errors
 /// When the system has no processes left.
@@ -24,6 +27,7 @@ pub fn start_again(
     channel: Channel,
     stderr: Option<OwnedFd>,
     variables: &[&str],
+    keep: Option<Keep>,
 ) -> io::Result<Child> {
     keep_descriptors_to_ourselves();
     let mut command = Command::new("/proc/self/exe");
@@ -35,6 +39,10 @@ pub fn start_again(
     }
     if let Some(stderr) = stderr {
         command.stderr(Stdio::from(stderr));
+    }
+    if let Some(keep) = keep {
+        // SAFETY: the closure makes system calls and nothing else: it takes no memory and no lock.
+        unsafe { command.pre_exec(move || users::leave_behind(keep)) };
     }
     command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
 }

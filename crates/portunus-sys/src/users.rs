@@ -154,8 +154,34 @@ pub fn become_user(ids: Option<Ids>, keep: Keep) -> io::Result<()> {
     let _ = rustix::thread::clear_ambient_capability_set();
     let sets =
         CapabilitySets { effective: keep.set(), permitted: keep.set(), inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets)?;
+    match rustix::thread::set_capabilities(None, sets) {
+        // A unit's own filter may forbid the call, and then we were started with no more than this (`leave_behind`).
+        Err(rustix::io::Errno::PERM) if have_only(keep) => (),
+        outcome => outcome?,
+    }
     rustix::thread::set_keep_capabilities(false)?;
+    Ok(())
+}
+
+fn have_only(keep: Keep) -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective == keep.set() && sets.permitted == keep.set())
+}
+
+/// What a program that is executed next keeps of the capabilities that a user other than root has in its ambient set:
+/// these alone. It asks for no memory, so a child may call it between fork and exec.
+pub(crate) fn leave_behind(keep: Keep) -> io::Result<()> {
+    for bit in 0..64 {
+        let one = CapabilitySet::from_bits_retain(1 << bit);
+        if keep.set().contains(one) {
+            continue;
+        }
+        match rustix::thread::capability_is_in_ambient_set(one) {
+            Ok(true) => rustix::thread::configure_capability_in_ambient_set(one, false)?,
+            Ok(false) => (),
+            Err(_) => break,
+        }
+    }
     Ok(())
 }
 

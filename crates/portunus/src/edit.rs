@@ -24,7 +24,10 @@ impl From<FileError> for Failure {
             FileError::Exists(_) => "name another",
             FileError::NotAFolder(_) | FileError::Link(_) => "",
             FileError::Other { .. } => "nothing was changed: mend that, and do it again",
-            FileError::Denied(_) | FileError::TooOpen { .. } | FileError::Foreign { .. } => "",
+            FileError::Denied(_)
+            | FileError::NotShared(_)
+            | FileError::TooOpen { .. }
+            | FileError::Foreign { .. } => "",
         };
         Self::new(error, "", mend)
     }
@@ -103,6 +106,7 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Resu
         FileError::Exists(path) => Failure::file("it exists already", &path, "use --force to overwrite it"),
         FileError::Missing(_)
         | FileError::Denied(_)
+        | FileError::NotShared(_)
         | FileError::NotAFile(_)
         | FileError::TooOpen { .. }
         | FileError::Foreign { .. }

@@ -27,6 +27,7 @@ fn plain(error: &files::FileError) -> FileError {
     match error {
         files::FileError::Missing(_) => FileError::Missing,
         files::FileError::Denied(_) => FileError::Denied,
+        files::FileError::NotShared(_) => FileError::NotShared,
         files::FileError::NotAFile(_) => FileError::WrongKind("a regular file was expected"),
         files::FileError::NotAFolder(_) => FileError::WrongKind("a folder was expected"),
         files::FileError::Link(_) => FileError::WrongKind("a symbolic link is not followed here"),

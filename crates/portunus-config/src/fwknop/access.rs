@@ -322,6 +322,7 @@ fn not_had(path: &Path, error: &FileError) -> String {
     match error {
         FileError::Missing => format!("Access file: '{}' was not found.", path.display()),
         FileError::Denied
+        | FileError::NotShared
         | FileError::TooOpen { .. }
         | FileError::ForeignOwner { .. }
         | FileError::TooLarge(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portunus_config::Settings;
 use portunus_sys::channel::Channel;
-use portunus_sys::users::Ids;
+use portunus_sys::users::{Ids, Keep};
 
 use super::part::Part;
 use crate::message::{self, CommandsSnapshot, ToCommands};
@@ -39,7 +39,7 @@ impl Helpers {
         let needed = !snapshot.stanzas.is_empty() || left;
         if needed && self.commands.is_none() {
             let (front_end, own_end) = Channel::pair()?;
-            let part = Part::start(plan, "commands", None, stderr())?;
+            let part = Part::start(plan, "commands", (None, None), stderr())?;
             let beside = message::beside(&snapshot)?;
             let setup = ToCommands::Setup { state_dir: plan.state_dir.clone() };
             part.say(&setup, &[beside.as_fd(), own_end.as_fd()])?;
@@ -48,7 +48,7 @@ impl Helpers {
         }
         if looks_names_up(settings) && self.resolver.is_none() {
             let (front_end, own_end) = Channel::pair()?;
-            let part = Part::start(plan, "resolver", self.ids, stderr())?;
+            let part = Part::start(plan, "resolver", (self.ids, Some(Keep::Nothing)), stderr())?;
             part.channel.send(b"s", &[own_end.as_fd()])?;
             self.resolver = Some(part);
             *to_resolver = Some(front_end);

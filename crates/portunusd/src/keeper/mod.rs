@@ -151,8 +151,10 @@ impl<'p> Keeper<'p> {
         };
 
         let (front_end, grantor_end) = Channel::pair().map_err(system("a channel"))?;
-        let grantor = Part::start(plan, "grantor", ids, stderr()).map_err(system("starting the grantor"))?;
-        let front = Part::start(plan, "front", ids, stderr()).map_err(system("starting the front"))?;
+        let grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), stderr())
+            .map_err(system("starting the grantor"))?;
+        let front = Part::start(plan, "front", (ids, Some(Keep::Nothing)), stderr())
+            .map_err(system("starting the front"))?;
         let mut keeper = Self {
             watch: None,
             generation: 1,
@@ -330,6 +332,11 @@ impl<'p> Keeper<'p> {
             took_ms = took.as_millis(),
             "serving"
         );
+        let more = self.settings.runs_with_our_rights(self.errand.is_some());
+        if !more.is_empty() {
+            let what = more.join(" and ");
+            tracing::info!(what, "less confined: this process keeps its rights, for they run with them");
+        }
         self.supervisor.ready(&format!("serving {clients} clients, {place}"));
     }
 

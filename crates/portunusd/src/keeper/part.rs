@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use portunus_sys::channel::Channel;
 use portunus_sys::process;
-use portunus_sys::users::Ids;
+use portunus_sys::users::{Ids, Keep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,11 +29,11 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Starts it.
+    /// Starts it, as the user `ids` and with no more than `keep` in the end; without `keep` with our rights.
     pub(super) fn start(
         plan: &Plan,
         name: &'static str,
-        ids: Option<Ids>,
+        (ids, keep): (Option<Ids>, Option<Keep>),
         stderr: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
@@ -45,7 +45,7 @@ impl Part {
         let mut words =
             vec![OsStr::new(PART_FLAG), OsStr::new(name), OsStr::new(plan.log.as_str()), OsStr::new(&speech)];
         words.extend(ids.as_ref().map(OsStr::new));
-        let child = process::start_again(&title, &words, theirs, stderr, &VARIABLES)?;
+        let child = process::start_again(&title, &words, theirs, stderr, &VARIABLES, keep)?;
         Ok(Self { name, channel: ours, child })
     }
 
@@ -103,7 +103,7 @@ pub(super) fn how_it_ended(status: ExitStatus) -> String {
 /// Starts the process that runs iptables' tools with our rights, and makes the channel by which the grantor alone asks it.
 pub(super) fn start_errand(plan: &Plan, stderr: Option<OwnedFd>) -> io::Result<(Part, Channel)> {
     let (grantor_end, errand_end) = Channel::pair()?;
-    let errand = Part::start(plan, "errand", None, stderr)?;
+    let errand = Part::start(plan, "errand", (None, None), stderr)?;
     errand.channel.send(b"s", &[errand_end.as_fd()])?;
     Ok((errand, grantor_end))
 }

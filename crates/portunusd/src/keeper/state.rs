@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portunus_config::{Settings, sessions};
 use portunus_sys::channel::Channel;
+use portunus_sys::users::Keep;
 use portunus_sys::{clock, files, users};
 
 use super::part::{self, Part};
@@ -60,7 +61,7 @@ pub(super) fn hold_the_doors(plan: &Plan) {
 fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
     let words = |e: std::io::Error| e.to_string();
     let ids = parts_user(plan).map_err(|e| e.to_string())?;
-    let mut grantor = Part::start(plan, "grantor", ids, None).map_err(words)?;
+    let mut grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
     let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
     let beside = message::beside(snapshot).map_err(words)?;

@@ -68,7 +68,7 @@ fn go_to_background(words: &[OsString]) -> Result<ExitCode, Failure> {
     let mut again: Vec<&OsStr> = vec![OsStr::new(NAME)];
     again.extend(words.iter().skip(1).map(OsString::as_os_str));
     again.extend([OsStr::new("--in-background"), here.as_os_str()]);
-    let mut child = process::start_again(NAME, &again, theirs, None, &VARIABLES).map_err(wrong)?;
+    let mut child = process::start_again(NAME, &again, theirs, None, &VARIABLES, None).map_err(wrong)?;
     let mut word = [0; 16];
     match ours.receive(&mut word) {
         Ok(Received::Message(_)) => Ok(ExitCode::SUCCESS),

@@ -30,6 +30,7 @@ fn read(wish: &Sessions) -> Result<State, Failure> {
     let text = RealFiles.read(path, Secrecy::Public).map_err(|error| match error {
         FileError::Missing => Failure::file("no session file", path, "start the server: openme serve"),
         FileError::Denied
+        | FileError::NotShared
         | FileError::TooOpen { .. }
         | FileError::ForeignOwner { .. }
         | FileError::TooLarge(_)

@@ -21,6 +21,7 @@ pub(super) fn run(places: &Places, wish: &Init) -> Done {
     let dir = &places.config_dir;
     let asked = place(wish)?;
     files::make_folder(dir, 0o755)?;
+    files::share_with_service(dir)?;
     let lock = edit::lock_folder(dir)?;
     let paths = Paths::new(dir);
     // Looked for before anything is made, so that a second `init` by mistake leaves no trace.

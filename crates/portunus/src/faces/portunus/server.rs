@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use portunus_config::{Diagnostic, native};
+use portunus_config::{Diagnostic, FirewallKind, native};
+use portunus_model::Place;
 use serde_json::json;
 
 use super::NAME;
@@ -67,6 +68,14 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
                 let clients = settings.rules.clients.len();
                 let s = if clients == 1 { "" } else { "s" };
                 line(format_args!("{}: no mistake in it, {clients} client{s}", dir.display()));
+                let iptables = settings.stance.place.as_ref().is_some_and(Place::is_of_iptables)
+                    || settings.stance.firewall == FirewallKind::Iptables;
+                let more = settings.runs_with_our_rights(iptables).join(" and ");
+                if !more.is_empty() {
+                    line(format_args!(
+                        "less confined: {more} run with the daemon's own rights (/usr/share/portunus/units)"
+                    ));
+                }
             }
             ExitCode::SUCCESS
         }
