@@ -83,10 +83,6 @@ impl Disk {
 }
 
 impl Segment for Disk {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.borrow().bytes.len() as u64)
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let inner = self.0.borrow();
         let from = inner.bytes.get(offset as usize..).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! A segment: some bytes on disk that can be read, written at a place, emptied and made durable. Nothing more is asked
-//! of the system, so a sandbox needs to allow no more (fstat, pread, pwrite, ftruncate, fdatasync).
+//! of the system, so a sandbox needs to allow no more (pread, pwrite, ftruncate, fdatasync).
 
 use std::fs::File;
 use std::io;
@@ -10,12 +10,6 @@ use portunus_model::Mono;
 /// One of the two files of a store. Implemented by [`File`]; opened for reading and writing, *not* for appending
 /// (a pwrite to such a descriptor goes to the end, wherever it was meant for).
 pub trait Segment {
-    /// How many bytes it has.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn size(&self) -> io::Result<u64>;
-
     /// Reads at `offset`; fewer bytes than asked only at the end.
     ///
     /// # Errors
@@ -42,10 +36,6 @@ pub trait Segment {
 }
 
 impl Segment for File {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -133,7 +123,8 @@ pub(crate) fn open<S: Segment, H, const SIZE: usize>(
     let mut block = [0; SIZE];
     let read = segment.read_at(&mut block, 0)?;
     if block.iter().all(|&byte| byte == 0) {
-        return Ok(if segment.size()? > SIZE as u64 { Opening::Headless } else { Opening::Unused });
+        let behind = segment.read_at(&mut [0], SIZE as u64)?;
+        return Ok(if behind > 0 { Opening::Headless } else { Opening::Unused });
     }
     let start = block.get(..read.min(magic.len())).unwrap_or_default();
     let alike = start.iter().zip(magic).filter(|(one, other)| one == other).count();

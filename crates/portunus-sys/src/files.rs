@@ -400,10 +400,11 @@ pub fn open_log(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// An advisory lock on a file of its own; given back when it is dropped or the process ends.
+/// An advisory lock on a file of its own; given back when it is dropped or the process ends. Who takes it at once writes its
+/// process id there.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -420,14 +421,25 @@ impl Lock {
     /// # Errors
     /// [`FileError::Locked`] when somebody has.
     pub fn try_now(path: &Path) -> Result<Self, FileError> {
-        Self::take(path, FlockOperation::NonBlockingLockExclusive)
+        let lock = Self::take(path, FlockOperation::NonBlockingLockExclusive)?;
+        // Only for the words of whoever comes second: a full disk is no reason not to have the lock.
+        let _ = lock.file.set_len(0).and_then(|()| writeln!(&lock.file, "{}", std::process::id()));
+        Ok(lock)
+    }
+
+    /// The process that has it, as it says itself.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<u32> {
+        let mut text = String::new();
+        File::open(path).ok()?.take(16).read_to_string(&mut text).ok()?;
+        text.trim_end().parse().ok()
     }
 
     fn take(path: &Path, how: FlockOperation) -> Result<Self, FileError> {
         let file = open_state(path)?;
         loop {
             match rustix::fs::flock(&file, how) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(rustix::io::Errno::INTR) => (),
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(FileError::Locked(path.to_owned())),
                 Err(e) => return Err(FileError::of(path, &e.into())),

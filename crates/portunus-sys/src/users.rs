@@ -102,6 +102,14 @@ pub fn peer_uid(connection: impl std::os::fd::AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(connection)?.uid.as_raw())
 }
 
+/// Which process is at the other end, as the kernel saw it when it began to listen or connected.
+///
+/// # Errors
+/// As the system says.
+pub fn peer_process(connection: impl std::os::fd::AsFd) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(connection)?.pid.as_raw_nonzero().get().unsigned_abs())
+}
+
 /// The rights that a process of ours keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for (name, test) in stage::cases::ALL.iter().chain(stage::starts::ALL) {
+    for (name, test) in stage::cases::ALL.iter().chain(stage::starts::ALL).chain(stage::storage::ALL) {
         trials.push(Trial::test(*name, move || {
             test();
             Ok(())

@@ -129,7 +129,7 @@ impl<'p> Keeper<'p> {
         if !users::have_net_admin() {
             return Err(StartError::MissingCapability);
         }
-        let alone = Alone::be(&plan.run_dir)?;
+        let alone = Alone::be(plan)?;
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
         let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;

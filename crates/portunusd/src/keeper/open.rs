@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::path::Path;
 
 use portunus_config::Settings;
@@ -17,33 +17,52 @@ use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
 use portunus_sys::udp::Binding;
 use portunus_sys::users::Ids;
-use portunus_sys::{tcp, udp};
+use portunus_sys::{tcp, udp, users};
 
 use super::StartError;
+use crate::Plan;
 
-/// The lock's name in the run folder, and the name in the network namespace.
+/// The locks' names in the run folder and in the state folder, and the name in the network namespace.
 const LOCK: &str = "daemon.lock";
+const STATE_LOCK: &str = "state.lock";
 const NAMESPACE_NAME: &str = "portunus/daemon";
 
-/// One daemon a run folder and a network namespace: two would undo each other's rules.
+/// One daemon a run folder, a state folder and a network namespace: two would undo each other's rules, and let in twice
+/// what the other has seen.
 #[derive(Debug)]
 pub(super) struct Alone {
-    _folder: Lock,
+    _folders: [Lock; 2],
     _namespace: UnixListener,
 }
 
 impl Alone {
-    pub(super) fn be(run_dir: &Path) -> Result<Self, StartError> {
-        let folder = Lock::try_now(&run_dir.join(LOCK)).map_err(|e| {
-            let held = matches!(e, FileError::Locked(_));
-            if held { StartError::Another(format!("it uses {}", run_dir.display())) } else { e.into() }
-        })?;
+    pub(super) fn be(plan: &Plan) -> Result<Self, StartError> {
+        let run = lock(&plan.run_dir, LOCK)?;
+        let state = lock(&plan.state_dir, STATE_LOCK)?;
         // Abstract names belong to the network namespace, as the rules do, and vanish with their process.
-        let namespace = UnixAddr::from_abstract_name(NAMESPACE_NAME)
-            .and_then(|name| UnixListener::bind_addr(&name))
-            .map_err(|_| StartError::Another("it runs in this network namespace".to_owned()))?;
-        Ok(Self { _folder: folder, _namespace: namespace })
+        let name = UnixAddr::from_abstract_name(NAMESPACE_NAME);
+        let namespace = name.and_then(|name| {
+            UnixListener::bind_addr(&name).map_err(|_| {
+                let there = UnixStream::connect_addr(&name).and_then(users::peer_process);
+                io::Error::other(format!("it runs in this network namespace{}", process_words(there.ok())))
+            })
+        });
+        let namespace = namespace.map_err(|e| StartError::Another(e.to_string()))?;
+        Ok(Self { _folders: [run, state], _namespace: namespace })
     }
+}
+
+fn lock(folder: &Path, name: &str) -> Result<Lock, StartError> {
+    let path = folder.join(name);
+    Lock::try_now(&path).map_err(|e| {
+        let held = matches!(e, FileError::Locked(_));
+        let words = || format!("it uses {}{}", folder.display(), process_words(Lock::holder(&path)));
+        if held { StartError::Another(words()) } else { e.into() }
+    })
+}
+
+fn process_words(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
 }
 
 /// The sockets for knocks.

@@ -45,7 +45,7 @@ pub(super) fn hold_the_doors(plan: &Plan) {
         return;
     }
     // A daemon that runs holds them itself.
-    let Ok(_alone) = open::Alone::be(&plan.run_dir) else { return };
+    let Ok(_alone) = open::Alone::be(plan) else { return };
     match install_once(plan, &snapshot) {
         Ok(()) => eprintln!(
             "{}: the protected ports are kept closed as the last working configuration said",

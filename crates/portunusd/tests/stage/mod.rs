@@ -6,4 +6,5 @@ pub(crate) mod escape;
 pub(crate) mod figures;
 pub(crate) mod knocker;
 pub(crate) mod starts;
+pub(crate) mod storage;
 pub(crate) mod world;

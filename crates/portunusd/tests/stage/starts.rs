@@ -34,7 +34,7 @@ fn cannot_start() {
 }
 
 /// The exit code and the words.
-fn start_in_vain(world: &World, words: &[&str]) -> (i32, String) {
+pub(crate) fn start_in_vain(world: &World, words: &[&str]) -> (i32, String) {
     let output = world.run_ourselves(words);
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -85,8 +85,8 @@ fn a_failed_start_holds_the_doors_shut() {
     fs::write(world.path().join("config.yaml"), good).unwrap();
     let used = ["a", "b"].map(|letter| world.path().join(format!("state/replay.{letter}")));
     let used = used.into_iter().find(|path| fs::metadata(path).unwrap().len() > 0).unwrap();
-    spoil(&used);
-    fails("state/replay.a and .b: the replay store is damaged");
+    fs::write(&used, "somebody's notes, which are no packets at all").unwrap();
+    fails("state/replay.a and .b: it is not a replay store");
     fs::remove_file(&used).unwrap();
     fs::create_dir(&used).unwrap();
     fails(used.to_str().unwrap());

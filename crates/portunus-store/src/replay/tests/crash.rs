@@ -8,10 +8,6 @@ use super::*;
 struct Hasty(Disk);
 
 impl Segment for Hasty {
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buffer, offset)
     }
