@@ -58,6 +58,7 @@ pub fn write(ticket: u64, order: &Order) -> Result<Vec<u8>, OrderError> {
     out.extend_from_slice(&ticket.to_le_bytes());
     out.extend_from_slice(&order.stanza.to_le_bytes());
     put_text(&mut out, order.client.as_str());
+    put_address(&mut out, Some(order.source));
     match &order.work {
         Work::Command(text) => {
             if !is_command(text) {
@@ -90,6 +91,7 @@ pub fn read(message: &[u8]) -> Result<(u64, Order), OrderError> {
     let ticket = u64::from_le_bytes(rest.bytes()?);
     let stanza = u32::from_le_bytes(rest.bytes()?);
     let client = ClientName::new(rest.text()?).map_err(|_| OrderError::Name)?;
+    let source = rest.address()?.ok_or(OrderError::Address)?;
     let work = match kind {
         COMMAND => {
             let text = rest.text().map_err(|_| OrderError::Command)?;
@@ -102,7 +104,7 @@ pub fn read(message: &[u8]) -> Result<(u64, Order), OrderError> {
         unknown => return Err(OrderError::Kind(unknown)),
     };
     rest.end()?;
-    Ok((ticket, Order { client, stanza, work }))
+    Ok((ticket, Order { client, stanza, source, work }))
 }
 
 /// An answer as a message.
@@ -228,7 +230,8 @@ mod tests {
     use super::*;
 
     fn order(work: Work) -> Order {
-        Order { client: ClientName::new("stanza-1").unwrap(), stanza: 7, work }
+        let source = "192.0.2.9".parse().unwrap();
+        Order { client: ClientName::new("stanza-1").unwrap(), stanza: 7, source, work }
     }
 
     fn facts(destination: Option<&str>) -> CycleFacts {

@@ -17,6 +17,7 @@ pub struct Knock {
     claim: ClaimKey,
     ask: Ask,
     text: Option<[u8; 32]>,
+    listing: Option<Box<str>>,
 }
 
 /// What a knock asks for.
@@ -36,13 +37,27 @@ impl Knock {
         claim: ClaimKey,
         ask: Ask,
     ) -> Self {
-        Self { key, stamp, target, claim, ask, text: None }
+        Self { key, stamp, target, claim, ask, text: None, listing: None }
     }
 
     /// The same, with the SHA-256 of its text.
     pub(crate) const fn with_text(mut self, sha256: [u8; 32]) -> Self {
         self.text = Some(sha256);
         self
+    }
+
+    /// The same, with a listing of its fields, where its dialect has one.
+    pub fn with_listing(mut self, list: impl FnOnce(&fwknop::Asked) -> String) -> Self {
+        if let Ask::Fwknop(asked) = &self.ask {
+            self.listing = Some(list(asked).into());
+        }
+        self
+    }
+
+    /// The listing of its fields, for who wants to read along.
+    #[must_use]
+    pub fn listing(&self) -> Option<&str> {
+        self.listing.as_deref()
     }
 
     /// The language it was written in.

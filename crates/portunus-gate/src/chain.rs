@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Accepted, Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
+use portunus_model::{Accepted, Carried, Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
 
 /// As good as for ever, and still a time that the store can write.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -17,6 +17,7 @@ pub(crate) struct Origin {
     /// The source's address that an HTTP proxy named, where the administrator trusts that proxy.
     pub(crate) claimed: Option<IpAddr>,
     pub(crate) destination: Option<IpAddr>,
+    pub(crate) carried: Option<Carried>,
     pub(crate) via: Via,
 }
 
@@ -143,8 +144,9 @@ impl Taken {
     /// For the file of accepted packets, where its dialect has one.
     pub(crate) fn accepted(&self, now: Now) -> Option<Accepted> {
         let digest = self.knock.text_sha256()?;
-        let Origin { source, via, .. } = self.origin;
-        Some(Accepted { digest, source, destination: self.destination(), via, at: now })
+        let Origin { source, via, carried, .. } = self.origin;
+        let listing = self.knock.listing().map(Box::from);
+        Some(Accepted { digest, source, destination: self.destination(), via, carried, listing, at: now })
     }
 
     pub(crate) const fn ask(&self) -> &Ask {
@@ -158,7 +160,7 @@ impl Taken {
         let keys = Keys::new(b"key", Mode::Cbc, None).unwrap();
         let wire = seal(&keys, wish, stamp, &mut portunus_crypto::SystemEntropy).unwrap().wire;
         let knock = keys.open(&Packet::new_checked(wire.as_bytes()).unwrap()).unwrap();
-        let origin = Origin { source, claimed: None, destination: None, via: Via::Udp };
+        let origin = Origin { source, claimed: None, destination: None, carried: None, via: Via::Udp };
         Self { origin, knock }
     }
 }

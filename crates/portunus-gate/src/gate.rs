@@ -55,6 +55,8 @@ pub struct Tuning {
     pub knocks_at_once: u32,
     /// See `knocks_at_once`.
     pub knocks_a_minute: u32,
+    /// Whether the fields of fwknop's packets are listed for people ([`portunus_model::Accepted::listing`]).
+    pub lists_fields: bool,
     /// What nobody outside should know: who makes room in a full lane. Draw it at random.
     pub seed: u64,
 }
@@ -69,6 +71,7 @@ impl Default for Tuning {
             waste_a_second: 2000,
             knocks_at_once: 200_000,
             knocks_a_minute: 600,
+            lists_fields: false,
             seed: 0,
         }
     }
@@ -114,7 +117,7 @@ impl Gate {
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
         let Keyring { openme: server, fwknop } = keys;
-        let keysets = KeySets::new(fwknop, &rules.clients);
+        let keysets = KeySets::new(fwknop, &rules.clients, tuning.lists_fields);
         Self {
             prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
             server,
@@ -200,6 +203,12 @@ impl Gate {
         self.ran(now, ordered, answer);
     }
 
+    /// Where the knock came from that waits for this answer.
+    #[must_use]
+    pub fn source_of(&self, ticket: Ticket) -> Option<IpAddr> {
+        self.pending.origin_of(ticket).map(|origin| origin.address())
+    }
+
     /// The grantor has answered.
     pub fn handle_opened(&mut self, now: Now, ticket: Ticket, answer: Opened) {
         self.end_overdue(now);
@@ -219,7 +228,7 @@ impl Gate {
     /// nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
         let Keyring { openme: server, fwknop } = keys;
-        self.keysets = KeySets::new(fwknop, &rules.clients);
+        self.keysets = KeySets::new(fwknop, &rules.clients, self.tuning.lists_fields);
         self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
         self.server = server;
         let before = self.clients.keys();

@@ -12,6 +12,8 @@ use portunus_model::{Client, ClientKey, KeyId};
 pub(crate) struct KeySets {
     sets: Vec<KeySet>,
     by_id: HashMap<KeyId, u32>,
+    /// Whether what a packet says is listed for people.
+    lists: bool,
 }
 
 struct KeySet {
@@ -24,9 +26,9 @@ struct KeySet {
 
 impl KeySets {
     /// Keys without a stanza are left out, and a stanza without keys proves nothing.
-    pub(crate) fn new(keys: Vec<Keys>, clients: &[Client]) -> Self {
+    pub(crate) fn new(keys: Vec<Keys>, clients: &[Client], lists: bool) -> Self {
         let mut given: HashMap<KeyId, Keys> = keys.into_iter().map(|keys| (keys.id(), keys)).collect();
-        let mut new = Self::default();
+        let mut new = Self { lists, ..Self::default() };
         for (number, client) in (0..).zip(clients) {
             let ClientKey::Fwknop(id) = client.key else { continue };
             if let Some(set) = new.by_id.get(&id).and_then(|&set| new.sets.get_mut(set as usize)) {
@@ -64,7 +66,9 @@ impl KeySets {
 
     /// Whether the packet is made with this set: under a microsecond when it is not.
     pub(crate) fn open(&self, set: u32, packet: &Packet<'_>) -> Option<Knock> {
-        self.sets.get(set as usize)?.keys.open(packet).ok()
+        let keys = &self.sets.get(set as usize)?.keys;
+        let knock = keys.open(packet).ok()?;
+        Some(if self.lists { knock.with_listing(|asked| keys.listing(packet, asked)) } else { knock })
     }
 }
 

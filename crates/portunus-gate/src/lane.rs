@@ -20,8 +20,8 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) const fn origin(&self) -> Origin {
-        let Datagram { source, claimed, destination, via, .. } = &self.datagram;
-        Origin { source: *source, claimed: *claimed, destination: *destination, via: *via }
+        let Datagram { source, claimed, destination, carried, via, .. } = &self.datagram;
+        Origin { source: *source, claimed: *claimed, destination: *destination, carried: *carried, via: *via }
     }
 
     pub(crate) fn address(&self) -> IpAddr {

@@ -167,6 +167,16 @@ impl Pending {
         slot.waiting.as_ref().filter(|_| Ticket::new(ticket.slot(), slot.turn) == ticket)
     }
 
+    /// Where a knock came from that waits.
+    pub(crate) fn origin_of(&self, ticket: Ticket) -> Option<Origin> {
+        Some(match self.peek(ticket)? {
+            Waiting::Open(asked) | Waiting::Abandoned(asked) => asked.origin,
+            Waiting::Claim(claiming) => claiming.origin,
+            Waiting::Name(claimant) => claimant.taken.origin(),
+            Waiting::Run(ordered) => ordered.origin,
+        })
+    }
+
     fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
         self.peek(ticket)?;
         let waiting = self.slots.get_mut(ticket.slot() as usize)?.waiting.take()?;

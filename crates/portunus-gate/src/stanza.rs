@@ -80,7 +80,7 @@ fn try_judge(
         return Err(Refusal::Username);
     }
     let ports = match &asked.message {
-        Message::Command { text, .. } => return command(client, stanza, text),
+        Message::Command { text, .. } => return command(client, stanza, source, text),
         Message::Access { ports, .. } => ports,
     };
     allow_nat(asked, &stanza.nat)?;
@@ -89,7 +89,7 @@ fn try_judge(
         let lasting = lasting(asked, cycle.timer, stanza.longest).min(left);
         let facts = cycle_facts(knock, asked, address, ports, lasting);
         let work = Work::Cycle(facts.ok_or(Refusal::Port)?);
-        return Ok(Judged::Run(Order { client: client.name.clone(), stanza: stanza.number, work }));
+        return Ok(Judged::Run(order(client, stanza, source, work)));
     }
     allow_ports(stanza, ports)?;
     let way = match way(asked, &stanza.nat, names, now)? {
@@ -148,12 +148,16 @@ fn for_whom(address: IpAddr, source: IpAddr) -> Result<IpAddr, Refusal> {
     openable(address, source).map_err(|_| Refusal::Address)
 }
 
-fn command(client: &Client, stanza: &Stanza, text: &str) -> Result<Judged, Refusal> {
+fn order(client: &Client, stanza: &Stanza, source: IpAddr, work: Work) -> Order {
+    Order { client: client.name.clone(), stanza: stanza.number, source, work }
+}
+
+fn command(client: &Client, stanza: &Stanza, source: IpAddr, text: &str) -> Result<Judged, Refusal> {
     if stanza.command.is_none() {
         return Err(Refusal::CommandsOff);
     }
     let work = Work::Command(text.to_owned());
-    Ok(Judged::Run(Order { client: client.name.clone(), stanza: stanza.number, work }))
+    Ok(Judged::Run(order(client, stanza, source, work)))
 }
 
 /// A client's own timeout, no longer than MAX_FW_TIMEOUT; else what the stanza gives.

@@ -184,7 +184,7 @@ fn commands_run_only_where_they_are_allowed() {
     assert_eq!(judged(&wish, &stanza()), Judged::Refuse(Refusal::CommandsOff));
     let rule = Stanza { command: Some(CommandRule::default()), ..stanza() };
     let work = Work::Command("touch /tmp/x".into());
-    let order = Order { client: client(&rule).name, stanza: 1, work };
+    let order = Order { client: client(&rule).name, stanza: 1, source: "192.0.2.7".parse().unwrap(), work };
     assert_eq!(judged(&wish, &rule), Judged::Run(order));
 }
 

@@ -14,6 +14,8 @@ pub struct Datagram {
     pub source: SocketAddr,
     /// The address that it was sent to, where the receiver knows it.
     pub destination: Option<IpAddr>,
+    /// By which protocol it came, and to which port; `None` where the receiver is a socket that has only one of each.
+    pub carried: Option<Carried>,
     /// The address that a proxy names as its client (X-Forwarded-For). A receiver takes it from a trusted proxy only,
     /// so it is as good as that proxy's word; `source` is then the proxy itself.
     pub claimed: Option<IpAddr>,
@@ -21,11 +23,26 @@ pub struct Datagram {
     pub via: Via,
 }
 
+/// How a datagram was carried, as its headers say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Carried {
+    /// The protocol's number within IP.
+    pub proto: u8,
+    /// The port that it was sent to; 0 where the protocol has none.
+    pub port: u16,
+}
+
 impl Datagram {
     /// One with nothing known of where it was sent to, and no proxy's word.
     #[must_use]
     pub fn new(bytes: impl Into<Box<[u8]>>, source: SocketAddr, via: Via) -> Self {
-        Self { bytes: bytes.into(), source, destination: None, claimed: None, via }
+        Self { bytes: bytes.into(), source, destination: None, carried: None, claimed: None, via }
+    }
+
+    /// The same, carried so.
+    #[must_use]
+    pub fn carried_by(self, carried: Carried) -> Self {
+        Self { carried: Some(carried), ..self }
     }
 
     /// The same, sent to this address.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, Now, PortSpec, Refusal, Via, Way};
+use crate::{Carried, ClientName, Now, PortSpec, Refusal, Via, Way};
 
 /// A language that a knock can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl Reason {
 }
 
 /// A packet that was accepted, for the file in which fwknop keeps such packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// The SHA-256 of its text.
     pub digest: [u8; 32],
@@ -118,6 +118,10 @@ pub struct Accepted {
     pub destination: Option<IpAddr>,
     /// How.
     pub via: Via,
+    /// By which protocol and to which port, where the receiver knows it.
+    pub carried: Option<Carried>,
+    /// Its fields for people's eyes, where they are wanted; no key and nothing that is made of one alone.
+    pub listing: Option<Box<str>>,
     /// When, in seconds of the clock on the wall.
     pub at: Now,
 }

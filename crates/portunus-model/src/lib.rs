@@ -23,7 +23,7 @@ pub use address::{NotOpenable, openable};
 pub use claim::{Claim, ClaimKey, Claimed};
 pub use client::{ClientName, NameError};
 pub use clock::{Mono, Now, Unix};
-pub use datagram::{Datagram, LONGEST, Via};
+pub use datagram::{Carried, Datagram, LONGEST, Via};
 pub use element::Element;
 pub use event::{Accepted, Detail, Dialect, Event, Reason};
 pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};

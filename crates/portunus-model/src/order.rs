@@ -15,6 +15,8 @@ pub struct Order {
     pub client: ClientName,
     /// The number of the stanza that allows it.
     pub stanza: u32,
+    /// Where the knock came from.
+    pub source: IpAddr,
     /// What.
     pub work: Work,
 }

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{IpSlice, TcpSlice, UdpSlice, ip_number};
+use portunus_model::Carried;
 
 pub(crate) const IPV4: u16 = 0x0800;
 pub(crate) const IPV6: u16 = 0x86dd;
@@ -57,6 +58,20 @@ pub struct Payload<'a> {
     pub carrier: Carrier,
     /// The payload itself, without padding of the link.
     pub bytes: &'a [u8],
+}
+
+impl Payload<'_> {
+    /// The protocol and the port, as numbers.
+    #[must_use]
+    pub const fn carried(&self) -> Carried {
+        let proto = match self.carrier {
+            Carrier::Udp => ip_number::UDP,
+            Carrier::Tcp => ip_number::TCP,
+            Carrier::Icmp if self.source.is_ipv4() => ip_number::ICMP,
+            Carrier::Icmp => ip_number::IPV6_ICMP,
+        };
+        Carried { proto: proto.0, port: self.destination.port() }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -118,21 +133,21 @@ pub(crate) const fn ppp(protocol: u16) -> Option<u16> {
     }
 }
 
-type Carried<'a> = (Carrier, (u16, u16), &'a [u8]);
+type Parts<'a> = (Carrier, (u16, u16), &'a [u8]);
 
-fn udp(bytes: &[u8]) -> Option<Carried<'_>> {
+fn udp(bytes: &[u8]) -> Option<Parts<'_>> {
     let udp = UdpSlice::from_slice(bytes).ok()?;
     // Length 0 is for packets beyond 64 kB (RFC 2675).
     let sound = udp.length() != 0;
     sound.then(|| (Carrier::Udp, (udp.source_port(), udp.destination_port()), udp.payload()))
 }
 
-fn tcp(bytes: &[u8]) -> Option<Carried<'_>> {
+fn tcp(bytes: &[u8]) -> Option<Parts<'_>> {
     let tcp = TcpSlice::from_slice(bytes).ok()?;
     Some((Carrier::Tcp, (tcp.source_port(), tcp.destination_port()), tcp.payload()))
 }
 
-fn icmp(bytes: &[u8]) -> Option<Carried<'_>> {
+fn icmp(bytes: &[u8]) -> Option<Parts<'_>> {
     Some((Carrier::Icmp, (0, 0), bytes.get(ICMP..)?))
 }
 

@@ -11,6 +11,7 @@
 //! Not here: what a datagram means, and any unsafe call (portunus-sys). The keeper opens ([`Sniffing::open`], and
 //! portunus-sys for UDP and TCP), the front receives and needs no right for it.
 
+mod echo;
 mod file;
 mod filter;
 mod frame;
@@ -22,6 +23,7 @@ mod tcp;
 mod udp;
 mod wanted;
 
+pub use echo::Echoes;
 pub use file::{Capture, CaptureError, Caught};
 pub use filter::{Fault, Filter, FilterError};
 pub use frame::{Carrier, Frame, Payload};

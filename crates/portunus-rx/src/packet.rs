@@ -3,7 +3,6 @@
 //! The keeper has a [`Sniffing`] and opens each ear, which needs CAP_NET_RAW; the front has a [`Packet`] over these sockets
 //! and needs no right. An interface that is away at the start is waited for like one that goes away.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use portunus_model::{Datagram, Lengths, Mono, Via};
 use portunus_sys::packet::{self, BATCH, Batch, Ear};
 
 use crate::frame::TAGS;
-use crate::{Filter, Frame, Payload, ReceiveError, Received, Wanted};
+use crate::{Echoes, Filter, Frame, Payload, ReceiveError, Received, Wanted};
 
 /// What to sniff.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +102,7 @@ impl Packet {
             sockets,
             batch: Batch::new(usize::try_from(snap).unwrap_or(usize::MAX)),
             wanted,
-            echoes: may_echo.then(Echoes::default),
+            echoes: may_echo.then(|| Echoes::within(ECHO)),
         }
     }
 
@@ -143,7 +142,7 @@ impl Packet {
         let received = self.batch.receive(fd, |packet| {
             let Some(payload) = payload(packet.protocol, packet.bytes) else { return };
             let Some(datagram) = wanted.datagram(payload, Via::Sniffed) else { return };
-            let place = Place { interface: packet.interface, leaving: packet.leaving };
+            let place = u64::from(packet.interface) << 1 | u64::from(packet.leaving);
             let echo = echoes.as_mut().is_some_and(|echoes| echoes.is_echo(&datagram, place, now));
             if !echo {
                 each(datagram);
@@ -175,72 +174,5 @@ fn payload(protocol: u16, bytes: &[u8]) -> Option<Payload<'_>> {
     as_told.payload().or_else(|| Frame { protocol: tag, ..as_told }.payload())
 }
 
-/// How many datagrams are remembered, and for how long, to know them again elsewhere.
-const REMEMBERED: usize = 128;
+/// How long after a packet the same one may be seen elsewhere.
 const ECHO: Duration = Duration::from_millis(100);
-
-/// Where a packet was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    interface: u32,
-    leaving: bool,
-}
-
-/// The last datagrams. The same one seen somewhere else a moment later is no replay of somebody's: it is the same packet
-/// on its way through a bridge, a bond or a VLAN. Without this its client's every knock would also be a refused one.
-#[derive(Debug)]
-struct Echoes {
-    hasher: RandomState,
-    last: Vec<(u64, Place, Mono)>,
-    next: usize,
-}
-
-impl Default for Echoes {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), last: Vec::with_capacity(REMEMBERED), next: 0 }
-    }
-}
-
-impl Echoes {
-    fn is_echo(&mut self, datagram: &Datagram, place: Place, now: Mono) -> bool {
-        let hash = self.hasher.hash_one((datagram.source, datagram.destination, &datagram.bytes));
-        let same = |(other, there, at): &(u64, Place, Mono)| {
-            *other == hash && *there != place && now.since(*at) < ECHO
-        };
-        if self.last.iter().any(same) {
-            return true;
-        }
-        match self.last.get_mut(self.next) {
-            Some(oldest) => *oldest = (hash, place, now),
-            None => self.last.push((hash, place, now)),
-        }
-        self.next = (self.next + 1) % REMEMBERED;
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_echo_is_the_same_datagram_elsewhere_and_soon() {
-        let mut echoes = Echoes::default();
-        let knock = |n: u8| Datagram::new([n; 40], "192.0.2.1:5".parse().unwrap(), Via::Sniffed);
-        let at = |interface| Place { interface, leaving: false };
-        let start = Mono::default();
-        assert!(!echoes.is_echo(&knock(1), at(2), start));
-        assert!(echoes.is_echo(&knock(1), at(3), start));
-        // On the same interface it is a replay, and the gate's to refuse.
-        assert!(!echoes.is_echo(&knock(1), at(2), start));
-        assert!(!echoes.is_echo(&knock(2), at(3), start));
-        assert!(echoes.is_echo(&knock(2), Place { interface: 3, leaving: true }, start));
-        assert!(!echoes.is_echo(&knock(1), at(3), start.after(ECHO)));
-        let other = Datagram { source: "192.0.2.2:5".parse().unwrap(), ..knock(2) };
-        assert!(!echoes.is_echo(&other, at(4), start));
-        for n in 3..=255 {
-            assert!(!echoes.is_echo(&knock(n), at(2), start));
-        }
-        assert!(!echoes.is_echo(&knock(2), at(9), start));
-    }
-}

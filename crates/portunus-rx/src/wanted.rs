@@ -37,6 +37,6 @@ impl Wanted {
             }
         };
         let admitted = self.lengths.admit(datagram.bytes.len());
-        admitted.then(|| datagram.sent_to(Some(payload.destination.ip())))
+        admitted.then(|| datagram.sent_to(Some(payload.destination.ip())).carried_by(payload.carried()))
     }
 }

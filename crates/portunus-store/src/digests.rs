@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr};
 
 use portunus_crypto::text;
-use portunus_model::{Accepted, ClaimKey, Via};
+use portunus_model::{Accepted, Carried, ClaimKey, Via};
 
 /// What the original writes above the first line.
 const HEAD: &str = "# <digest> <proto> <src_ip> <src_port> <dst_ip> <dst_port> <time>\n";
@@ -187,11 +187,11 @@ fn parse(line: &str) -> (Option<ClaimKey>, bool) {
 
 fn line(text: &mut String, one: &Accepted, port: u16) {
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let proto = match one.via {
-        // What was only seen is mostly that.
-        Via::Udp | Via::Sniffed | Via::Pcap => 17,
-        Via::Tcp | Via::Http => 6,
+    let by_socket = match one.via {
+        Via::Udp | Via::Sniffed | Via::Pcap => Carried { proto: 17, port },
+        Via::Tcp | Via::Http => Carried { proto: 6, port },
     };
+    let Carried { proto, port } = one.carried.unwrap_or(by_socket);
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -233,6 +233,8 @@ mod tests {
             source: "10.77.0.2:55686".parse().unwrap(),
             destination: None,
             via: Via::Sniffed,
+            carried: None,
+            listing: None,
             at: Now { wall: Unix::from_secs(1_795_644_266), ..Now::default() },
         }
     }
@@ -307,5 +309,22 @@ mod tests {
         };
         let oldest = (DigestCache::MOST + 3) as u64;
         assert!(known.binary_search(&key(oldest)).is_ok() && known.binary_search(&key(oldest - 1)).is_err());
+    }
+
+    #[test]
+    fn a_line_says_how_its_packet_was_carried() {
+        let of = |via, carried| {
+            let mut text = String::new();
+            line(&mut text, &Accepted { via, carried, ..accepted(7) }, 62201);
+            let fields: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            (fields[1].clone(), fields[5].clone())
+        };
+        let pair = |proto: &str, port: &str| (proto.to_owned(), port.to_owned());
+        let carried = |proto, port| Some(Carried { proto, port });
+        assert_eq!(of(Via::Sniffed, carried(17, 1234)), pair("17", "1234"));
+        assert_eq!(of(Via::Sniffed, carried(6, 80)), pair("6", "80"));
+        assert_eq!(of(Via::Pcap, carried(1, 0)), pair("1", "0"));
+        assert_eq!(of(Via::Udp, None), pair("17", "62201"));
+        assert_eq!(of(Via::Tcp, None), pair("6", "62201"));
     }
 }

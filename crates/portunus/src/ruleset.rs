@@ -209,6 +209,23 @@ pub(crate) fn teardown(places: &Places, force: bool) -> Done {
     Ok(())
 }
 
+/// `fwknopd --fw-flush` with nftables and no server: what a killed one left goes. It drops nothing, so that opens no door;
+/// where something of ours keeps ports shut, it is another configuration's, and stays.
+pub(crate) fn flush_for_fwknopd() -> Done {
+    let failed = |error: FirewallError| {
+        Failure::new("what fwknopd had in nftables was not removed", error, "run this as root")
+    };
+    let mut nft = Nft::open().map_err(failed)?;
+    if nft.guards().map_err(failed)? {
+        return Err(Failure::new(
+            "the rules of ours that stand keep ports shut, as fwknopd's never do, so they stay",
+            "",
+            "portunus teardown removes them, and says what is open then",
+        ));
+    }
+    nft.teardown().map_err(failed)
+}
+
 /// Which of the two iptables have chains of ours; those that have none are not even started, since they would make
 /// the tables that they look into.
 fn held_by_iptables(ruleset: &Ruleset) -> Vec<Variant> {

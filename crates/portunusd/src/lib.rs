@@ -19,6 +19,8 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
+use portunus_config::Diagnostic;
+use portunus_config::fwknop::Daemon;
 use portunus_store::StoreError;
 use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
@@ -34,6 +36,14 @@ use words::Words;
 #[must_use]
 pub fn serve(plan: &Plan) -> ExitCode {
     keeper::serve(plan)
+}
+
+/// What of fwknopd's configuration only the daemon can tell: whether its filter can be compiled.
+///
+/// # Errors
+/// The mistake, with the mend.
+pub fn check(daemon: &Daemon) -> Result<(), Diagnostic> {
+    keeper::check(daemon)
 }
 
 /// The hidden first word by which the binary is started again as a part: `PROGRAM --part front …`.

@@ -53,6 +53,8 @@ pub(crate) struct Listening {
     pub(crate) packet_limit: Option<u64>,
     /// Whether nothing is really opened.
     pub(crate) dry: bool,
+    /// Whether the fields of each proven packet are written to the log (fwknopd's -v).
+    pub(crate) lists_fields: bool,
 }
 
 /// What comes with the front's setup besides the first five descriptors: how many of each, in this order.

@@ -32,9 +32,7 @@ impl Words {
 /// A verdict on a client's packet, or the end of a grant, as fwknopd says it. `stanza` is the client's own.
 pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>, dry: bool) -> Vec<String> {
     let Some(source) = event.source.map(|source| source.ip().to_canonical()) else { return Vec::new() };
-    let met = |stanza: u32| {
-        format!("(stanza #{stanza}) SPA Packet from IP: {source} received with access source match")
-    };
+    let met = |stanza: u32| met(stanza, source);
     let head = |stanza: u32| Head(Some(source), stanza);
     let stanza = stanza.unwrap_or(0);
     match (event.reason, &event.detail) {
@@ -53,11 +51,14 @@ pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>, dry: bool) -> Ve
                 ahead.unsigned_abs() / 1000
             ),
         ],
-        // What was opened, and what was begun, is told by who did it.
+        // What was opened, and what was begun, is told by who did it; and whose packet it was, before that.
         (Reason::Granted | Reason::Extended, _) if dry => {
-            vec![met(stanza), format!("{}--test mode enabled, skipping firewall manipulation.", head(stanza))]
+            vec![format!("{}--test mode enabled, skipping firewall manipulation.", head(stanza))]
         }
-        (Reason::Granted | Reason::Extended, _) => vec![met(stanza)],
+        (Reason::Granted | Reason::Extended, _) => Vec::new(),
+        (Reason::FirewallFailed | Reason::Closed, Some(Detail::Said(why))) => {
+            vec![format!("{}{why}", head(stanza))]
+        }
         (reason, detail) => {
             let why = match detail {
                 Some(Detail::Said(words)) => *words,
@@ -69,6 +70,18 @@ pub(crate) fn verdict_lines(event: &Event, stanza: Option<u32>, dry: bool) -> Ve
             vec![met(stanza), format!("{}{why}", head(stanza))]
         }
     }
+}
+
+/// Whose packet it is, as fwknopd says it before it looks at what it asks.
+pub(crate) fn met(stanza: u32, source: IpAddr) -> String {
+    format!("(stanza #{stanza}) SPA Packet from IP: {source} received with access source match")
+}
+
+/// The fields of a packet, as fwknopd -v lists them.
+pub(crate) fn listing_lines(stanza: Option<u32>, source: IpAddr, listing: &str) -> Vec<String> {
+    let stanza = stanza.map(|number| format!("(stanza #{number}) ")).unwrap_or_default();
+    let head = format!("[{source}] {stanza}SPA Decode (res=0):");
+    std::iter::once(head).chain(listing.trim_end().lines().map(str::to_owned)).collect()
 }
 
 /// A packet that nobody proved, as fwknopd says it; `None`: it says nothing of such.

@@ -26,6 +26,8 @@ pub(super) struct Written {
     values: Vec<(Field, Value)>,
     /// A file of its keys could not be read.
     dropped: bool,
+    /// A key in it has still the word of the example in its place.
+    pub(super) unset: bool,
 }
 
 #[derive(Clone)]
@@ -187,6 +189,7 @@ impl Reader<'_> {
                         source: value.to_owned(),
                         values: Vec::new(),
                         dropped: false,
+                        unset: false,
                     });
                 }
                 "%include" | "%include_folder" => self.include(&entry, path, depth),
@@ -291,6 +294,9 @@ impl Reader<'_> {
             );
             let mend = "put the key that the client has in its place: fwknop --key-gen makes one";
             self.findings.tell(|| entry.value_at.diagnostic(what, mend));
+            if let Some(stanza) = self.stanzas.get_mut(at) {
+                stanza.unset = true;
+            }
             return;
         }
         self.set(at, field, entry.value, entry.value_at.clone());

@@ -46,7 +46,7 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
             conf.take(&path, &text, findings);
         }
     }
-    let spot = Spot { file: Arc::from(wish.config.as_path()), line: 0, column: 0 };
+    let spot = Spot { file: Arc::from(Path::new("command line")), line: 0, column: 0 };
     for (variable, text) in &wish.set {
         conf.set(*variable, text.clone(), spot.clone());
     }

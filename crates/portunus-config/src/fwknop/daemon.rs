@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use portunus_model::Net;
 
 use super::conf::Conf;
+use super::lines::Spot;
 use super::variable::Variable;
 use crate::parse_interface;
 use crate::source::Findings;
@@ -16,6 +17,10 @@ pub struct Daemon {
     pub receive: Receive,
     /// How interfaces and captures are read.
     pub capture: Capture,
+    /// Where PCAP_FILTER stands.
+    pub filter_at: Spot,
+    /// Where FIREWALL stands, when it says nft.
+    pub nft_at: Option<Spot>,
     /// The port of a TCP listener (ENABLE_TCP_SERVER).
     pub tcp: Option<u16>,
     /// Packets in HTTP requests (ENABLE_SPA_OVER_HTTP).
@@ -92,6 +97,8 @@ pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
     Daemon {
         capture: capture(conf, &receive, findings),
         receive,
+        filter_at: conf.spot(Variable::PcapFilter),
+        nft_at: (conf.text(Variable::Firewall) == Some("nft")).then(|| conf.spot(Variable::Firewall)),
         tcp: conf
             .flag(Variable::EnableTcpServer)
             .then(|| port(conf, Variable::TcpservPort, findings))

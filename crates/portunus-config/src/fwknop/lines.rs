@@ -1,5 +1,6 @@
 //! The lines of fwknopd.conf and access.conf: `NAME  value`, the value up to the first `;` (docs: "fwknop").
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ const fn blank(c: char) -> bool {
 
 /// Where something stands, for a diagnostic once the text is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spot {
+pub struct Spot {
     pub(super) file: Arc<Path>,
     /// 0: the whole file, or the command line.
     pub(super) line: u32,
@@ -79,7 +80,9 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) fn diagnostic(&self, what: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+    /// What is wrong there, and the mend.
+    #[must_use]
+    pub fn diagnostic(&self, what: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
         Diagnostic {
             file: self.file.to_path_buf(),
             line: self.line,
@@ -87,6 +90,14 @@ impl Spot {
             what: what.into(),
             mend: mend.into(),
         }
+    }
+}
+
+impl fmt::Display for Spot {
+    /// `file:line:column`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 { write!(f, ":{}:{}", self.line, self.column) } else { Ok(()) }
     }
 }
 

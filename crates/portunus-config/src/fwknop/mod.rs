@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 pub use daemon::{Capture, Daemon, Http, Receive};
 pub use explain::{Effect, Row, Theirs, explain};
+pub use lines::Spot;
 pub use variable::Variable;
 
 use crate::source::Findings;

@@ -29,7 +29,7 @@ pub(super) fn read(
     host: &dyn Host,
     findings: &mut Findings,
 ) -> (Option<RawKeys>, Option<Gpg>) {
-    let mut check = Check { written, findings };
+    let mut check = Check { written, findings, bad: false };
     let gpg = check.gpg(conf, host);
     let mode = check.mode();
     let digest = check.digest();
@@ -37,7 +37,8 @@ pub(super) fn read(
     let hmac = check.key(Field::HmacKey, Field::HmacKeyBase64);
     let source = &written.source;
     let Some(key) = key else {
-        if gpg.is_none() {
+        // A key that is there and is none was told where it stands.
+        if gpg.is_none() && !check.bad && !written.unset {
             let what = format!("No keys found for access stanza source: '{source}'");
             check.wrong(None, what, "write KEY_BASE64 and HMAC_KEY_BASE64, as fwknop --key-gen prints them");
         }
@@ -82,6 +83,8 @@ pub(super) fn key(
 struct Check<'c> {
     written: &'c Written,
     findings: &'c mut Findings,
+    /// Whether a key was no base64.
+    bad: bool,
 }
 
 impl Check<'_> {
@@ -136,6 +139,7 @@ impl Check<'_> {
             let what = format!("{} argument doesn't look like base64-encoded data.", base64.name());
             let mend = format!("copy the whole key, or write it behind {} if it is plain text", plain.name());
             self.wrong(Some(base64), what, mend);
+            self.bad = true;
             None
         })
     }

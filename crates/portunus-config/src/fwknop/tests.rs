@@ -88,8 +88,6 @@ fn the_files_as_debian_ships_them_need_their_keys() {
              key that the client has in its place: fwknop --key-gen makes one",
             "a.conf:3:21: HMAC_KEY_BASE64 value is not properly set in stanza source 'ANY' in access file: 'a.conf': put \
              the key that the client has in its place: fwknop --key-gen makes one",
-            "a.conf:1:21: No keys found for access stanza source: 'ANY': write KEY_BASE64 and HMAC_KEY_BASE64, as fwknop \
-             --key-gen prints them",
         ]
     );
 }
@@ -415,6 +413,16 @@ const LINES: &[(&str, &str)] = &[
         "stanza #2 (source 'ANY') knows keys of GnuPG's only, in /root/.gnupg: they are not read yet",
     ),
 ];
+
+#[test]
+fn a_bad_key_is_one_mistake() {
+    let access = |key: &str| format!("SOURCE ANY\n{key}\nHMAC_KEY_BASE64 YW4gSE1BQyBrZXk=\n");
+    for key in ["KEY_BASE64 $$$", "KEY __CHANGEME__", "KEY_BASE64 __CHANGEME__"] {
+        let said = said("", &access(key));
+        assert_eq!(said.len(), 1, "{key}: {said:?}");
+    }
+    assert_eq!(said("", &access("OPEN_PORTS tcp/22")), ["No keys found for access stanza source: 'ANY'"]);
+}
 
 #[test]
 fn each_mistake_in_access_conf_has_its_words() {

@@ -1,10 +1,11 @@
 //! fwknop 2.x: one packet of base64 text, AES-256 and HMAC with keys that both ends have (docs: "The fwknop packet").
 //!
 //! `packet` knows the shape, `keys` what opens and makes it, `open` the way in, `seal` the way out, `wish` what a
-//! client wants, `plain`, `message` and `field` the text that says it. GnuPG packets are not here yet; they have the same text inside.
+//! client wants, `listing` shows it to people, `plain`, `message` and `field` the text that says it. GnuPG packets are not here yet; they have the same text inside.
 
 mod field;
 mod keys;
+mod listing;
 mod message;
 mod open;
 mod packet;
@@ -18,6 +19,7 @@ pub use portunus_crypto::hash::HashType;
 
 pub use field::FieldError;
 pub use keys::{Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode};
+pub use listing::Fields;
 pub use message::{LONGEST_HOST, LONGEST_MESSAGE, Message, Nat, read_ports};
 pub use open::OpenError;
 pub use packet::{LONGEST, Packet, SHORTEST};

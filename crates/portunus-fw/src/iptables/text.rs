@@ -91,6 +91,13 @@ pub(super) fn time_trial() -> String {
     )
 }
 
+/// The same with a comment (xt_comment).
+pub(super) fn comment_trial() -> String {
+    format!(
+        "*filter\n:{TRIAL} - [0:0]\n-A {TRIAL} -m comment --comment {TRIAL} -j RETURN\n-F {TRIAL}\n-X {TRIAL}\nCOMMIT\n"
+    )
+}
+
 /// The same without xt_time.
 pub(super) fn plain_trial() -> String {
     format!("*filter\n:{TRIAL} - [0:0]\n-A {TRIAL} -j RETURN\n-F {TRIAL}\n-X {TRIAL}\nCOMMIT\n")

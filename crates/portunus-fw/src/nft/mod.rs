@@ -99,6 +99,14 @@ impl Nft {
         Self::told(Ruleset::read(&mut self.talk))
     }
 
+    /// Whether anything of ours that stands keeps out who has no grant: without it a port may be open to everybody.
+    ///
+    /// # Errors
+    /// [`FirewallError`], when that cannot be read.
+    pub fn guards(&mut self) -> Result<bool, FirewallError> {
+        Ok(ours::guard(&self.structure_now()?))
+    }
+
     /// The same without the elements of named sets: all that putting back needs.
     fn structure_now(&mut self) -> Result<Ruleset, FirewallError> {
         Self::told(Ruleset::read_structure(&mut self.talk))

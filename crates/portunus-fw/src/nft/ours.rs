@@ -8,8 +8,11 @@ use super::plan::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
 use crate::place;
-use crate::ruleset::{Base, Data, Expr, Held, RuleVerdict, Ruleset, Table};
+use crate::ruleset::{Base, Data, Expr, Held, Rule, RuleVerdict, Ruleset, Table};
 use crate::walk;
+
+/// What the kernel's names of sets without one begin with.
+const NAMELESS: &str = "__";
 
 /// Announcements read at one look: the rest waits for the next, so that a tool that keeps reloading cannot hold us.
 const MOST_HEARD: usize = 10_000;
@@ -46,6 +49,26 @@ pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
         }
     }
     found
+}
+
+/// Whether a rule of ours drops what has no grant. A drop of those whose addresses stand in a set of ours (who was cut
+/// off, or has a way elsewhere) is no such thing; the ports of a guard stand in the rule or in a set without a name.
+pub(super) fn guard(ruleset: &Ruleset) -> bool {
+    let drops = |rule: &Rule| {
+        let verdict = |expr: &Expr| {
+            matches!(
+                expr,
+                Expr::Immediate { data: Data::Verdict(RuleVerdict::Drop), .. } | Expr::Reject { .. }
+            )
+        };
+        let named = |expr: &Expr| matches!(expr, Expr::Lookup { set, .. } if !set.starts_with(NAMELESS));
+        rule.exprs.iter().any(verdict) && !rule.exprs.iter().any(named)
+    };
+    tables(ruleset).any(|(table, _)| {
+        let own = walk::is_our_table(table);
+        let chains = table.chains.iter().filter(|chain| own || THERE.contains(&chain.name.as_str()));
+        chains.flat_map(|chain| &chain.rules).any(drops)
+    })
 }
 
 /// What of ours stands, down to the handles: equal traces are an untouched structure.

@@ -29,7 +29,7 @@ impl Gate {
         };
         match tried {
             Tried::Proven(proven) => {
-                self.proven(now, proven);
+                self.proven(now, *proven);
                 return units;
             }
             Tried::Nobodys => {
@@ -52,7 +52,7 @@ impl Gate {
             units += 1;
             self.effort.verified += 1;
             if let Some(knock) = self.clients.verify(client, &unsealed) {
-                return (Tried::Proven(Proven::by(client, knock, origin)), units);
+                return (Tried::Proven(Box::new(Proven::by(client, knock, origin))), units);
             }
         }
         (Tried::Unsealed(unsealed), units)
@@ -72,7 +72,7 @@ impl Gate {
 
     fn by_set(&self, set: u32, knock: Knock, origin: Origin) -> Tried {
         match self.keysets.stanzas(set).first() {
-            Some(&first) => Tried::Proven(Proven::by(first, knock, origin)),
+            Some(&first) => Tried::Proven(Box::new(Proven::by(first, knock, origin))),
             None => Tried::Unknown,
         }
     }
@@ -216,7 +216,7 @@ impl Gate {
                 && let Tried::Proven(proven) = self.by_set(set, knock, origin)
             {
                 *units = units.saturating_sub(tries.div_ceil(TRIES));
-                self.proven(now, proven);
+                self.proven(now, *proven);
                 return true;
             }
         }
@@ -276,7 +276,7 @@ impl Gate {
 
 /// What came of trying the clients that are known from an address.
 enum Tried {
-    Proven(Proven),
+    Proven(Box<Proven>),
     /// Not sealed for us.
     Nobodys,
     /// Sealed for us, and not theirs.

@@ -208,7 +208,7 @@ impl Hand {
         match (&order.work, &stanza.command, &stanza.cycle) {
             (Work::Command(text), Some(rule), _) => {
                 let (text, rule) = (text.clone(), rule.clone());
-                self.command(now, order.stanza, &text, &rule)
+                self.command(now, order, &text, &rule)
             }
             (Work::Cycle(facts), _, Some(cycle)) => {
                 let cycle = cycle.clone();
@@ -224,18 +224,14 @@ impl Hand {
         }
     }
 
-    fn command(&mut self, now: Now, stanza: u32, text: &str, rule: &CommandRule) -> Ran {
-        Line::CommandMessage { stanza, source: None, text }.say();
-        let errand = Errand { purpose: Purpose::Command, stanza, source: None };
+    fn command(&mut self, now: Now, order: &Order, text: &str, rule: &CommandRule) -> Ran {
+        let (stanza, source) = (order.stanza, Some(order.source));
+        Line::CommandMessage { stanza, source, text }.say();
+        let errand = Errand { purpose: Purpose::Command, stanza, source };
         match Job::of_client(text, rule) {
             Ok(job) => {
-                Line::RunningCommand {
-                    stanza,
-                    source: None,
-                    command: &job.shown(),
-                    user: rule.user.as_deref(),
-                }
-                .say();
+                let (command, user) = (job.shown(), rule.user.as_deref());
+                Line::RunningCommand { stanza, source, command: &command, user }.say();
                 self.begin(now, &job, errand)
             }
             Err(error) => not_begun(&errand, &error),
@@ -380,7 +376,7 @@ mod tests {
     }
 
     fn order(stanza: u32, client: u32, work: Work) -> Order {
-        Order { client: name(client), stanza, work }
+        Order { client: name(client), stanza, source: "192.0.2.8".parse().unwrap(), work }
     }
 
     fn facts() -> CycleFacts {

@@ -143,6 +143,21 @@ impl Desk {
         reloads
     }
 
+    /// A packet was accepted, and these are its fields, where they are to be listed.
+    pub(super) fn accepted(&mut self, listing: Option<Box<str>>) {
+        self.scribe.accepted(listing);
+    }
+
+    /// A client's knock, from there, goes on to who opens or runs things; they tell what they did.
+    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: &ClientName) {
+        self.scribe.goes_on(source, client);
+    }
+
+    /// A client's knock, from there, waits for a name.
+    pub(super) fn waits(&mut self, source: Option<IpAddr>) {
+        self.scribe.waits(source);
+    }
+
     /// A verdict: to the log and to all who follow.
     pub(super) fn tell(&mut self, event: &Event) {
         if event.source.is_some() && event.reason != Reason::Noise {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
-use portunus_model::{Datagram, Mono};
-use portunus_rx::{Bounds, HttpRules, Packet, ReceiveError, Received, Receiver, Tcp, Udp, Wanted};
+use portunus_model::{Datagram, Mono, Via};
+use portunus_rx::{Bounds, Echoes, HttpRules, Packet, ReceiveError, Received, Receiver, Tcp, Udp, Wanted};
 use portunus_sys::poll::{Interest, Poll};
 
 use crate::message::{Brought, Came, Listening, ToFront};
@@ -16,7 +17,12 @@ const EACH: u64 = 1 << 12;
 /// Every receiver. The packet sockets, where there are any, are one of them.
 pub(super) struct Intake {
     receivers: Vec<Receiver>,
+    /// Where a TCP connection is seen on the link and read too.
+    twins: Option<Echoes>,
 }
+
+/// The two sights of one TCP knock lie no further apart than a connection may take, and a moment.
+const TWINS: Duration = Duration::from_secs(3);
 
 /// What came of receiving.
 pub(super) enum Outcome {
@@ -52,7 +58,8 @@ impl Intake {
         if !tcp.is_empty() {
             receivers.push(Receiver::Tcp(Tcp::new(tcp, wanted, Bounds::default())?));
         }
-        Ok(Self { receivers })
+        let twice = brought.tcp > 0 && !brought.ears.is_empty();
+        Ok(Self { receivers, twins: twice.then(|| Echoes::within(TWINS)) })
     }
 
     pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
@@ -65,13 +72,19 @@ impl Intake {
     }
 
     /// One batch from what stands under this number.
-    pub(super) fn receive(&mut self, token: u64, now: Mono, each: impl FnMut(Datagram)) -> Outcome {
+    pub(super) fn receive(&mut self, token: u64, now: Mono, mut each: impl FnMut(Datagram)) -> Outcome {
         let place = token.saturating_sub(FIRST);
         let split = (usize::try_from(place / EACH), usize::try_from(place % EACH));
         let nothing = Outcome::Received(Received { count: 0, drained: true });
         let (Ok(receiver), Ok(number)) = split else { return nothing };
+        let (twins, place) = (&mut self.twins, receiver as u64);
         let Some(receiver) = self.receivers.get_mut(receiver) else { return nothing };
-        match receiver.receive(number, now, each) {
+        let once = |datagram: Datagram| {
+            if !is_twin(twins, &datagram, place, now) {
+                each(datagram);
+            }
+        };
+        match receiver.receive(number, now, once) {
             Ok(received) => Outcome::Received(received),
             Err(ReceiveError::Gone) => Outcome::Gone(number),
             // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
@@ -124,8 +137,13 @@ impl Intake {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Mono, mut each: impl FnMut(Datagram)) {
-        for receiver in &mut self.receivers {
-            receiver.handle_timeout(now, &mut each);
+        let twins = &mut self.twins;
+        for (receiver, place) in self.receivers.iter_mut().zip(0..) {
+            receiver.handle_timeout(now, |datagram| {
+                if !is_twin(twins, &datagram, place, now) {
+                    each(datagram);
+                }
+            });
         }
     }
 
@@ -133,6 +151,19 @@ impl Intake {
         self.receivers.iter().map(Receiver::dropped).sum()
     }
 }
+
+/// Whether it is a TCP knock that another receiver has shown already.
+fn is_twin(twins: &mut Option<Echoes>, datagram: &Datagram, place: u64, now: Mono) -> bool {
+    let by_tcp = match datagram.via {
+        Via::Tcp | Via::Http => true,
+        Via::Sniffed => datagram.carried.is_some_and(|carried| carried.proto == TCP),
+        Via::Udp | Via::Pcap => false,
+    };
+    by_tcp && twins.as_mut().is_some_and(|twins| twins.is_echo(datagram, place, now))
+}
+
+/// Its number within IP.
+const TCP: u8 = 6;
 
 /// What payloads are looked for.
 pub(super) fn wanted(listening: &Listening) -> Wanted {

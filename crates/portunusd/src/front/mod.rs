@@ -135,7 +135,7 @@ impl Front {
         let mut desk = Desk::new(listener);
         desk.learn(&rules, listening.dry);
         let helpers = Helpers::new(commands, resolver);
-        let tuning = Tuning { seed: seed()?, ..Tuning::default() };
+        let tuning = Tuning { seed: seed()?, lists_fields: listening.lists_fields, ..Tuning::default() };
         let front = Self {
             poll: Poll::new()?,
             gate: Gate::new(rules, keyring(&keys)?, tuning),
@@ -298,8 +298,7 @@ impl Front {
     }
 
     fn carry_out(&mut self, now: Now) -> io::Result<()> {
-        let desk = &mut self.desk;
-        self.outward.carry_out(&mut self.gate, now, |event| desk.tell(event))?;
+        self.outward.carry_out(&mut self.gate, now, &mut self.desk)?;
         self.outward.watch_room(&self.poll, GRANTOR)?;
         self.desk.push(&self.poll);
         Ok(())

@@ -5,12 +5,14 @@ use std::io;
 
 use portunus_ctl::frame::{Said, Writer};
 use portunus_gate::{Action, Gate, Ticket};
-use portunus_model::{Accepted, Claim, Claimed, ClientName, Event, Now, Opened};
+use portunus_model::{Accepted, Claim, Claimed, ClientName, Now, Opened};
 use portunus_store::{DigestCache, FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
 
+use super::control::Desk;
 use super::helpers::Helpers;
+use crate::log;
 
 /// How many messages may wait for the grantor; what comes then is answered as failed, and nothing is opened.
 const MOST_WAITING: usize = 256;
@@ -78,17 +80,13 @@ impl Outward {
 
     /// Carries out all that the gate asks for, until it asks for nothing: one call of the store for all the claims of a
     /// round, one message to the grantor for as many openings as fit.
-    pub(super) fn carry_out(
-        &mut self,
-        gate: &mut Gate,
-        now: Now,
-        mut tell: impl FnMut(&Event),
-    ) -> io::Result<()> {
+    pub(super) fn carry_out(&mut self, gate: &mut Gate, now: Now, desk: &mut Desk) -> io::Result<()> {
         loop {
             while let Some(action) = gate.poll_action() {
                 match action {
                     Action::Claim(ticket, claim) => self.claims.push((ticket, claim)),
                     Action::Open(ticket, warrant) => {
+                        desk.goes_on(gate.source_of(ticket), &warrant.client);
                         let said = Said::Open(ticket.as_u64(), warrant.into_opening());
                         if self.say(&said)? {
                             self.unanswered += 1;
@@ -96,15 +94,21 @@ impl Outward {
                             gate.handle_opened(now, ticket, Opened::Failed);
                         }
                     }
-                    Action::Accept(accepted) => self.accepted.push(accepted),
+                    Action::Accept(mut accepted) => {
+                        desk.accepted(accepted.listing.take());
+                        self.accepted.push(accepted);
+                    }
                     Action::Run(ticket, mandate) => {
                         // A command may be what opens, so its packet is written down before it.
                         self.write_down();
+                        desk.goes_on(gate.source_of(ticket), &mandate.client);
+                        log::flush();
                         if let Some(ran) = self.helpers.run(ticket, mandate) {
                             gate.handle_ran(now, ticket, ran);
                         }
                     }
                     Action::Resolve(ticket, name) => {
+                        desk.waits(gate.source_of(ticket));
                         if let Some(name) = self.helpers.resolve(ticket, name) {
                             gate.handle_resolved(now, ticket, name, None);
                         }
@@ -114,7 +118,7 @@ impl Outward {
                             return Err(io::Error::other("the grantor does not take what must be closed"));
                         }
                     }
-                    Action::Tell(event) => tell(&event),
+                    Action::Tell(event) => desk.tell(&event),
                 }
             }
             if self.claims.is_empty() {
@@ -192,8 +196,11 @@ impl Outward {
 
     /// Sends what there is, as far as there is room; what is left waits in order.
     fn send(&mut self) -> io::Result<()> {
-        // Before anything is opened for them.
+        // Before anything is opened for them, or told by who opens it.
         self.write_down();
+        if !self.writer.message().is_empty() {
+            log::flush();
+        }
         if self.waiting.is_empty() && !self.writer.message().is_empty() && self.try_send()? {
             return Ok(());
         }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use portunus_model::{ClientName, Detail, Event, Mono, Reason, Rules};
 
 use crate::log;
-use crate::words::{Words, stranger_line, verdict_lines};
+use crate::words::{Words, listing_lines, met, stranger_line, verdict_lines};
 
 /// Strangers' lines a second.
 const STRANGERS: u32 = 10;
@@ -25,6 +26,8 @@ pub(super) struct Scribe {
     stanzas: HashMap<ClientName, u32>,
     /// Whether nothing is really opened.
     dry: bool,
+    /// The fields of the packet that was accepted just now, until it is said whose it is.
+    listing: Option<Box<str>>,
 }
 
 impl Scribe {
@@ -35,6 +38,34 @@ impl Scribe {
             Some((client.name.clone(), stanza.number))
         });
         self.stanzas = if log::words() == Words::Fwknopd { numbers.collect() } else { HashMap::new() };
+    }
+
+    /// The fields of a packet wait for the line that says whose it is: what the gate asks for next is about the same one.
+    pub(super) fn accepted(&mut self, listing: Option<Box<str>>) {
+        self.listing = listing;
+    }
+
+    /// fwknopd says whose packet it is before anything is done for it, and monitors read the lines in that order.
+    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: &ClientName) {
+        if let (Words::Fwknopd, Some(source)) = (log::words(), source) {
+            let stanza = self.stanzas.get(client).copied().unwrap_or(0);
+            tracing::info!("{}", met(stanza, source));
+            self.list(Some(stanza), source);
+        }
+    }
+
+    /// What its packet says is listed now: others come in between.
+    pub(super) fn waits(&mut self, source: Option<IpAddr>) {
+        if let Some(source) = source {
+            self.list(None, source);
+        }
+    }
+
+    fn list(&mut self, stanza: Option<u32>, source: IpAddr) {
+        let Some(listing) = self.listing.take() else { return };
+        for line in listing_lines(stanza, source, &listing) {
+            tracing::info!("{line}");
+        }
     }
 
     pub(super) fn write(&mut self, event: &Event) {
@@ -60,8 +91,11 @@ impl Scribe {
             Words::Ours => write_client(event),
             Words::Fwknopd => {
                 let stanza = event.client.as_ref().and_then(|client| self.stanzas.get(client)).copied();
-                for line in verdict_lines(event, stanza, self.dry) {
+                for (number, line) in verdict_lines(event, stanza, self.dry).into_iter().enumerate() {
                     tracing::info!("{line}");
+                    if let (0, Some(source)) = (number, event.source) {
+                        self.list(stanza, source.ip().to_canonical());
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ mod naps;
 mod past;
 mod runner;
 mod stand;
+mod tale;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,8 @@ use portunus_sys::{clock, signals};
 
 use crate::keeper::shed_rights;
 use crate::message::{self, Came, FromGrantor, GrantorSnapshot, Taken, ToGrantor};
-use crate::sandbox_words;
+use crate::words::Words;
+use crate::{log, sandbox_words};
 use book::Book;
 use duty::Duty;
 use naps::Ahead;
@@ -161,6 +163,7 @@ impl Grantor {
         let mut restored = grantor.duty.book.restored();
         restored.push(Said::RestoredAll);
         grantor.answer(restored)?;
+        grantor.tell_rules();
         grantor.say_in_force()?;
         Ok(Some(grantor))
     }
@@ -329,7 +332,8 @@ impl Grantor {
                 if close {
                     self.duty.book.close_all(clock::mono());
                 }
-                self.leave_fwknops_chains();
+                self.tell_rules();
+                self.leave_as_fwknopd(close);
                 self.end = true;
                 Ok(())
             }
@@ -362,6 +366,7 @@ impl Grantor {
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
         let changed = self.duty.change_limits(clock::now(), snapshot.limits.clone(), &structure);
         changed.map_err(|e| e.to_string())?;
+        self.tell_rules();
         self.snapshot = snapshot;
         self.duty.by_dates = place.is_of_iptables();
         self.place = place;
@@ -375,13 +380,18 @@ impl Grantor {
         }
     }
 
-    /// FLUSH_IPT_AT_EXIT: the chains go with us, and what was open was closed before.
-    fn leave_fwknops_chains(&mut self) {
-        if let Place::Fwknop(chains) = &self.place
-            && chains.flush_at_end
-            && let Err(error) = self.duty.book.firewall.teardown()
-        {
-            tracing::warn!(%error, "fwknop's chains were not removed");
+    /// FLUSH_IPT_AT_EXIT: the chains go with us, or what stands for them, and what was open was closed before. Only where
+    /// no port is kept shut by us: what a configuration of ours protects stays shut when its daemon ends.
+    fn leave_as_fwknopd(&mut self, close: bool) {
+        let goes = match &self.place {
+            Place::Fwknop(chains) => chains.flush_at_end,
+            Place::Own | Place::Attach(_) => {
+                close && log::words() == Words::Fwknopd && self.snapshot.wish.protected.is_empty()
+            }
+            Place::Iptables => false,
+        };
+        if goes && let Err(error) = self.duty.book.firewall.teardown() {
+            tracing::warn!(%error, "what fwknopd had in the firewall was not removed");
         }
     }
 

@@ -11,7 +11,10 @@ use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
 
 use super::runner::ErrandRunner;
+use super::tale::Told;
+use crate::log;
 use crate::message::{Backend, Wish};
+use crate::words::Words;
 
 /// What has to be known before the walls go up: /proc is out of reach later.
 #[derive(Debug)]
@@ -76,11 +79,15 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
     if let Some(refused) = finding.refused.first() {
         return Err(refused.to_string());
     }
+    let nft_only = finding.place.is_of_iptables() && wish.firewall == Backend::Nft;
+    if nft_only && log::words() == Words::Fwknopd {
+        return Err(NFT_BESIDE_IPTABLES.to_owned());
+    }
     if finding.place == Place::Iptables && !limits.nat.is_empty() {
         return Err("grants with translations need nftables or fwknop's chains: the ports are dropped by iptables, and its own place here translates nothing"
             .to_owned());
     }
-    if finding.place.is_of_iptables() && wish.firewall == Backend::Nft {
+    if nft_only {
         return Err("the ports are dropped by iptables, and `firewall` says nft: set it to auto or iptables"
             .to_owned());
     }
@@ -106,6 +113,10 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
     Ok(finding.place)
 }
 
+/// To whom fwknopd.conf is what counts.
+const NFT_BESIDE_IPTABLES: &str = "FIREWALL is nft, and the ports are dropped by rules of iptables, which no rule of \
+    nftables can overrule: take FIREWALL out, so that fwknop's own iptables chains are used, or let nftables do the dropping";
+
 /// The back end for a place.
 pub(super) fn back_end(
     wish: &Wish,
@@ -116,7 +127,13 @@ pub(super) fn back_end(
         return Ok(Box::new(Record::default()));
     }
     match place {
-        Place::Own | Place::Attach(_) => Nft::open().map(|nft| Box::new(nft) as _).map_err(|e| e.to_string()),
+        Place::Own | Place::Attach(_) => {
+            let nft: Box<dyn Firewall> = Nft::open().map(Box::new).map_err(|e| e.to_string())?;
+            Ok(match log::words() {
+                Words::Ours => nft,
+                Words::Fwknopd => Box::new(Told::new(nft, clock::wall)),
+            })
+        }
         Place::Fwknop(chains) => {
             let runner =
                 errand.ok_or(NOBODY)?.with(chains.program.as_deref().map_or(Variant::Default, Variant::of));

@@ -27,8 +27,6 @@ pub(crate) enum StartError {
     Listen { address: SocketAddr, proto: &'static str, mend: String, in_use: bool },
     #[error("pcap_open_live() error: {0}")]
     Sniff(OpenError),
-    #[error("Error compiling pcap filter: {0}")]
-    Filter(String),
     #[error("the configuration names no address to listen on: set `listen`")]
     NoListen,
     #[error("{0}")]
@@ -55,7 +53,6 @@ impl StartError {
             | Self::Part { lasting: false, .. } => EX_PASSING,
             Self::Config(_)
             | Self::Sniff(OpenError::Denied)
-            | Self::Filter(_)
             | Self::MissingCapability
             | Self::Another(_)
             | Self::Listen { in_use: false, .. }

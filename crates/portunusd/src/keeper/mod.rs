@@ -36,6 +36,7 @@ use logs::Logs;
 use open::{Alone, Ears};
 use part::{Part, how_it_ended};
 use portunus_config::fwknop::Receive;
+pub(crate) use sniff::check;
 use sniff::{Gone, Sniffer, Sockets};
 
 /// How long a part may take for what it is asked.
@@ -44,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The session file is written no more often; the front says it once a second.
 const SESSIONS_EVERY: Duration = Duration::from_millis(500);
+/// Who edits fwknop's files says -R next, as ever: so long that is waited for, so that both are one reload.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Runs until told to end.
 pub(crate) fn serve(plan: &Plan) -> ExitCode {
     log::start(plan.log, "keeper", plan.words(), false);
@@ -84,6 +87,8 @@ struct Keeper<'p> {
     supervisor: Supervisor,
     signals: Signals,
     watch: Option<Watch>,
+    /// The files have changed, and are read again then.
+    reload_at: Option<Mono>,
     settings: Settings,
     generation: u64,
     /// Clients that were refused since the files load no more: they are in none of them.
@@ -137,7 +142,9 @@ impl<'p> Keeper<'p> {
         let logs = plan.fwknopd.as_ref().is_some_and(|fwknopd| fwknopd.syslog.is_some());
         let logs = logs.then(Logs::new).transpose().map_err(system("a pipe"))?;
         let stderr = || logs.as_ref().and_then(|logs| logs.end().ok());
-        say_start(&settings, sniffer.as_ref());
+        if settings.fwknop.is_some() {
+            tracing::info!("Starting fwknopd");
+        }
         let about = About {
             version: plan.version.to_owned(),
             pid: std::process::id(),
@@ -157,6 +164,7 @@ impl<'p> Keeper<'p> {
             .map_err(system("starting the front"))?;
         let mut keeper = Self {
             watch: None,
+            reload_at: None,
             generation: 1,
             let_go: std::collections::BTreeSet::new(),
             errand: None,
@@ -202,6 +210,9 @@ impl<'p> Keeper<'p> {
         self.set_up_grantor(ends.1)?;
         self.set_up_front(ends.0, ears, sniffed, ids)?;
         self.about.place = self.wait_for_grantor()?;
+        // What it did comes before what is listened on.
+        self.on_logs();
+        say_sources(&self.settings, self.sniffer.as_ref());
         state::remember(self.plan, &self.settings);
         ears.open_health()?;
         ears.open_tcp()?;
@@ -276,7 +287,9 @@ impl<'p> Keeper<'p> {
             let Ok(Taken::Message(came)) = heard else { return Err(part("grantor")) };
             match came.value {
                 FromGrantor::InForce { place } => return Ok(place),
-                FromGrantor::Refused { why } => return Err(StartError::Firewall(why)),
+                FromGrantor::Refused { why } => {
+                    return Err(StartError::Firewall(in_its_place(&self.settings, &why)));
+                }
                 FromGrantor::NeedErrand => self.start_errand()?,
             }
         }
@@ -355,9 +368,14 @@ impl<'p> Keeper<'p> {
         let code = loop {
             // Asked while the last one was under way: it may have read the files too early for them. The wait comes all
             // the same, or a front that asks for ever could keep us from hearing anybody else.
-            let patience = (self.asked > 0).then_some(Duration::ZERO);
+            let settled = self.reload_at.map(|at| at.since(clock::mono()));
+            let patience = if self.asked > 0 { Some(Duration::ZERO) } else { settled };
             match self.wait(patience) {
                 Ok(Next::Go) if self.asked > 0 => self.reload(),
+                Ok(Next::Go) if self.reload_at.is_some_and(|at| at <= clock::mono()) => {
+                    self.say_plainly("The files have changed. Re-reading configs.");
+                    self.reload();
+                }
                 Ok(Next::Go) => (),
                 Ok(Next::Reload) => self.reload(),
                 Ok(Next::End(code)) => break code,
@@ -440,6 +458,10 @@ impl<'p> Keeper<'p> {
     fn on_change(&mut self) -> Next {
         let changed = self.watch.as_mut().is_some_and(Watch::changed);
         if !changed {
+            return Next::Go;
+        }
+        if self.plan.fwknopd.is_some() {
+            self.reload_at = Some(clock::mono().after(SETTLE));
             return Next::Go;
         }
         // Eight `add`s at once, or an editor that writes two files, are one reload; nobody waits longer than this.
@@ -597,10 +619,18 @@ impl<'p> Keeper<'p> {
     }
 }
 
+/// A refusal of the firewall's, with the line that chose it, where one did.
+fn in_its_place(settings: &Settings, why: &str) -> String {
+    let chosen = settings.fwknop.as_deref().and_then(|daemon| daemon.nft_at.as_ref());
+    chosen.map_or_else(|| why.to_owned(), |spot| format!("{spot}: {why}"))
+}
+
 /// What fwknopd says of where packets come from.
-fn say_start(settings: &Settings, sniffer: Option<&Sniffer>) {
+fn say_sources(settings: &Settings, sniffer: Option<&Sniffer>) {
     let Some(daemon) = settings.fwknop.as_deref() else { return };
-    tracing::info!("Starting fwknopd");
+    if let Some(port) = daemon.tcp {
+        tracing::info!("Kicking off TCP server to listen on port {port}.");
+    }
     let filter = &daemon.capture.filter;
     if let Some(sniffer) = sniffer {
         tracing::info!("Sniffing interface: {}", sniffer.names());
@@ -614,9 +644,6 @@ fn say_start(settings: &Settings, sniffer: Option<&Sniffer>) {
         tracing::warn!(
             "ENABLE_DIGEST_PERSISTENCE is N: no digest.cache is read or kept; replays are refused all the same"
         );
-    }
-    if let Some(port) = daemon.tcp {
-        tracing::info!("Kicking off TCP server to listen on port {port}.");
     }
 }
 

@@ -70,6 +70,7 @@ impl Keeper<'_> {
             port: listen.unwrap_or(FWKNOP_PORT),
             capture_filter: daemon.map(|daemon| daemon.capture.filter.clone()).unwrap_or_default(),
             dry: self.plan.dry(),
+            lists_fields: daemon.is_some_and(|daemon| daemon.verbose > 0),
             packet_limit: self.plan.fwknopd.as_ref().and_then(|fwknopd| fwknopd.packet_limit),
         }
     }
@@ -79,6 +80,7 @@ impl Keeper<'_> {
         let began = clock::mono();
         self.supervisor.reloading();
         // What was changed until now is read below: no second reload for it.
+        self.reload_at = None;
         if let Some(watch) = &mut self.watch {
             watch.changed();
         }
@@ -181,7 +183,7 @@ impl Keeper<'_> {
                         self.about.place = place;
                         return Ok(());
                     }
-                    FromGrantor::Refused { why } => return Err(why),
+                    FromGrantor::Refused { why } => return Err(super::in_its_place(new, &why)),
                     FromGrantor::NeedErrand => self.start_errand().map_err(|e| e.to_string())?,
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use portunus_config::Settings;
 use portunus_config::fwknop::{Daemon, Receive};
+use portunus_config::{Diagnostic, Settings};
 use portunus_model::Lengths;
 use portunus_rx::{Ear, Filter, OpenError, Sniffing, WhenGone};
 use portunus_sys::links::LinkWatch;
@@ -114,7 +114,7 @@ fn sniffing(daemon: &Daemon, lengths: Lengths) -> Result<Sniffing, StartError> {
     });
     Ok(Sniffing {
         ears: ears.collect(),
-        filter: filter(daemon)?,
+        filter: filter(daemon).map_err(|mistake| StartError::Config(vec![mistake]))?,
         lengths,
         snap: capture.longest,
         when_gone: if capture.ends_when_down { WhenGone::End } else { WhenGone::Wait },
@@ -122,8 +122,18 @@ fn sniffing(daemon: &Daemon, lengths: Lengths) -> Result<Sniffing, StartError> {
 }
 
 /// PCAP_FILTER, compiled.
-pub(super) fn filter(daemon: &Daemon) -> Result<Filter, StartError> {
-    Filter::parse(&daemon.capture.filter).map_err(|error| StartError::Filter(error.to_string()))
+fn filter(daemon: &Daemon) -> Result<Filter, Diagnostic> {
+    // The fault says its mend.
+    Filter::parse(&daemon.capture.filter)
+        .map_err(|fault| daemon.filter_at.diagnostic("Error compiling pcap filter", fault.to_string()))
+}
+
+/// Whether PCAP_FILTER is one, where it is used.
+pub(crate) fn check(daemon: &Daemon) -> Result<(), Diagnostic> {
+    match daemon.receive {
+        Receive::Sniffed | Receive::File(_) => filter(daemon).map(drop),
+        Receive::Udp(_) => Ok(()),
+    }
 }
 
 /// The capture file, where one is read.

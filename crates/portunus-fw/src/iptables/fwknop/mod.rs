@@ -18,6 +18,7 @@ use std::time::Duration;
 use portunus_model::{ChainRow, Chains, Place, Unix};
 
 use super::runner::{RunError, Runner, Table, Tool};
+use super::text::comment_trial;
 use super::{BOTH, has_time, version_of};
 use crate::walk::IpVersion;
 use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
@@ -149,6 +150,7 @@ impl<R: Runner> Fwknop<R> {
         let view = text::View {
             chains: &self.chains,
             saved: &read,
+            version,
             now: (self.wall)().as_secs(),
             fresh: !self.begun && self.chains.flush_at_start,
             cuts: self.cut_texts(version),
@@ -362,6 +364,10 @@ impl<R: Runner> Firewall for Fwknop<R> {
         self.structure = structure.clone();
         self.look()?;
         self.kernel_closes = has_time(&mut self.runner)?;
+        if !self.begun {
+            // Without comments no rule could say its end.
+            self.runner.run(Tool::Restore(IpVersion::V4), &comment_trial())?;
+        }
         if self.begun && text::names(&old) != text::names(&self.chains) {
             self.remove(&old)?;
         }
@@ -376,6 +382,9 @@ impl<R: Runner> Firewall for Fwknop<R> {
             if !self.tables_of(version).is_empty() {
                 self.write_whole(version, &before)?;
             }
+        }
+        if !self.begun {
+            self.note_all(vec![Note::Comments]);
         }
         self.begun = true;
         Ok(())

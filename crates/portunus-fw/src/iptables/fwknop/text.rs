@@ -9,11 +9,14 @@ use super::chain::{Line, Saved, Shape, Wanted, shape};
 use super::note::Note;
 use super::rules::Rule;
 use super::{rows, table_of};
+use crate::walk::IpVersion;
 
 /// What must be known to write the chains of one family anew.
 pub(super) struct View<'a> {
     pub(super) chains: &'a Chains,
     pub(super) saved: &'a BTreeMap<Table, Saved<'a>>,
+    /// Of which family.
+    pub(super) version: IpVersion,
     /// In seconds since 1970.
     pub(super) now: i64,
     /// Whatever stood in the chains goes.
@@ -49,6 +52,8 @@ pub(super) fn whole(view: &View<'_>, wanted: &mut Wanted) -> (String, Vec<Note>)
             let last = saved.of(&row.from).count() + *more + 1;
             let place = usize::try_from(row.jump).unwrap_or(usize::MAX).clamp(1, last);
             text += &format!("-I {} {place} -j {}\n", row.from, row.chain);
+            let (from, chain) = (row.from.clone(), row.chain.clone());
+            notes.push(Note::Jumped { from, chain, version: view.version });
             *more += 1;
         }
         text += "COMMIT\n";

@@ -14,7 +14,6 @@ mod own;
 mod rc;
 mod send;
 mod settings;
-mod speak;
 mod values;
 mod wish;
 
@@ -28,7 +27,7 @@ use std::process::ExitCode;
 
 use portunus_crypto::SystemEntropy;
 use portunus_dialect::Ask;
-use portunus_dialect::fwknop::{Keys, Packet, Sealed, seal};
+use portunus_dialect::fwknop::{Fields, Keys, Packet, Sealed, seal};
 
 use crate::say::{Done, FAILED, Failure, line, out, remark};
 use args::Typed;
@@ -36,7 +35,6 @@ use line::{Line, Task};
 use rc::RcFile;
 use send::Departure;
 use settings::{Allow, Settings};
-use speak::Fields;
 
 /// The word before every message.
 pub(crate) const NAME: &str = "fwknop";
@@ -200,7 +198,7 @@ fn knock(settings: &Settings, task: &Task) -> Done {
     let stamp = wish::stamp(portunus_sys::clock::now().wall, settings.offset)?;
     let sealed = seal(&keys, wish, stamp, &mut SystemEntropy).map_err(wish::refused)?;
     if task.test || settings.verbose > 0 {
-        out(Fields { asked: &sealed.asked, sealed: &sealed, keys: &keys });
+        out(Fields::sealed(&sealed.asked, &sealed, &keys));
     }
     if let Some(path) = &task.save_packet
         && let Err(error) = save_packet(path, task.append_packet, &sealed.wire)
@@ -244,7 +242,7 @@ fn again(keys: &Keys, sealed: &Sealed) -> Done {
     let knock = keys.open(&packet).map_err(|error| failed(&error))?;
     let Ask::Fwknop(asked) = knock.ask() else { return Err(failed(&"it is another's")) };
     line("\nDump of the Decoded Data");
-    out(Fields { asked, sealed, keys });
+    out(Fields::sealed(asked, sealed, keys));
     Ok(())
 }
 

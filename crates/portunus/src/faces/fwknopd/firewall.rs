@@ -8,6 +8,7 @@ use portunus_model::{ChainRow, Chains, Place};
 
 use super::args::Cli;
 use super::{NAME, serve};
+use crate::ruleset;
 use crate::say::{FAILED, Failure, line, out};
 
 pub(super) fn run(cli: &Cli, settings: &Settings) -> ExitCode {
@@ -66,7 +67,8 @@ fn ask(tool: &str, words: &[&str]) -> Option<String> {
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// A running server would put its rules back, so it is asked to close what is open; without one the chains go.
+/// A running server would put its rules back, so it is asked to close what is open; without one the chains go, or what stands for
+/// them in nftables.
 fn flush(settings: &Settings) -> ExitCode {
     line("Deleting any existing firewall rules...");
     let running =
@@ -78,13 +80,8 @@ fn flush(settings: &Settings) -> ExitCode {
         };
     }
     let Some(chains) = chains(settings) else {
-        return Failure::new(
-            "with FIREWALL nft there are no chains of fwknop's",
-            "",
-            "portunus teardown removes what there is",
-        )
-        .code(FAILED)
-        .tell(NAME);
+        let done = ruleset::flush_for_fwknopd();
+        return done.map_or_else(|failure| failure.code(FAILED).tell(NAME), |()| ExitCode::SUCCESS);
     };
     for row in rows(chains) {
         for tool in [tool(chains, "iptables"), "ip6tables".to_owned()] {

@@ -61,10 +61,8 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
     }
     if cli.dump_config {
         let code = dump(&wish);
-        if cli.exit_parse_config || code != ExitCode::SUCCESS {
-            return code;
-        }
-        return ExitCode::SUCCESS;
+        let checked = if cli.exit_parse_config { portunusd::check(&daemon) } else { Ok(()) };
+        return checked.map_or_else(|mistake| complain(&[mistake]), |()| code);
     }
     with_settings(&cli, &wish, &words, waits)
 }
@@ -158,7 +156,9 @@ fn with_settings(cli: &Cli, wish: &CommandLine, words: &[OsString], waits: Optio
 
 /// Reads the files, as the daemon does.
 fn load(wish: &CommandLine) -> Result<Settings, Vec<Diagnostic>> {
-    fwknop::load(&RealFiles, &Here, wish)
+    let settings = fwknop::load(&RealFiles, &Here, wish)?;
+    settings.fwknop.as_deref().map_or(Ok(()), portunusd::check).map_err(|mistake| vec![mistake])?;
+    Ok(settings)
 }
 
 fn dump(wish: &CommandLine) -> ExitCode {
