@@ -46,18 +46,20 @@ fn every_page_of_the_book_is_listed() {
     }
 }
 
-/// Every `name_in_backquotes` of SECURITY.md that looks like a test's name is one.
+/// Every `name_in_backquotes` of the two pages that looks like a test's name is one.
 #[test]
-fn every_claim_of_the_security_page_has_its_test() {
-    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
-    let quoted = text.split('`').skip(1).step_by(2);
-    let is_name = |word: &str| {
-        word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    };
+fn every_claim_of_the_security_pages_has_its_test() {
     let code = all_sources();
-    for name in quoted.filter(|word| is_name(word)) {
-        let here = code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""));
-        assert!(here, "SECURITY.md names the test {name}, and there is none");
+    for page in ["SECURITY.md", "docs/security-model.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_name = |word: &str| {
+            word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        for name in quoted.filter(|word| is_name(word)) {
+            let here = code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""));
+            assert!(here, "{page} names the test {name}, and there is none");
+        }
     }
 }
 
