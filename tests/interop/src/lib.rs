@@ -8,6 +8,7 @@
 mod crowd;
 mod daemon;
 mod door;
+mod flood;
 pub mod fwknop;
 mod knocker;
 mod lag;
@@ -19,6 +20,7 @@ mod world;
 pub use crowd::{Member, crowd, honoured, in_bursts, new_key, paced, settle};
 pub use daemon::{Daemon, Part};
 pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
+pub use flood::Flood;
 pub use knocker::{Knocker, PACKET};
 pub use lag::Lag;
 pub use namespace::Namespace;

@@ -54,7 +54,8 @@ fn every_claim_of_the_security_pages_has_its_test() {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let quoted = text.split('`').skip(1).step_by(2);
         let is_name = |word: &str| {
-            word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            word.contains('_')
+                && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         };
         for name in quoted.filter(|word| is_name(word)) {
             let here = code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""));

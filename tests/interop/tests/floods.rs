@@ -1,0 +1,182 @@
+//! Floods of every kind, from one address and from a thousand: one knock after the other of a client whose address is known
+//! gets through, each soon. `FLOOD_KNOCKS=50 FLOOD_PAUSE_MS=1000` is the long form (`make test-long`).
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use portunus_ctl::control::Followed;
+use portunus_interop::{Daemon, Firewall, Flood, Lag, Member, World, crowd, honoured, new_key, settle};
+
+/// Packets of a kind that are made before and sent by turns.
+const MADE: usize = 4096;
+/// Each knock is opened within this.
+const SOON: Duration = Duration::from_millis(50);
+/// All processes of the daemon together have no more memory than this.
+const MEMORY_KIB: u64 = 64 << 10;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Random numbers, the same in every run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.roll().to_le_bytes()[0]).collect()
+    }
+
+    /// Base64 as fwknop sends it, with this beginning.
+    fn base64(&mut self, begin: &str, length: usize) -> Vec<u8> {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = begin.as_bytes().to_vec();
+        text.resize_with(length, || LETTERS[usize::from(self.roll().to_le_bytes()[0] & 63)]);
+        text
+    }
+}
+
+/// Every kind of what strangers may send.
+fn kinds(alice: &Member) -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let mut dice = Dice(7);
+    let stranger = alice.knocker.with_key(new_key());
+    let replayed = alice.knocker.packet();
+    alice.send(&replayed);
+    let mut made = |each: &mut dyn FnMut(&mut Dice) -> Vec<u8>| (0..MADE).map(|_| each(&mut dice)).collect();
+    vec![
+        (
+            "random sizes",
+            made(&mut |dice| {
+                let length = usize::try_from(dice.roll() % 1400).unwrap_or(0);
+                dice.bytes(length)
+            }),
+        ),
+        ("the right size", made(&mut |dice| [&[1][..], &dice.bytes(164)].concat())),
+        ("sealed for the server", made(&mut |_| stranger.packet().to_vec())),
+        ("one that was heard", vec![replayed.to_vec()]),
+        (
+            "like fwknop's",
+            made(&mut |dice| {
+                let length = 150 + usize::from(dice.roll().to_le_bytes()[0]);
+                dice.base64("", length)
+            }),
+        ),
+        ("like GnuPG's", made(&mut |dice| dice.base64("hQ", 1000))),
+    ]
+}
+
+/// A server of both dialects, a client of each, and the one of openme's is known.
+fn server() -> (World, Daemon, Member) {
+    let world = World::with_init(Firewall::None, &["--dialects", "openme,fwknop"]);
+    world.portunus(&["add", "carol", "--ports", "ssh", "--dialect", "fwknop"]);
+    let alice = crowd(&world, 100, 1).remove(0);
+    let daemon = world.serve();
+    alice.knock();
+    assert_eq!(settle(&daemon, 1), 1);
+    (world, daemon, alice)
+}
+
+/// A line for each client that is let in, as it comes.
+fn followed(daemon: &Daemon) -> Receiver<String> {
+    let mut client = daemon.control();
+    client.status().unwrap_or_else(|e| panic!("{e}"));
+    let events = client.events().unwrap_or_else(|e| panic!("{e}"));
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for followed in events.flatten() {
+            if let Followed::Event(line) = followed
+                && matches!(line.reason.as_str(), "granted" | "extended")
+                && send.send(line.client.map(|name| name.as_str().to_owned()).unwrap_or_default()).is_err()
+            {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+/// Knocks again and again; how long each took to be opened, without what was spent waiting for a core. `None`: never.
+fn knocks(daemon: &Daemon, alice: &Member) -> Vec<Option<Duration>> {
+    let opened = followed(daemon);
+    let pause = Duration::from_millis(number("FLOOD_PAUSE_MS", 100));
+    (0..number("FLOOD_KNOCKS", 10))
+        .map(|_| {
+            std::thread::sleep(pause);
+            let lag = Lag::begin(daemon);
+            alice.knock();
+            let name = opened.recv_timeout(Duration::from_secs(2)).ok()?;
+            assert_eq!(name, alice.name);
+            Some(lag.end())
+        })
+        .collect()
+}
+
+/// The memory of all its processes, in KiB.
+fn memory(daemon: &Daemon) -> u64 {
+    let of = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:").map(str::to_owned));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    daemon.processes().into_iter().map(of).sum()
+}
+
+/// One address, and a thousand.
+fn addresses(count: u32) -> Vec<Ipv4Addr> {
+    let first = u32::from(Ipv4Addr::new(10, 91, 128, 1));
+    (0..count).map(|n| Ipv4Addr::from(first + n)).collect()
+}
+
+#[test]
+fn a_known_client_gets_through_every_kind_of_flood() {
+    let (world, daemon, alice) = server();
+    let kinds = kinds(&alice);
+    let (mut table, mut missed) = (String::new(), 0);
+    for (what, packets) in &kinds {
+        for sources in [addresses(1), addresses(1000)] {
+            let flood = Flood { packets, sources: &sources, port: alice.knocker.port(), rate: None };
+            let (took, rate) = flood.during(&world, || knocks(&daemon, &alice));
+            let opened = took.iter().flatten().filter(|took| **took <= SOON).count();
+            let worst = took.iter().flatten().max().copied().unwrap_or_default();
+            let (from, all) = (sources.len(), took.len());
+            writeln!(table, "{what:24} from {from:4}: {rate:7}/s, {opened} of {all} soon, worst {worst:?}")
+                .unwrap_or_default();
+            missed += all - opened;
+        }
+    }
+    let used = memory(&daemon);
+    println!("{table}{used} KiB");
+    assert_eq!(missed, 0, "\n{table}{:?}", daemon.control().status());
+    assert!(used < MEMORY_KIB, "{used} KiB");
+    let before = honoured(&daemon);
+    alice.knock();
+    assert_eq!(settle(&daemon, before + 1), before + 1, "it goes on");
+}
+
+/// Whoever writes a client's own address on packets does not lock it out.
+#[test]
+fn its_own_address_written_on_junk_keeps_no_client_out() {
+    let (world, daemon, alice) = server();
+    let kinds = kinds(&alice);
+    let start = Instant::now();
+    for (what, packets) in &kinds {
+        let sources = [alice.address];
+        let flood = Flood { packets, sources: &sources, port: alice.knocker.port(), rate: Some(2000) };
+        let (took, rate) = flood.during(&world, || knocks(&daemon, &alice));
+        let opened = took.iter().flatten().count();
+        println!("{what:24} from her own address: {rate}/s, {opened} of {} opened, {took:?}", took.len());
+        assert_eq!(opened, took.len(), "{what}: {took:?}, {:?}", daemon.control().status());
+    }
+    println!("{:?}", start.elapsed());
+}
