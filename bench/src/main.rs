@@ -1,6 +1,6 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `memory`, `sniffing`, `fwknop` (against Debian's;
+//! `1`, `100`, `10000` clients), `store`, `memory`, `sniffing`, `fwknop` (against Debian's;
 //! `fwknop-rates` for a part of that).
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
@@ -9,6 +9,7 @@ mod fwknop;
 mod known;
 mod machine;
 mod sniff;
+mod store;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ fn main() {
         if wanted("knocks") || wanted(&clients.to_string()) {
             knocks(clients);
         }
+    }
+    if wanted("store") {
+        store::claims();
+        claimed_by_knocks();
     }
     if wanted("memory") {
         memory_and_start();
@@ -123,6 +128,35 @@ fn knocks(clients: u32) {
     let lost = if done == KNOCKS { String::new() } else { lost(&daemon, KNOCKS - done) };
     let measured = format!("{per_core:.0} ({} us a knock: keeper, grantor, front{lost})", each.join(" + "));
     row(&format!("knocks a second and core, known sources, {clients} clients"), &measured, "10,000");
+}
+
+/// The same by the whole way: knocks through the socket, each proven, claimed, decided and opened, as fast as they are
+/// taken.
+fn claimed_by_knocks() {
+    let world = World::new(Firewall::None);
+    let crowd = crowd(&world, 24, 24);
+    known::before_a_restart(&world, &crowd);
+    let daemon = world.serve();
+    let turns = crowd.iter().cycle().take(usize::try_from(KNOCKS).expect("it is small"));
+    let sealed: Vec<(&Member, _)> = turns.map(|member| (member, member.knocker.packet())).collect();
+    let known = honoured(&daemon);
+    let mut next = sealed.iter();
+    let start = Instant::now();
+    in_bursts(KNOCKS, 20_000, BURST, |_| {
+        if let Some((member, packet)) = next.next() {
+            member.send(packet);
+        }
+    });
+    let done = settle(&daemon, known + KNOCKS) - known;
+    // `settle` sees that nothing comes any more by waiting; the wait counts here.
+    let seconds = start.elapsed().as_secs_f64();
+    let per_second = cost::ratio(done, Duration::from_secs_f64(seconds));
+    let lost = if done == KNOCKS { String::new() } else { lost(&daemon, KNOCKS - done) };
+    row(
+        "knocks a second through socket, store on disk and nftables, wall clock, sender on the same cores",
+        &format!("{per_second:.0} ({done} in {seconds:.2} s{lost})"),
+        ">= 5,000",
+    );
 }
 
 /// How many were not honoured, and what the daemon says became of them.

@@ -108,7 +108,11 @@ impl<S: Segment> Half<S> {
         let mut claims = Vec::new();
         each_slot(segment, |slot, bytes| {
             next = slot.saturating_add(1);
-            let Slot::Record(record) = Record::read(bytes, generation) else { return holes.push(slot) };
+            let record = match Record::read(bytes, generation) {
+                // No batch begins behind its own records.
+                Slot::Record(record) if record.base <= slot => record,
+                Slot::Record(_) | Slot::Stale | Slot::Unreadable => return holes.push(slot),
+            };
             durable = durable.max(record.base);
             match record.content {
                 Content::Claim { key, stamp, keep_until, claimed, boot: tag } => {

@@ -10,6 +10,8 @@ pub(super) const SLOT: usize = 64;
 pub(super) const MAGIC: &[u8; 16] = b"portunus claims1";
 /// For messages.
 pub(super) const WANTED: &str = "replay store";
+/// The numbers that turns have; there is always a next one.
+const TURNS: std::ops::Range<u32> = 1..u32::MAX / 2;
 /// No window that can be configured is as wide: a claim that is kept for longer is kept for ever.
 const WIDEST: i64 = 365 * 24 * 3600 * 1_000_000_000;
 
@@ -34,7 +36,7 @@ impl Header {
     pub(super) fn decode(block: &[u8; SLOT]) -> Option<Self> {
         let mut fields = unseal(block)?;
         fields.take::<16>()?;
-        let generation = fields.u32().filter(|&generation| generation != 0)?;
+        let generation = fields.u32().filter(|generation| TURNS.contains(generation))?;
         let horizon = fields.i64().filter(|&horizon| horizon != i64::MIN);
         Some(Self { generation, horizon })
     }
@@ -146,7 +148,7 @@ impl Record {
 
     /// A record of whichever turn.
     pub(super) fn decode(slot: &[u8]) -> Option<Self> {
-        Self::fields(unseal(slot)?)
+        Self::fields(unseal(slot)?).filter(|record| TURNS.contains(&record.generation))
     }
 
     fn fields(mut fields: Fields<'_>) -> Option<Self> {
