@@ -15,6 +15,8 @@ mod dice;
 #[expect(dead_code, reason = "the store's own tests use the rest of it")]
 mod disk;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod packets;

@@ -146,8 +146,9 @@ impl<S: Segment> Journal<S> {
     /// What the system says. A journal that cannot even be cut off cannot be opened again either.
     pub fn give_up(&mut self) -> Result<(), StoreError> {
         self.void = true;
-        self.active.empty().map_err(writing())?;
-        self.other.empty().map_err(writing())
+        // The turn before first: without this one it would count again.
+        self.other.empty().map_err(writing())?;
+        self.active.empty().map_err(writing())
     }
 
     /// Whether it is time for [`Journal::compact`]: it has grown so much, or its turn was given up.
@@ -345,6 +346,22 @@ mod tests {
         journal.compact(std::slice::from_ref(&bob)).unwrap();
         assert!(!journal.is_crowded());
         assert_eq!(reopen(&disks, 1), [bob]);
+    }
+
+    #[test]
+    fn a_turn_that_cannot_be_given_up_whole_does_not_let_the_one_before_count() {
+        for broken in 0..2 {
+            let disks = [Disk::default(), Disk::default()];
+            let (mut journal, _) = Journal::open(disks.clone(), BOOT, Mono::default()).unwrap();
+            let (alice, bob) = (row("alice", "192.0.2.1", 22, 50), row("bob", "192.0.2.2", 22, 50));
+            journal.append(&[Entry::Open(alice.clone()), Entry::Open(bob.clone())]).unwrap();
+            journal.append(&[Entry::Close(bob.key())]).unwrap();
+            journal.compact(std::slice::from_ref(&alice)).unwrap();
+            disks[broken].fail_after(Some(0));
+            assert!(journal.give_up().is_err());
+            disks[broken].fail_after(None);
+            assert!(!reopen(&disks, 1).contains(&bob), "bob's grant had ended");
+        }
     }
 
     #[test]

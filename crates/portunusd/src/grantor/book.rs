@@ -24,7 +24,7 @@ pub(super) struct Book<S = File> {
     /// What was installed last, to put it back in the middle of a batch.
     structure: Option<Structure>,
     naps: Naps,
-    /// The kernel would not take what must be, so it may have more than is written here.
+    /// The kernel would not take what must be, so it may have something else than is written here.
     owing: bool,
 }
 
@@ -72,15 +72,18 @@ impl<S: Segment> Book<S> {
     ) -> Self {
         let mut ledger = Ledger::new();
         let latest = now.after(limits.longest);
+        let mut over = Vec::new();
         for row in rows {
             let JournalRow { client, element, until } = row;
             let known = limits::has_room_for(&limits, &element) && until <= latest;
             let alone = ledger.rivals(&element).is_empty();
             if known && alone && ledger.len() < usize::try_from(limits.most_open).unwrap_or(usize::MAX) {
                 ledger.restore(&Row { client, element, until });
+            } else {
+                over.push(Entry::Close(key(&client, element)));
             }
         }
-        Self {
+        let mut book = Self {
             limits,
             ledger,
             past: Past::default(),
@@ -89,7 +92,10 @@ impl<S: Segment> Book<S> {
             structure: None,
             naps: Naps::new(ahead),
             owing: false,
-        }
+        };
+        // Or limits that are widened again would let them in once more.
+        book.write_down(&over);
+        book
     }
 
     /// What is open, for the front after a start: together what a client has at an address by one way until one time.
@@ -113,6 +119,8 @@ impl<S: Segment> Book<S> {
 
     /// Makes the kernel agree with the book, whatever stands there.
     pub(super) fn install(&mut self, now: Mono, structure: &Structure) -> Result<(), FirewallError> {
+        // An error does not say that nothing was done.
+        self.owing = true;
         self.firewall.install(structure, &self.ledger.wanted(now))?;
         if !self.firewall.kernel_closes() {
             tracing::error!(
@@ -125,7 +133,7 @@ impl<S: Segment> Book<S> {
         Ok(())
     }
 
-    /// Whether the kernel may have more than is written here, until the next [`Self::install`].
+    /// Whether the kernel may have something else than is written here, until the next [`Self::install`].
     pub(super) const fn owes(&self) -> bool {
         self.owing
     }
@@ -355,8 +363,9 @@ impl<S: Segment> Book<S> {
     pub(super) fn expire(&mut self, now: Mono, ahead: Ahead, kernel_closes: bool) {
         let ledger = &self.ledger;
         let latest = || ledger.rows().map(|row| row.until).max().unwrap_or(now);
-        let late = self.naps.kernel_is_late(now, ahead, latest);
+        self.naps.notice(now, ahead, latest);
         let (ended, changes) = self.ledger.expire(now);
+        let late = ended.iter().any(|row| self.naps.kernel_is_late_with(row.until));
         self.past.note(&ended);
         if late || !kernel_closes {
             self.owing |= !self.tell_kernel(&changes).is_empty();

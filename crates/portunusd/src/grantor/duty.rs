@@ -97,9 +97,12 @@ impl<S: Segment> Duty<S> {
         limits: Limits,
         structure: &Structure,
     ) -> Result<(), FirewallError> {
-        self.book.change_limits(now.mono, limits, structure)?;
-        self.written = now;
-        Ok(())
+        let changed = self.book.change_limits(now.mono, limits, structure);
+        if changed.is_ok() {
+            self.written = now;
+        }
+        self.notice_debt(now.mono);
+        changed
     }
 
     /// When [`Self::expire`] is to be called: the kernel's timers stand still in suspend, the alarm that is set by this
@@ -132,9 +135,12 @@ impl<S: Segment> Duty<S> {
     }
 
     /// Carries out what the front says. What is to be answered, and whether our rules were put back for it.
-    pub(super) fn hear(&mut self, now: Mono, said: Vec<Said>) -> (Vec<Said>, bool) {
+    pub(super) fn hear(&mut self, at: Now, said: Vec<Said>) -> (Vec<Said>, bool) {
+        let now = at.mono;
         let may_mend = now >= self.disturbed.next;
         let (answers, found) = self.book.carry_out(now, said, may_mend);
+        // Dates of two clocks must not stand side by side: moved back, it would not be seen.
+        self.look_at_clock(at);
         match found {
             Found::Whole => (),
             Found::Broken | Found::PutBack => self.disturbed.notice(now),
@@ -164,10 +170,7 @@ impl<S: Segment> Duty<S> {
 
     /// Looks whether somebody has touched what is ours, or moved the clock that our dates go by.
     pub(super) fn look(&mut self, now: Now) {
-        if self.by_dates && self.clock_was_moved(now) {
-            tracing::warn!("the clock was moved: the ends of open doors are written anew");
-            self.disturbed.notice(now.mono);
-        }
+        self.look_at_clock(now);
         match self.book.firewall.standing() {
             Ok(Standing::Whole) => (),
             Ok(Standing::Broken) => self.disturbed.notice(now.mono),
@@ -178,9 +181,12 @@ impl<S: Segment> Duty<S> {
         }
     }
 
-    fn clock_was_moved(&self, now: Now) -> bool {
+    fn look_at_clock(&mut self, now: Now) {
         let expected = self.written.wall.after(now.mono.since(self.written.mono));
-        expected.distance(now.wall) >= STEP
+        if self.by_dates && expected.distance(now.wall) >= STEP {
+            tracing::warn!("the clock was moved: the ends of open doors are written anew");
+            self.disturbed.notice(now.mono);
+        }
     }
 
     /// Whether our rules are to be put back now.

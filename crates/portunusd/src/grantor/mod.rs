@@ -247,11 +247,11 @@ impl Grantor {
         if said.is_empty() {
             return Ok(());
         }
-        let now = clock::mono();
+        let now = clock::now();
         let (answers, put_back) = self.duty.hear(now, said);
         self.tell_rules();
         if put_back {
-            self.say_put_back(now);
+            self.say_put_back(now.mono);
         }
         self.answer(answers)
     }

@@ -38,14 +38,17 @@ impl Naps {
         Self { ahead, late_until: Mono::default() }
     }
 
-    /// Whether the kernel may be late with what is due at `now`; `latest` is the last deadline that is known. When in
-    /// doubt, yes.
-    pub(super) fn kernel_is_late(&mut self, now: Mono, ahead: Ahead, latest: impl FnOnce() -> Mono) -> bool {
+    /// Looks whether the machine has slept; `latest` is the last deadline that is known. When in doubt, it has.
+    pub(super) fn notice(&mut self, now: Mono, ahead: Ahead, latest: impl FnOnce() -> Mono) {
         if ahead.at_most > self.ahead.at_least + SLACK {
             self.late_until = self.late_until.max(latest()).max(now);
         }
         self.ahead = ahead;
-        now <= self.late_until
+    }
+
+    /// Whether the kernel may be late with what was due then, which may be a while ago.
+    pub(super) fn kernel_is_late_with(&self, due: Mono) -> bool {
+        due <= self.late_until
     }
 }
 
@@ -65,20 +68,25 @@ mod tests {
     #[test]
     fn the_kernel_is_late_after_a_nap_until_all_that_was_open_then_is_over() {
         let mut naps = Naps::new(ahead(5));
-        assert!(!naps.kernel_is_late(at(10), ahead(5), || at(60)));
-        assert!(naps.kernel_is_late(at(30), ahead(9), || at(60)));
-        assert!(naps.kernel_is_late(at(60), ahead(9), || at(70)));
-        assert!(!naps.kernel_is_late(at(61), ahead(9), || at(70)));
+        naps.notice(at(10), ahead(5), || at(60));
+        assert!(!naps.kernel_is_late_with(at(10)));
+        naps.notice(at(30), ahead(9), || at(60));
+        assert!(naps.kernel_is_late_with(at(30)));
+        // It is asked some time after.
+        naps.notice(at(61), ahead(9), || at(70));
+        assert!(naps.kernel_is_late_with(at(60)) && !naps.kernel_is_late_with(at(61)));
     }
 
     #[test]
     fn a_reader_that_was_interrupted_hides_no_nap() {
         let wide = Ahead { at_least: Duration::from_secs(5), at_most: Duration::from_secs(7) };
         let mut naps = Naps::new(wide);
-        assert!(naps.kernel_is_late(at(10), ahead(6), || at(20)));
+        naps.notice(at(10), ahead(6), || at(20));
+        assert!(naps.kernel_is_late_with(at(10)));
         // Unsure is late.
         let mut naps = Naps::new(ahead(5));
-        assert!(naps.kernel_is_late(at(10), wide, || at(20)));
+        naps.notice(at(10), wide, || at(20));
+        assert!(naps.kernel_is_late_with(at(10)));
         let nanos = Duration::from_nanos;
         let read = Ahead::between(nanos(10), at(1), nanos(30));
         assert_eq!((read.at_least, read.at_most), (nanos(999_999_970), nanos(999_999_990)));

@@ -514,10 +514,11 @@ fn an_end_that_the_firewall_refuses_comes_as_soon_as_it_can() {
     let close = || vec![Said::Close(Closing { client: None, address: None })];
     let fail = |error| firewall.0.lock().unwrap().failing = error;
     let open = || firewall.0.lock().unwrap().open.len();
-    assert_eq!(duty.hear(clock::mono(), ask()).0, [Said::Opened(1, Opened::Open)]);
+    assert_eq!(duty.hear(clock::now(), ask()).0, [Said::Opened(1, Opened::Open)]);
     fail(Some(FirewallError::NotThere));
-    let now = clock::mono();
-    let _ = duty.hear(now, close());
+    let at = clock::now();
+    let now = at.mono;
+    let _ = duty.hear(at, close());
     assert_eq!((open(), duty.must_put_back(now)), (1, true));
     let whole = duty.book.install(now, &structure).is_ok();
     duty.tried(now, whole);
@@ -529,7 +530,7 @@ fn an_end_that_the_firewall_refuses_comes_as_soon_as_it_can() {
     assert_eq!((open(), duty.must_put_back(later.after(LONGEST_PAUSE))), (0, false));
     // What was asked for and is taken back whole is no debt.
     fail(Some(FirewallError::Full));
-    let _ = duty.hear(later, ask());
+    let _ = duty.hear(Now { mono: later, ..at }, ask());
     assert!(duty.book.owes(), "it could not be taken back either");
 }
 
