@@ -1,14 +1,29 @@
-//! Replays the committed fuzz corpus of fwknop's files.
+//! Replays the committed fuzz corpora of configuration files.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../fuzz/harness/config.rs"]
 mod config;
 
-const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/fwknop_config");
+const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test reads its corpus itself")]
 fn fwknop_config() {
-    let files = std::fs::read_dir(CORPUS).unwrap();
-    let count = files.map(|file| config::files(&std::fs::read(file.unwrap().path()).unwrap())).count();
-    assert!(count >= 8);
+    assert!(replay("fwknop_config", config::files) >= 8);
+}
+
+#[test]
+fn our_config() {
+    assert!(replay("our_config", config::ours) >= 8);
+}
+
+#[test]
+fn openme_config() {
+    assert!(replay("openme_config", config::theirs) >= 8);
+}
+
+/// Runs `target` with every file of its corpus; how many there were.
+#[expect(clippy::disallowed_methods, reason = "a test reads its corpus itself")]
+fn replay(corpus: &str, target: fn(&[u8])) -> usize {
+    let files = std::fs::read_dir(format!("{CORPORA}{corpus}")).unwrap();
+    files.map(|file| target(&std::fs::read(file.unwrap().path()).unwrap())).count()
 }
