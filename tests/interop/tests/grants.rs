@@ -1,0 +1,99 @@
+//! A grant ends on its time and not before, on the real kernel, whoever of the daemon dies meanwhile: nft and iptables.
+
+use std::time::{Duration, Instant};
+
+use portunus_interop::{Daemon, Firewall, Part, SERVER, World, closed, connects, serve_tcp};
+use rustix::process::Signal;
+
+const DOOR: &str = "10.90.0.1:22";
+const SOON: Duration = Duration::from_secs(1);
+/// Long enough for a kill and a start on a busy machine.
+const LASTING: Duration = Duration::from_secs(6);
+/// What the kernel and a second's dates may take off or add.
+const ABOUT: Duration = Duration::from_millis(1500);
+
+/// Who dies.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    One(Part),
+    All,
+}
+
+fn sessions(daemon: &Daemon) -> usize {
+    daemon.control().sessions().map_or(0, |sessions| sessions.sessions.len())
+}
+
+fn kill(mut daemon: Daemon, victim: Victim) {
+    match victim {
+        Victim::One(part) => {
+            daemon.signal(part, Signal::KILL);
+            assert!(!daemon.wait().success(), "{part:?} killed: nobody would start it again");
+        }
+        Victim::All => daemon.kill_all(),
+    }
+}
+
+/// Twice somebody dies while the door is open, once before and once after everybody's rules were flushed.
+fn lives_its_time(firewall: Firewall, victims: [Victim; 2]) {
+    let world = World::new(firewall);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "6s"]);
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    let before = Instant::now();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    let opened = Instant::now();
+    kill(daemon, victims[0]);
+    assert!(connects(&world.client, DOOR, SOON), "{victims:?}: closed with the first death");
+    let daemon = world.serve();
+    assert_eq!(sessions(&daemon), 1, "{victims:?}: the session is not known after a restart");
+    assert!(connects(&world.client, DOOR, SOON), "{victims:?}: a restart took the door away");
+    kill(daemon, victims[1]);
+    if matches!(firewall, Firewall::None) {
+        world.server.nft("flush ruleset");
+    }
+    let daemon = world.serve();
+    let early = before.elapsed() < LASTING.saturating_sub(ABOUT);
+    assert!(
+        !early || sessions(&daemon) == 1,
+        "{victims:?}: the session is not known after the second restart"
+    );
+    assert!(
+        connects(&world.client, DOOR, SOON) || before.elapsed() > LASTING.saturating_sub(ABOUT),
+        "{victims:?}: closed early"
+    );
+    // A reload that changes nothing of it.
+    daemon.signal(Part::Keeper, Signal::HUP);
+    std::thread::sleep((LASTING + ABOUT).saturating_sub(opened.elapsed()));
+    assert!(closed(&world.client, DOOR), "{victims:?}: open after its time\n{}", world.server.ruleset());
+    assert_eq!(sessions(&daemon), 0);
+}
+
+#[test]
+fn in_nftables_whoever_dies() {
+    lives_its_time(Firewall::None, [Victim::One(Part::Front), Victim::One(Part::Grantor)]);
+    lives_its_time(Firewall::None, [Victim::One(Part::Keeper), Victim::All]);
+}
+
+#[test]
+fn in_iptables_whoever_dies() {
+    lives_its_time(Firewall::Iptables, [Victim::One(Part::Front), Victim::One(Part::Grantor)]);
+    lives_its_time(Firewall::Iptables, [Victim::One(Part::Keeper), Victim::All]);
+}
+
+#[test]
+fn each_grant_of_a_shared_door_keeps_its_own_end_over_a_restart() {
+    let world = World::new(Firewall::None);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "3s"]);
+    let bob = world.add("bob", &["--ports", "ssh", "--for", "30s"]);
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    for who in [&alice, &bob] {
+        assert_eq!(daemon.verdict(|| who.knock(&world.client, SERVER)), "granted");
+    }
+    daemon.kill_all();
+    let daemon = world.serve();
+    std::thread::sleep(Duration::from_millis(3500));
+    assert_eq!(sessions(&daemon), 1, "alice's is over, bob's goes on");
+    world.portunus(&["close", "bob"]);
+    assert!(closed(&world.client, DOOR));
+}
