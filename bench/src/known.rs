@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use portunus_interop::{Member, World};
-use portunus_model::{ClientName, Element, PortSpec};
+use portunus_model::{ClientName, Element, Grounds, PortSpec};
 use portunus_store::{BootId, Journal, Row};
 use portunus_sys::{clock, files};
 
@@ -22,7 +22,12 @@ pub(crate) fn before_a_restart(world: &World, crowd: &[Member]) {
     let until = now.after(Duration::from_secs(50));
     let row = |member: &Member| {
         let client = ClientName::new(&member.name).expect("a name");
-        Row { client, element: Element::here(member.address.into(), port), until }
+        Row {
+            client,
+            element: Element::here(member.address.into(), port),
+            until,
+            grounds: Grounds::default(),
+        }
     };
     let rows: Vec<Row> = crowd.iter().map(row).collect();
     journal.compact(&rows).expect("the journal can be written");

@@ -159,6 +159,7 @@ impl<'p> Crowd<'p> {
             lasting,
             any_target: written.any_target,
             stanza: None,
+            mark: None,
         };
         if let Key::Fwknop(fwknop) = written.key {
             self.fwknop(&mut client, *fwknop);

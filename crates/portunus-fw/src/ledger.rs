@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::{ClientName, Element, Mono, Way};
+use portunus_model::{ClientName, Element, Grounds, Mono, Way};
 
 use crate::Change;
 
@@ -23,21 +23,32 @@ pub struct Row {
     pub element: Element,
     /// Until when.
     pub until: Mono,
+    /// On what it stands.
+    pub grounds: Grounds,
+}
+
+/// Until when a row lasts, and on what grounds: those of the knock that gave it this end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// Until when.
+    pub until: Mono,
+    /// On what it stands.
+    pub grounds: Grounds,
 }
 
 /// What [`Ledger::open`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// The deadline of the row before; `None`: there was none.
-    pub before: Option<Mono>,
-    /// Its deadline now: never an earlier one.
-    pub until: Mono,
+    /// The row before; `None`: there was none.
+    pub before: Option<Term>,
+    /// The row now: never with an earlier end.
+    pub term: Term,
     /// What the firewall needs.
     pub change: Change,
 }
 
 /// The rows of one door, by client; nearly always one.
-type Rows = Vec<(ClientName, Mono)>;
+type Rows = Vec<(ClientName, Term)>;
 
 /// Every row, and when to look at each again.
 #[derive(Debug, Default)]
@@ -79,43 +90,43 @@ impl Ledger {
         self.rows == 0
     }
 
-    /// The deadline of `client`'s row on `element`, if it has one.
+    /// `client`'s row on `element`, if it has one.
     #[must_use]
-    pub fn row(&self, client: &ClientName, element: Element) -> Option<Mono> {
+    pub fn row(&self, client: &ClientName, element: Element) -> Option<Term> {
         let rows = self.doors.get(&element)?;
         let place = place_of(rows, client).ok()?;
-        rows.get(place).map(|(_, until)| *until)
+        rows.get(place).map(|(_, term)| *term)
     }
 
-    /// Writes a row, or moves its end: never to earlier.
-    pub fn open(&mut self, now: Mono, client: &ClientName, element: Element, until: Mono) -> Opened {
+    /// Writes a row, or moves its end: never to earlier. Its grounds are those of whoever gave it the end that it has.
+    pub fn open(&mut self, now: Mono, client: &ClientName, element: Element, term: Term) -> Opened {
         let rows = self.doors.entry(element).or_default();
         let place = place_of(rows, client);
         let row = place.ok().and_then(|place| rows.get_mut(place));
-        let before = row.as_ref().map(|(_, until)| *until);
-        let until = before.map_or(until, |before| before.max(until));
+        let before = row.as_ref().map(|(_, term)| *term);
+        let term = before.filter(|before| before.until > term.until).unwrap_or(term);
         match (row, place) {
-            (Some((_, end)), _) => *end = until,
+            (Some((_, held)), _) => *held = term,
             (None, Ok(place) | Err(place)) => {
-                rows.insert(place, (client.clone(), until));
+                rows.insert(place, (client.clone(), term));
                 self.rows += 1;
-                self.alarms.push(Reverse(Alarm { at: until, element, client: client.clone() }));
+                self.alarms.push(Reverse(Alarm { at: term.until, element, client: client.clone() }));
             }
         }
-        Opened { before, until, change: derived(now, element, rows) }
+        Opened { before, term, change: derived(now, element, rows) }
     }
 
     /// Puts a row back to what it was before an `open` that the firewall refused; `None`: there was none.
-    pub fn undo(&mut self, client: &ClientName, element: Element, before: Option<Mono>) {
+    pub fn undo(&mut self, client: &ClientName, element: Element, before: Option<Term>) {
         match before {
-            Some(until) => self.write(client, element, until),
+            Some(term) => self.write(client, element, term),
             None => self.strike(client, element),
         }
     }
 
     /// Takes over a row of an earlier life. The firewall is told by [`Ledger::wanted`].
     pub fn restore(&mut self, row: &Row) {
-        self.write(&row.client, row.element, row.until);
+        self.write(&row.client, row.element, Term { until: row.until, grounds: row.grounds });
     }
 
     /// Ends every row that matches; `None` matches all. The rows that ended, and the changes that the firewall needs:
@@ -159,12 +170,12 @@ impl Ledger {
             let Alarm { at, element, client } = &first.0;
             let rows = self.doors.get(element).map_or(&[][..], Vec::as_slice);
             let row = place_of(rows, client).ok().and_then(|place| rows.get(place));
-            match row.map(|(_, until)| *until) {
+            match row.map(|(_, term)| *term) {
                 // Prolonged since.
-                Some(until) if until > *at => first.0.at = until,
-                Some(until) => {
+                Some(term) if term.until > *at => first.0.at = term.until,
+                Some(Term { until, grounds }) => {
                     let Alarm { element, client, .. } = PeekMut::pop(first).0;
-                    return Some(Row { client, element, until });
+                    return Some(Row { client, element, until, grounds });
                 }
                 // Closed before its time.
                 None => drop(PeekMut::pop(first)),
@@ -227,13 +238,13 @@ impl Ledger {
         derived(now, element, self.doors.get(&element).map_or(&[], Vec::as_slice))
     }
 
-    fn write(&mut self, client: &ClientName, element: Element, until: Mono) {
+    fn write(&mut self, client: &ClientName, element: Element, term: Term) {
         self.strike(client, element);
         let rows = self.doors.entry(element).or_default();
         let (Ok(place) | Err(place)) = place_of(rows, client);
-        rows.insert(place, (client.clone(), until));
+        rows.insert(place, (client.clone(), term));
         self.rows += 1;
-        self.alarms.push(Reverse(Alarm { at: until, element, client: client.clone() }));
+        self.alarms.push(Reverse(Alarm { at: term.until, element, client: client.clone() }));
     }
 
     fn strike(&mut self, client: &ClientName, element: Element) {
@@ -258,13 +269,13 @@ impl Ledger {
 }
 
 /// Where a client's row is, or would stand.
-fn place_of(rows: &[(ClientName, Mono)], client: &ClientName) -> Result<usize, usize> {
+fn place_of(rows: &[(ClientName, Term)], client: &ClientName) -> Result<usize, usize> {
     rows.binary_search_by(|(other, _)| other.cmp(client))
 }
 
 /// A door lasts as long as its latest row.
-fn derived(now: Mono, element: Element, rows: &[(ClientName, Mono)]) -> Change {
-    let latest = rows.iter().map(|(_, until)| *until).max();
+fn derived(now: Mono, element: Element, rows: &[(ClientName, Term)]) -> Change {
+    let latest = rows.iter().map(|(_, term)| term.until).max();
     match latest.map(|until| until.since(now)) {
         Some(left) if !left.is_zero() => Change::Open(element, left),
         Some(_) | None => Change::Close(element),
@@ -272,7 +283,12 @@ fn derived(now: Mono, element: Element, rows: &[(ClientName, Mono)]) -> Change {
 }
 
 fn rows_of((element, rows): (&Element, &Rows)) -> impl Iterator<Item = Row> {
-    rows.iter().map(|(client, until)| Row { client: client.clone(), element: *element, until: *until })
+    rows.iter().map(|(client, term)| Row {
+        client: client.clone(),
+        element: *element,
+        until: term.until,
+        grounds: term.grounds,
+    })
 }
 
 #[cfg(test)]
@@ -280,6 +296,14 @@ mod tests {
     use portunus_model::{Nat, NatSource, PortSpec, Proto};
 
     use super::*;
+
+    fn until(until: Mono) -> Term {
+        Term { until, grounds: Grounds::default() }
+    }
+
+    fn open(ledger: &mut Ledger, now: Mono, client: &ClientName, element: Element, end: Mono) -> Opened {
+        ledger.open(now, client, element, until(end))
+    }
 
     fn at(secs: u64) -> Mono {
         Mono::from_nanos(secs * 1_000_000_000)
@@ -302,10 +326,13 @@ mod tests {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
         assert_eq!(
-            ledger.open(at(0), &name("alice"), element, at(30)).change,
+            open(&mut ledger, at(0), &name("alice"), element, at(30)).change,
             Change::Open(element, secs(30))
         );
-        assert_eq!(ledger.open(at(1), &name("bob"), element, at(11)).change, Change::Open(element, secs(29)));
+        assert_eq!(
+            open(&mut ledger, at(1), &name("bob"), element, at(11)).change,
+            Change::Open(element, secs(29))
+        );
         let (ended, changes) = ledger.close(at(2), Some(&name("alice")), None);
         assert_eq!(ended.len(), 1);
         assert_eq!(changes, [Change::Open(element, secs(9))]);
@@ -319,18 +346,35 @@ mod tests {
     fn a_repeated_knock_never_shortens() {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
-        ledger.open(at(0), &name("alice"), element, at(30));
-        let again = ledger.open(at(1), &name("alice"), element, at(5));
-        assert_eq!((again.before, again.until), (Some(at(30)), at(30)));
+        open(&mut ledger, at(0), &name("alice"), element, at(30));
+        let again = open(&mut ledger, at(1), &name("alice"), element, at(5));
+        assert_eq!((again.before, again.term), (Some(until(at(30))), until(at(30))));
         assert_eq!(again.change, Change::Open(element, secs(29)));
         assert_eq!(ledger.len(), 1);
     }
 
     #[test]
+    fn a_row_stands_on_the_knock_that_gave_it_its_end() {
+        let mut ledger = Ledger::new();
+        let (alice, element) = (name("alice"), door("192.0.2.1", 22));
+        let on = |end: u64, source: &str| {
+            let grounds = Grounds { source: source.parse().ok(), ..Grounds::default() };
+            Term { until: at(end), grounds }
+        };
+        let (first, shorter, longer) = (on(30, "10.0.0.1"), on(20, "10.0.0.2"), on(40, "10.0.0.3"));
+        ledger.open(at(0), &alice, element, first);
+        assert_eq!(ledger.open(at(0), &alice, element, shorter).term, first);
+        assert_eq!(ledger.open(at(0), &alice, element, longer).before, Some(first));
+        let row = Row { client: alice, element, until: at(40), grounds: longer.grounds };
+        assert_eq!(ledger.rows().collect::<Vec<_>>(), std::slice::from_ref(&row));
+        assert_eq!(ledger.expire(at(40)).0, [row]);
+    }
+
+    #[test]
     fn addresses_that_begin_alike_are_strangers_to_each_other() {
         let mut ledger = Ledger::new();
-        ledger.open(at(0), &name("a"), door("10.0.0.1", 22), at(30));
-        ledger.open(at(0), &name("b"), door("10.0.0.11", 22), at(60));
+        open(&mut ledger, at(0), &name("a"), door("10.0.0.1", 22), at(30));
+        open(&mut ledger, at(0), &name("b"), door("10.0.0.11", 22), at(60));
         let (_, changes) = ledger.close(at(1), None, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(changes, [Change::Close(door("10.0.0.1", 22))]);
         assert_eq!(ledger.wanted(at(2)), [(door("10.0.0.11", 22), secs(58))]);
@@ -340,11 +384,11 @@ mod tests {
     fn an_undone_open_leaves_what_was_before() {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
-        ledger.open(at(0), &name("a"), element, at(30));
+        open(&mut ledger, at(0), &name("a"), element, at(30));
         let before = ledger.row(&name("a"), element);
-        ledger.open(at(1), &name("a"), element, at(60));
+        open(&mut ledger, at(1), &name("a"), element, at(60));
         ledger.undo(&name("a"), element, before);
-        assert_eq!(ledger.row(&name("a"), element), Some(at(30)));
+        assert_eq!(ledger.row(&name("a"), element), Some(until(at(30))));
         ledger.undo(&name("a"), element, None);
         assert!(ledger.is_empty());
         assert_eq!((ledger.expire(at(60)), ledger.poll_timeout()), ((Vec::new(), Vec::new()), None));
@@ -360,7 +404,7 @@ mod tests {
         let [first, second] = ["10.0.0.2", "10.0.0.3"].map(|host| Element { way: way(host), ..here });
         let mut ledger = Ledger::new();
         for (client, element) in [("alice", here), ("alice", first), ("bob", first), ("alice", other)] {
-            ledger.open(at(0), &name(client), element, at(30));
+            open(&mut ledger, at(0), &name(client), element, at(30));
         }
         let rivals = ledger.rivals(&second);
         assert_eq!(rivals.iter().map(|row| row.client.as_str()).collect::<Vec<_>>(), ["alice", "bob"]);
@@ -372,16 +416,16 @@ mod tests {
     fn a_prolonged_row_is_due_at_its_last_deadline() {
         let mut ledger = Ledger::new();
         let (one, other) = (door("192.0.2.1", 22), door("192.0.2.2", 22));
-        ledger.open(at(0), &name("a"), one, at(30));
-        ledger.open(at(0), &name("b"), other, at(40));
-        ledger.open(at(10), &name("a"), one, at(50));
+        open(&mut ledger, at(0), &name("a"), one, at(30));
+        open(&mut ledger, at(0), &name("b"), other, at(40));
+        open(&mut ledger, at(10), &name("a"), one, at(50));
         assert_eq!((ledger.poll_timeout(), ledger.expire(at(39)).0), (Some(at(30)), Vec::new()));
         assert_eq!(ledger.poll_timeout(), Some(at(40)), "looked at once, and not again before its time");
         let (ended, changes) = ledger.expire(at(45));
         assert_eq!((ended.len(), changes), (1, vec![Change::Close(other)]));
         assert_eq!(ledger.poll_timeout(), Some(at(50)));
         // Taken back to before: due earlier again.
-        ledger.undo(&name("a"), one, Some(at(47)));
+        ledger.undo(&name("a"), one, Some(until(at(47))));
         assert_eq!(ledger.poll_timeout(), Some(at(47)));
         assert_eq!(ledger.expire(at(47)).1, [Change::Close(one)]);
         assert!(ledger.is_empty());
@@ -392,9 +436,9 @@ mod tests {
     fn what_is_opened_and_taken_back_leaves_nothing_behind() {
         let mut ledger = Ledger::new();
         let element = door("192.0.2.1", 22);
-        ledger.open(at(0), &name("a"), element, at(30));
+        open(&mut ledger, at(0), &name("a"), element, at(30));
         for _ in 0..100_000 {
-            ledger.open(at(0), &name("b"), element, at(60));
+            open(&mut ledger, at(0), &name("b"), element, at(60));
             ledger.undo(&name("b"), element, None);
         }
         assert_eq!((ledger.len(), ledger.doors.len()), (1, 1));
@@ -408,7 +452,7 @@ mod tests {
         for n in 0..10_000_u32 {
             let address = IpAddr::V4((0x0a00_0000 + n).into());
             let element = Element::here(address, PortSpec::single(Proto::Tcp, 22).unwrap());
-            ledger.open(at(0), &name("a"), element, at(30));
+            open(&mut ledger, at(0), &name("a"), element, at(30));
         }
         let (ended, changes) = ledger.expire(at(30));
         assert_eq!((ended.len(), changes.len()), (10_000, 10_000));

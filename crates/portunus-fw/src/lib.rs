@@ -17,7 +17,7 @@ pub mod walk;
 
 pub use firewall::{Change, Firewall, FirewallError, Standing, Structure};
 pub use kill::Ended;
-pub use ledger::{Ledger, Opened, Row};
+pub use ledger::{Ledger, Opened, Row, Term};
 pub use nft::Nft;
 pub use portunus_model::Element;
 pub use record::Record;

@@ -41,6 +41,7 @@ fn gate(clients: u32) -> Gate {
         lasting: Duration::from_secs(30),
         any_target: false,
         stanza: None,
+        mark: None,
     };
     let rules =
         Rules { generation: 1, window: Duration::from_secs(60), clients: (0..clients).map(client).collect() };

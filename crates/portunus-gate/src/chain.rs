@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Accepted, Carried, Claim, Claimed, Detail, Dialect, Now, Reason, Unix, Via};
+use portunus_model::{
+    Accepted, Carried, Claim, Claimed, Client, Detail, Dialect, Grounds, Now, Reason, Unix, Via,
+};
 
 /// As good as for ever, and still a time that the store can write.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -130,6 +132,11 @@ impl Taken {
     /// Where it went to, where the receiver could tell; canonical.
     pub(crate) fn destination(&self) -> Option<IpAddr> {
         self.origin.destination.map(|address| address.to_canonical())
+    }
+
+    /// On what a grant to `client` stands.
+    pub(crate) fn grounds(&self, client: &Client) -> Grounds {
+        Grounds { mark: client.mark, source: Some(self.source()), destination: self.destination() }
     }
 
     /// For which address; `None`: the source.

@@ -98,12 +98,11 @@ impl Clients {
         named.filter(|(_, seen)| seen.order > 0).map(|(client, seen)| (&client.name, seen.at))
     }
 
-    /// Takes new rules. Gives the new number of each old one: a client stays the same when its name and key do.
+    /// Takes new rules. Gives the new number of each old one: a client stays the same when its holder and key do.
     pub(crate) fn replace(&mut self, rules: Rules) -> Vec<Option<u32>> {
-        let numbers: HashMap<&ClientName, u32> =
-            rules.clients.iter().map(|client| &client.name).zip(0..).collect();
-        let renumbered = self.rules.clients.iter().map(|old| {
-            let number = numbers.get(&old.name).copied()?;
+        let numbers: HashMap<(ClientName, u32), u32> = holders(&rules).zip(0..).collect();
+        let renumbered = holders(&self.rules).zip(&self.rules.clients).map(|(holder, old)| {
+            let number = numbers.get(&holder).copied()?;
             let same = rules.clients.get(number as usize).is_some_and(|new| new.key == old.key);
             same.then_some(number)
         });
@@ -119,10 +118,25 @@ impl Clients {
         renumbered
     }
 
-    /// The clients with their numbers, by name.
-    pub(crate) fn by_name(&self) -> HashMap<&ClientName, (u32, &Client)> {
-        let numbered = (0..).zip(&self.rules.clients);
-        numbered.map(|(number, client)| (&client.name, (number, client))).collect()
+    /// The clients with their numbers, by holder; those of one holder in the rules' order.
+    pub(crate) fn by_holder(&self) -> HashMap<ClientName, Vec<(u32, &Client)>> {
+        let mut all: HashMap<ClientName, Vec<(u32, &Client)>> = HashMap::new();
+        for (number, client) in (0..).zip(&self.rules.clients) {
+            all.entry(client.holder()).or_default().push((number, client));
+        }
+        all
+    }
+
+    /// The holder's name of whom the rules call `name`; the name itself for who is in no rules.
+    pub(crate) fn holder(&self, name: &ClientName) -> ClientName {
+        let named = self.rules.clients.iter().find(|client| client.name == *name);
+        named.map_or_else(|| name.clone(), Client::holder)
+    }
+
+    /// What people are told of a holder: the name of its first client, or what is left to say of one that has none.
+    pub(crate) fn shown(&self, holder: &ClientName) -> ClientName {
+        let held = self.rules.clients.iter().find(|client| client.holder() == *holder);
+        held.map_or_else(|| nobody(holder), |client| client.name.clone())
     }
 
     /// Whether there is one of this name.
@@ -130,8 +144,26 @@ impl Clients {
         self.rules.clients.iter().any(|client| client.name == *name)
     }
 
-    /// Whose key is which.
+    /// Whose key is which, by holder.
     pub(crate) fn keys(&self) -> HashMap<ClientName, ClientKey> {
-        self.rules.clients.iter().map(|client| (client.name.clone(), client.key)).collect()
+        self.rules.clients.iter().map(|client| (client.holder(), client.key)).collect()
     }
+}
+
+/// Of each client its holder, and how many of the same stand before it.
+fn holders(rules: &Rules) -> impl Iterator<Item = (ClientName, u32)> {
+    let mut so_far: HashMap<ClientName, u32> = HashMap::new();
+    rules.clients.iter().map(move |client| {
+        let holder = client.holder();
+        let count = so_far.entry(holder.clone()).or_default();
+        let before = *count;
+        *count += 1;
+        (holder, before)
+    })
+}
+
+/// What is said of a holder that no client has: a stanza that is gone had a number, and nobody knows it any more.
+pub(crate) fn nobody(holder: &ClientName) -> ClientName {
+    let former = || ClientName::new("former stanza").ok();
+    holder.is_of_keys().then(former).flatten().unwrap_or_else(|| holder.clone())
 }

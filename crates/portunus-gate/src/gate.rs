@@ -16,14 +16,14 @@ use portunus_model::{
 };
 
 use crate::chain::Outcome;
-use crate::clients::{Allowance, Clients, NOBODY};
+use crate::clients::{Allowance, Clients, NOBODY, nobody};
 use crate::counters::{Counters, Effort};
 use crate::crowd::Crowd;
 use crate::grants::Grants;
 use crate::keysets::KeySets;
 use crate::lane::{Job, Lane, Waste};
 use crate::names::Names;
-use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Waiting, is_meant};
+use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Stray, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
 use crate::{Action, RestoredGrant, Session, Ticket};
@@ -215,8 +215,8 @@ impl Gate {
         match self.pending.take_asked(ticket) {
             Some(Waiting::Open(asked)) => self.answered(now, asked, answer),
             Some(Waiting::Abandoned(asked)) => {
-                let Asked { opening, strays, dialect, revoked, .. } = asked;
-                let late = Some(opening).filter(|_| answer == Opened::Open && !revoked);
+                let Asked { opening, name, strays, dialect, revoked, .. } = asked;
+                let late = Some(Stray { opening, name }).filter(|_| answer == Opened::Open && !revoked);
                 strays.into_iter().chain(late).for_each(|late| self.opened_too_late(now, late, dialect));
             }
             Some(Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_)) | None => {}
@@ -224,8 +224,8 @@ impl Gate {
     }
 
     /// New rules and keys take the place of the old ones; nothing that waits is lost. Grants of a client that is gone,
-    /// has another key, is expired or will be before they end, or has lost one of the ports that are open, are closed;
-    /// nobody else's is touched.
+    /// has another key, is expired or will be before they end, may not knock any more from where its knock came, or has lost
+    /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
         let Keyring { openme: server, fwknop } = keys;
         self.keysets = KeySets::new(fwknop, &rules.clients, self.tuning.lists_fields);
@@ -244,8 +244,15 @@ impl Gate {
         self.review_grants(now, &before);
     }
 
-    /// Somebody with the right to it closes grants. Gives how many were open.
+    /// Somebody with the right to it closes grants, by the name that the rules have. Gives how many were open. Stanzas that
+    /// share their keys are one holder: what either of them has opened is closed.
     pub fn handle_closing(&mut self, now: Now, closing: &Closing) -> u32 {
+        let client = closing.client.as_ref().map(|name| self.clients.holder(name));
+        self.close(now, &Closing { client, address: closing.address })
+    }
+
+    /// The same, by the holder's name.
+    fn close(&mut self, now: Now, closing: &Closing) -> u32 {
         // Also when nothing is known to be open: what is on its way to the grantor, or what only it knows, is meant too.
         self.actions.push_back(Action::Close(closing.clone()));
         self.pending.revoke(closing);
@@ -260,15 +267,16 @@ impl Gate {
 
     /// After a restart the grantor tells what it found open. What the rules do not allow any more is closed.
     pub fn handle_restored(&mut self, now: Now, grants: Vec<RestoredGrant>) {
-        let clients = self.clients.by_name();
+        let clients = self.clients.by_holder();
         for grant in grants.into_iter().filter(|grant| grant.until > now.mono) {
             // It was proven before the restart: its next knock need not wait behind strangers.
-            let known = clients.get(&grant.client);
+            let known = clients.get(&grant.client).and_then(|theirs| theirs.first());
             if let Some(&(number, _)) = known {
-                self.sources.heard(grant.address, number);
+                self.sources.heard(grant.grounds.source.unwrap_or(grant.address), number);
             }
             let asked = known.is_some_and(|(_, client)| client.stanza.is_some());
-            self.grants.restored(grant, asked, now);
+            let name = known.map_or_else(|| nobody(&grant.client), |(_, client)| client.name.clone());
+            self.grants.restored(grant, name, asked, now);
         }
         self.review_grants(now, &HashMap::new());
     }
@@ -319,6 +327,18 @@ impl Gate {
     #[must_use]
     pub fn knows(&self, name: &ClientName) -> bool {
         self.clients.knows(name)
+    }
+
+    /// By which name the grantor knows whom the rules call `name`.
+    #[must_use]
+    pub fn holder(&self, name: &ClientName) -> ClientName {
+        self.clients.holder(name)
+    }
+
+    /// What people are told of whom the grantor knows as `holder`.
+    #[must_use]
+    pub fn shown(&self, holder: &ClientName) -> ClientName {
+        self.clients.shown(holder)
     }
 
     /// When each client that was seen was seen last, in the rules' order.

@@ -21,13 +21,23 @@ pub(crate) struct Claiming {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) opening: Opening,
+    /// For whom, as the rules call it.
+    pub(crate) name: ClientName,
     pub(crate) origin: Origin,
     pub(crate) dialect: Dialect,
     /// A `Close` for it was sent after it: it does not stay open, whatever the answer is.
     pub(crate) revoked: bool,
     /// Of the same client and address, and answered too late while this one waited: doors that are open though their
     /// knocks were refused. What becomes of them follows from this one's answer.
-    pub(crate) strays: Vec<Opening>,
+    pub(crate) strays: Vec<Stray>,
+}
+
+/// A door that was opened too late.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    pub(crate) opening: Opening,
+    /// For whom, as the rules call it.
+    pub(crate) name: ClientName,
 }
 
 impl Asked {
@@ -228,7 +238,7 @@ impl Pending {
         let slot = self.slots.get_mut(ticket.slot() as usize)?;
         let (waiting, overdue) = match slot.waiting.take()? {
             Waiting::Open(asked) => {
-                let (client, origin, dialect) = (asked.opening.client.clone(), asked.origin, asked.dialect);
+                let (client, origin, dialect) = (asked.name.clone(), asked.origin, asked.dialect);
                 (Waiting::Abandoned(asked), Some(Overdue::Open { client, origin, dialect }))
             }
             other @ (Waiting::Claim(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_)) => {

@@ -15,9 +15,15 @@ use crate::stanza::{self, Judged};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warrant {
     opening: Opening,
+    /// For whom, as the rules call it.
+    name: ClientName,
 }
 
 impl Warrant {
+    pub(crate) const fn name(&self) -> &ClientName {
+        &self.name
+    }
+
     /// What is to be opened, for a message to the grantor.
     #[must_use]
     pub fn into_opening(self) -> Opening {
@@ -87,13 +93,15 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
         return refuse("it has no ports");
     }
     Decision::Grant(Warrant {
+        name: client.name.clone(),
         opening: Opening {
-            client: client.name.clone(),
+            client: client.holder(),
             address,
             ports: client.ports.clone(),
             lasting: client.lasting.min(left),
             destination: None,
             way: Way::Here,
+            grounds: knock.grounds(client),
         },
     })
 }
@@ -116,7 +124,7 @@ pub(crate) fn decide_by_stanzas<'c>(
         }
         last = Some(client.name.clone());
         let decision = match stanza::judge(knock, &asked.wish, client, stanza, names, now) {
-            Judged::Open(opening) => Decision::Grant(Warrant { opening }),
+            Judged::Open(opening) => Decision::Grant(Warrant { opening, name: client.name.clone() }),
             Judged::Run(order) => Decision::Run(Mandate { order }),
             Judged::Name(name) => Decision::Name(name),
             Judged::Refuse(refusal) => {
@@ -153,6 +161,7 @@ mod tests {
             lasting: Duration::from_secs(30),
             any_target: false,
             stanza: None,
+            mark: None,
         }
     }
 

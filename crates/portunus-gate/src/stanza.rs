@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::{Message, Wish};
 use portunus_model::{
-    Client, CycleFacts, Nat, NatRule, NatSource, Now, Opening, Order, PortSpec, Proto, Refusal, Stanza, Way,
-    Work, openable,
+    Client, CycleFacts, Grounds, Nat, NatRule, NatSource, Net, Now, Opening, Order, PortSpec, Proto, Refusal,
+    Stanza, Way, Work, openable,
 };
 
+use crate::Door;
 use crate::chain::Taken;
 use crate::names::{Known, Names};
 
@@ -29,11 +30,12 @@ pub(crate) enum Judged {
 
 /// Whether the stanza is for packets from there to there at all; one that is not is not even counted as a refusal.
 pub(crate) fn is_for(stanza: &Stanza, source: IpAddr, destination: Option<IpAddr>) -> bool {
-    let from = stanza.sources.is_empty() || stanza.sources.iter().any(|net| net.contains(source));
-    // Where the receiver cannot tell the destination only a stanza for any of them is for the packet.
-    let to = stanza.destinations.is_empty()
-        || destination.is_some_and(|to| stanza.destinations.iter().any(|net| net.contains(to)));
-    from && to
+    within(&stanza.sources, Some(source)) && within(&stanza.destinations, destination)
+}
+
+/// Where nobody can tell the address only a stanza for any of them is for it.
+fn within(nets: &[Net], address: Option<IpAddr>) -> bool {
+    nets.is_empty() || address.is_some_and(|address| nets.iter().any(|net| net.contains(address)))
 }
 
 /// Judges one knock by one stanza.
@@ -101,17 +103,25 @@ fn try_judge(
         Way::Here | Way::Nat(_) => specs(ports).ok_or(Refusal::Port)?,
     };
     Ok(Judged::Open(Opening {
-        client: client.name.clone(),
+        client: client.holder(),
         address,
         ports,
         lasting: lasting(asked, client.lasting, stanza.longest).min(left),
         destination: knock.destination().filter(|_| stanza.destination_rule),
         way,
+        grounds: knock.grounds(client),
     }))
 }
 
-/// Whether a grant that is open would still be given, after a reload.
-pub(crate) fn still_allows(stanza: &Stanza, ports: &[PortSpec], way: Way) -> bool {
+/// Whether a grant that is open would still be given, after a reload: to a knock from where it came from, to where it went.
+pub(crate) fn still_allows(stanza: &Stanza, door: &Door, grounds: &Grounds) -> bool {
+    let is_for = within(&stanza.sources, grounds.source) && within(&stanza.destinations, grounds.destination);
+    // It would be for the knock's destination only now.
+    let wider = stanza.destination_rule && door.destination.is_none() && grounds.destination.is_some();
+    is_for && !wider && still_opens(stanza, &door.ports, door.way)
+}
+
+fn still_opens(stanza: &Stanza, ports: &[PortSpec], way: Way) -> bool {
     let rule = &stanza.nat;
     // Where nothing is rewritten the inner port is what is open, after a restart; the asked one was allowed.
     let inner =

@@ -25,6 +25,7 @@ fn client(stanza: &Stanza) -> Client {
         lasting: Duration::from_secs(30),
         any_target: true,
         stanza: Some(Box::new(stanza.clone())),
+        mark: None,
     }
 }
 
@@ -235,16 +236,16 @@ fn a_reload_keeps_what_would_be_given_again() {
         source: NatSource::Kept,
     };
     let ports = specs("22/tcp");
-    assert!(still_allows(&stanza(), &ports, Way::Here));
-    assert!(!still_allows(&stanza(), &ports, Way::Nat(nat)));
+    assert!(still_opens(&stanza(), &ports, Way::Here));
+    assert!(!still_opens(&stanza(), &ports, Way::Nat(nat)));
     let narrow = Stanza { open_ports: Some(specs("80/tcp")), ..stanza() };
-    assert!(!still_allows(&narrow, &ports, Way::Here));
+    assert!(!still_opens(&narrow, &ports, Way::Here));
     let rule = Stanza { nat: NatRule { forward: true, ..NatRule::default() }, ..stanza() };
-    assert!(still_allows(&rule, &ports, Way::Nat(nat)));
+    assert!(still_opens(&rule, &ports, Way::Nat(nat)));
     let other = Some(("10.0.0.8".parse().unwrap(), 22));
     let rule = Stanza {
         nat: NatRule { forward: true, force: other, unasked: true, ..NatRule::default() },
         ..stanza()
     };
-    assert!(!still_allows(&rule, &ports, Way::Nat(nat)) && !still_allows(&rule, &ports, Way::Here));
+    assert!(!still_opens(&rule, &ports, Way::Nat(nat)) && !still_opens(&rule, &ports, Way::Here));
 }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mark;
+
 /// A client's name: 1 to 64 bytes of UTF-8, fit to be a file name and to stand in one log line.
 ///
 /// Cheap to clone. Two clients never share one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientName(Arc<str>);
+
+/// With this begins the name of who is known by keys.
+const OF_KEYS: &str = "keys-";
 
 /// Why a text is not a client's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +60,20 @@ impl ClientName {
             return Err(NameError::Edge);
         }
         Ok(Self(Arc::from(text)))
+    }
+
+    /// The name in the ledger of whoever has these keys, whatever a file calls it.
+    #[must_use]
+    pub fn of_keys(mark: Mark) -> Self {
+        let digits: String = mark.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Arc::from(format!("{OF_KEYS}{digits}")))
+    }
+
+    /// Whether it is one of [`ClientName::of_keys`]: nothing that people are to read.
+    #[must_use]
+    pub fn is_of_keys(&self) -> bool {
+        let digits = self.0.strip_prefix(OF_KEYS).unwrap_or_default();
+        digits.len() == 2 * Mark::BYTES && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// The name as text.
@@ -102,5 +121,16 @@ mod tests {
         assert_eq!(ClientName::new(&"a".repeat(65)), Err(NameError::TooLong(65)));
         assert!(ClientName::new("Anna's iPhone (2)").is_ok());
         assert!(ClientName::new("Jörg laptop-2").is_ok());
+    }
+
+    #[test]
+    fn who_is_known_by_keys_has_a_name_like_any_other_that_can_be_told() {
+        let name = ClientName::of_keys(Mark::from_bytes([0xa7; 16]).unwrap());
+        assert_eq!(name.as_str(), format!("keys-{}", "a7".repeat(16)));
+        assert_eq!(ClientName::new(name.as_str()), Ok(name.clone()));
+        assert!(name.is_of_keys());
+        for other in ["keys-a7", "keys", "stanza-1", &format!("keys-{}", "A7".repeat(16))] {
+            assert!(!ClientName::new(other).unwrap().is_of_keys(), "{other}");
+        }
     }
 }

@@ -158,6 +158,7 @@ mod tests {
             lasting: Duration::from_secs(30),
             destination: None,
             way,
+            grounds: crate::Grounds::default(),
         }
     }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, PortSpec};
+use crate::{ClientName, Grounds, PortSpec};
 
 /// "Please open this": to be opened now, and closed by the kernel after `lasting`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// For whom: the ledger keeps each client's grants apart, also behind one address.
+    /// For whom, by the name in the ledger ([`crate::Client::holder`]): it keeps each client's grants apart, also behind one
+    /// address.
     pub client: ClientName,
     /// The one address; canonical (never v4-mapped).
     pub address: IpAddr,
@@ -22,6 +23,8 @@ pub struct Opening {
     pub destination: Option<IpAddr>,
     /// By which way. With [`Way::All`] there are no ports.
     pub way: Way,
+    /// On what it stands, to be kept with it.
+    pub grounds: Grounds,
 }
 
 /// By which way a granted packet goes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, Nat, NatSource, Net, PortSpec, Unix, Way};
+use crate::{ClientName, Mark, Nat, NatSource, Net, PortSpec, Unix, Way};
 
 /// What the front decides by. Made by portunus-config, swapped whole on reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,6 +37,22 @@ pub struct Client {
     /// What a stanza of fwknop's access.conf lays down; there is one just when `key` is [`ClientKey::Fwknop`]. The client
     /// asks for ports by itself then, and `ports` is empty.
     pub stanza: Option<Box<Stanza>>,
+    /// What stands for its key where grants are written down; `None`: the daemon has made none (yet).
+    pub mark: Option<Mark>,
+}
+
+impl Client {
+    /// The name by which its grants are known in the gate, the ledger and the journal. People never see it where it is not
+    /// its own: a stanza of access.conf is known by its keys there, since its number is another one as soon as a stanza
+    /// before it comes or goes. Stanzas with the same keys are one holder.
+    #[must_use]
+    pub fn holder(&self) -> ClientName {
+        let numbered = self.stanza.as_ref().is_some_and(|stanza| stanza.numbered);
+        match self.mark {
+            Some(mark) if numbered => ClientName::of_keys(mark),
+            Some(_) | None => self.name.clone(),
+        }
+    }
 }
 
 /// A stanza of fwknop's access.conf, compiled (spec: "access.conf"). Stanzas with the same keys are tried in their
@@ -45,6 +61,8 @@ pub struct Client {
 pub struct Stanza {
     /// Its number, from 1 on, in the order of the files.
     pub number: u32,
+    /// Whether its client has no name but this number, as in access.conf.
+    pub numbered: bool,
     /// From where a packet must come (SOURCE); empty: anywhere.
     pub sources: Vec<Net>,
     /// To where it must have gone (DESTINATION); empty: anywhere.

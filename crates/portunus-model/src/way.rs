@@ -112,7 +112,7 @@ fn read(part: &[u8; LENGTH]) -> Option<(Option<IpAddr>, Way)> {
     (write(destination, way) == *part).then_some((destination, way))
 }
 
-fn address(address: Option<IpAddr>) -> (u8, [u8; 16]) {
+pub(crate) fn address(address: Option<IpAddr>) -> (u8, [u8; 16]) {
     match address {
         None => (NONE, [0; 16]),
         Some(IpAddr::V4(a)) => (V4, a.to_ipv6_mapped().octets()),
@@ -121,7 +121,7 @@ fn address(address: Option<IpAddr>) -> (u8, [u8; 16]) {
 }
 
 /// The outer `None`: it is no address. A mapped one is the IPv4 address that it is, and must say so.
-fn some_address(kind: u8, bytes: [u8; 16]) -> Option<Option<IpAddr>> {
+pub(crate) fn some_address(kind: u8, bytes: [u8; 16]) -> Option<Option<IpAddr>> {
     let address = Ipv6Addr::from(bytes);
     match (kind, address.to_ipv4_mapped()) {
         (NONE, _) if address.is_unspecified() => Some(None),

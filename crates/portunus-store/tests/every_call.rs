@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Element, Mono, Now, PortSpec, Unix};
+use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Element, Grounds, Mono, Now, PortSpec, Unix};
 use portunus_store::{BootId, Entry, FileStore, Journal, ReplayStore, Row};
 
 const BOOT: BootId = BootId::from_bytes([7; 16]);
@@ -50,6 +50,7 @@ fn row(name: &str) -> Row {
         client: ClientName::new(name).unwrap(),
         element: Element::here([192, 0, 2, 1].into(), PortSpec::parse("22/tcp").unwrap()[0]),
         until: Mono::from_nanos(u64::MAX),
+        grounds: Grounds::default(),
     }
 }
 

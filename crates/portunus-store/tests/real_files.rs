@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Element, Mono, Now, PortSpec, Unix};
+use portunus_model::{Claim, ClaimKey, Claimed, ClientName, Element, Grounds, Mono, Now, PortSpec, Unix};
 use portunus_store::{BootId, Entry, FileStore, Journal, ReplayStore, Row, StoreError};
 
 const BOOT: BootId = BootId::from_bytes([7; 16]);
@@ -70,6 +70,7 @@ fn row(n: u64) -> Row {
         client: ClientName::new(&format!("client-{n}")).unwrap(),
         element: Element::here([192, 0, 2, 1].into(), PortSpec::parse("22/tcp").unwrap()[0]),
         until: Mono::from_nanos(u64::MAX),
+        grounds: Grounds::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use portunus_config::{FirewallKind, StanceWish};
 use portunus_model::{
-    ClientName, CommandRule, Cycle, Lengths, Limits, Net, Place, PortSpec, Rules, Stance, Unix,
+    ClientName, CommandRule, Cycle, HolderNames, Lengths, Limits, Net, Place, PortSpec, Rules, Stance, Unix,
 };
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::memfd;
@@ -132,6 +132,13 @@ pub(crate) struct GrantorSnapshot {
     pub(crate) wish: Wish,
 }
 
+/// What the grantor is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GrantorBrief {
+    pub(crate) snapshot: GrantorSnapshot,
+    pub(crate) names: HolderNames,
+}
+
 /// [`StanceWish`], as it crosses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wish {
@@ -229,11 +236,11 @@ pub(crate) enum FromFront {
 /// Keeper to grantor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToGrantor {
-    /// With: the snapshot, the channel to the front, two journal files (and how to name them).
+    /// With: the brief, the channel to the front, two journal files (and how to name them).
     Setup { journal: String },
     /// With: the channel to the errand process.
     Errand,
-    /// With: the snapshot.
+    /// With: the brief.
     Reload,
     /// End now; with `close`, take every grant back first.
     End { close: bool },

@@ -80,6 +80,39 @@ fn open_grants_are_found_again_after_a_restart() {
     assert!(closed(&world.client, DOOR));
 }
 
+/// A restart holds what it finds against the files as a reload does.
+#[test]
+fn what_was_taken_away_while_nobody_ran_is_closed_by_the_start() {
+    let world = World::new(Firewall::PolicyDrop);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.add(name, &["--ports", "ssh", "--for", "100s"]));
+    let carol = world.add("carol", &["--ports", "ssh", "--for", "100s", "--any-target"]);
+    let _ = world.add("another", &["--ports", "ssh"]);
+    let daemon = world.serve();
+    let for_another = carol.packet_for("10.90.0.77".parse().ok(), Duration::ZERO);
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert_eq!(daemon.verdict(|| bob.knock(&world.client, SERVER)), "granted");
+    assert_eq!(daemon.verdict(|| carol.send(&world.client, SERVER, &for_another)), "granted");
+    daemon.kill_all();
+    let file = |name: &str| world.place("etc").join(format!("clients/{name}.toml"));
+    // Another's key under her name, and no right to open for others any more.
+    std::fs::rename(file("another"), file("alice")).expect("a file can be renamed");
+    let text = std::fs::read_to_string(file("carol")).expect("her file can be read");
+    let less = text.replace("any_target = true\n", "");
+    assert_ne!(less, text);
+    std::fs::write(file("carol"), less).expect("her file can be written");
+    let daemon = world.serve();
+    let mut left: Vec<String> = Vec::new();
+    for _ in 0..200 {
+        let open = daemon.control().sessions().expect("it answers").sessions;
+        left = open.into_iter().map(|one| one.client).collect();
+        if left == ["bob"] {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("open are {left:?}");
+}
+
 #[test]
 fn after_sigterm_the_drops_stay() {
     let world = World::new(Firewall::None);

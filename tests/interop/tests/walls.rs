@@ -16,7 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use portunus_ctl::frame::{Said, Writer};
 use portunus_interop::{CLIENT, Daemon, Firewall, Knocker, Part, SERVER, World, closed, connects, serve_tcp};
-use portunus_model::{ClientName, Opening, PortSpec, Way};
+use portunus_model::{ClientName, Grounds, Opening, PortSpec, Way};
 use rustix::net::{SendFlags, send, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
@@ -210,6 +210,7 @@ fn the_grantor_opens_for_no_front_what_the_configuration_does_not_name() {
         lasting: Duration::from_secs(seconds),
         destination: None,
         way: Way::Here,
+        grounds: Grounds::default(),
     };
     let mut said = 0;
     for (what, opening) in [

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use portunus_gate::{Door as Asked, RestoredGrant, Ticket};
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening};
+use portunus_model::{ClientName, Closing, Grounds, Mono, Opened, Opening};
 
 use crate::dice::Dice;
 
@@ -46,6 +46,7 @@ fn door_of(opening: &Opening) -> Asked {
 pub(crate) struct Door {
     pub(crate) until: Mono,
     what: Asked,
+    grounds: Grounds,
 }
 
 #[derive(Default)]
@@ -105,8 +106,14 @@ impl Kernel {
             return *dice.pick(&[Opened::Failed, Opened::Full, Opened::Refused]);
         }
         let until = at.after(opening.lasting);
-        let door = self.doors.entry(Place::of(opening)).or_insert(Door { until, what: Asked::default() });
-        door.until = door.until.max(until);
+        let door = self.doors.entry(Place::of(opening)).or_insert(Door {
+            until,
+            what: Asked::default(),
+            grounds: opening.grounds,
+        });
+        if door.until <= until {
+            (door.until, door.grounds) = (until, opening.grounds);
+        }
         door.what = door_of(opening);
         Opened::Open
     }
@@ -130,6 +137,7 @@ impl Kernel {
             address: place.address,
             door: door.what.clone(),
             until: door.until,
+            grounds: door.grounds,
         };
         self.doors.iter().map(restored).collect()
     }

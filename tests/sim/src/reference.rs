@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop;
 use portunus_model::{
-    Claim, ClaimKey, Claimed, Client, ClientKey, Detail, Event, KeyId, Now, Opened, Opening, Reason, Rules,
-    Way, openable,
+    Claim, ClaimKey, Claimed, Client, ClientKey, Detail, Event, Grounds, KeyId, Now, Opened, Opening, Reason,
+    Rules, Way, openable,
 };
 
 use crate::packets::{Maker, Packet};
@@ -120,9 +120,15 @@ fn decide(packet: &Packet, source: IpAddr, rules: &Rules, now: Now) -> Result<Op
             lasting: client.lasting.min(left),
             destination: None,
             way: Way::Here,
+            grounds: grounds(source),
         }),
         Ok(_) | Err(_) => Err(Reason::NotAllowed),
     }
+}
+
+/// On what a grant to who knocked from `source` stands.
+pub(crate) fn grounds(source: IpAddr) -> Grounds {
+    Grounds { source: Some(source.to_canonical()), ..Grounds::default() }
 }
 
 /// How old a packet may be.

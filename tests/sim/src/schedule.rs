@@ -54,6 +54,7 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
             lasting,
             any_target: dice.one_in(2),
             stanza: None,
+            mark: None,
         });
     }
     if !dice.one_in(4) {
@@ -98,6 +99,7 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
         lasting: secs(dice, 40),
         any_target: dice.one_in(2),
         stanza: Some(Box::new(stanza)),
+        mark: None,
     })
 }
 

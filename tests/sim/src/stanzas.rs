@@ -9,6 +9,7 @@ use portunus_model::{
 };
 
 use crate::packets::Packet;
+use crate::reference::grounds;
 
 /// The stanzas with these keys, in the order of the files.
 pub(crate) fn of(rules: &Rules, keys: KeyId) -> impl Iterator<Item = (&Client, &Stanza)> {
@@ -99,5 +100,6 @@ fn judge(
         lasting: lasting.min(left),
         destination: None,
         way: stanza.nat.force.or(asked).map_or(Way::Here, way),
+        grounds: grounds(source),
     })
 }

@@ -9,7 +9,7 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Tuning};
 use portunus_model::{
-    Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
+    Client, ClientKey, ClientName, Datagram, Grounds, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
 };
 use portunus_store::{MemoryStore, ReplayStore};
 
@@ -34,6 +34,7 @@ fn ten_thousand_clients_are_cheap() {
         lasting: Duration::from_secs(30),
         any_target: false,
         stanza: None,
+        mark: None,
     };
     let now = Now { mono: Mono::from_nanos(1), wall: Unix::from_secs(1_800_000_000) };
     let server = ServerKey::new(&Secret::from_bytes([0x42; 32])).unwrap();
@@ -54,6 +55,7 @@ fn ten_thousand_clients_are_cheap() {
         address: address(n).into(),
         door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: now.mono.after(Duration::from_secs(30)),
+        grounds: Grounds::default(),
     };
     gate.handle_restored(now, (0..CLIENTS).map(restored).collect());
     for n in (0..CLIENTS).step_by(10) {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Tuning};
-use portunus_model::{ClientName, Mono, Now, PortSpec, Reason, Rules, Unix};
+use portunus_model::{ClientName, Grounds, Mono, Now, PortSpec, Reason, Rules, Unix};
 
 #[test]
 fn twenty_thousand_grants_end_without_a_walk_for_each() {
@@ -15,6 +15,7 @@ fn twenty_thousand_grants_end_without_a_walk_for_each() {
         address: IpAddr::V4(Ipv4Addr::from(n)),
         door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: now.mono.after(Duration::from_secs(30)),
+        grounds: Grounds::default(),
     };
     let began = Instant::now();
     gate.handle_restored(now, (1..=20_000).map(restored).collect());

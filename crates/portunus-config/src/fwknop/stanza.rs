@@ -50,6 +50,7 @@ impl Checked {
             lasting: Duration::from_secs(self.lasting.min(self.longest)),
             any_target: true,
             stanza: Some(Box::new(self.rules.clone())),
+            mark: None,
         })
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn check(written: &Written, conf: &Conf, host: &dyn Host, findings: &
     let timer = check.timer();
     let rules = Stanza {
         number: written.number,
+        numbered: true,
         sources,
         destinations,
         open_ports: check.ports(Field::OpenPorts),

@@ -102,6 +102,7 @@ fn a_stanza_with_little_in_it_means_what_it_means_to_fwknopd() {
     assert!(client.ports.is_empty() && client.any_target && client.expires.is_none());
     let expected = Stanza {
         number: 1,
+        numbered: true,
         require_source: true,
         longest: stanza.longest,
         window: stanza.window,

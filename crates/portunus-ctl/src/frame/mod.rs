@@ -13,13 +13,13 @@ mod write;
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Way};
+use portunus_model::{ClientName, Closing, Grounds, Mono, Opened, Opening, PortSpec, Way};
 
 pub use read::read;
 pub use write::Writer;
 
 /// The size of one frame, in bytes.
-pub const SIZE: usize = 240;
+pub const SIZE: usize = 290;
 
 /// The most frames in one message.
 pub const MOST: usize = 128;
@@ -50,6 +50,7 @@ mod field {
     pub(super) const PORTS: Range<usize> = 104..184;
     pub(super) const PORT: usize = 5;
     pub(super) const WAY: Range<usize> = 184..240;
+    pub(super) const GROUNDS: Range<usize> = 240..290;
 }
 
 /// One thing said, in either direction.
@@ -85,12 +86,14 @@ pub enum Said {
         address: IpAddr,
         /// Which ports; none: everything through this host.
         ports: Box<[PortSpec]>,
-        /// At this address of ours only.
+        /// For packets to this address of ours only.
         destination: Option<IpAddr>,
         /// By which way.
         way: Way,
         /// Until when.
         until: Mono,
+        /// On what it stands.
+        grounds: Grounds,
     },
     /// To the front, after the last [`Said::Restored`].
     RestoredAll,
@@ -133,6 +136,9 @@ pub enum FrameError {
     /// A destination or a translation that is none, or one that does not go with the ports.
     #[error("a frame with a way that is none")]
     Way,
+    /// Grounds that are none.
+    #[error("a frame with grounds that are none")]
+    Grounds,
     /// A result that nobody gives.
     #[error("a frame with the unknown result {0}")]
     Result(u8),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use portunus_model::{ClientName, Closing, Mono, Opened, Opening, PortSpec, Proto, Way};
+use portunus_model::{ClientName, Closing, Grounds, Mono, Opened, Opening, PortSpec, Proto, Way};
 
 use super::{
     CLOSE, FrameError, KEPT, KILL, KILLED, Killed, MOST, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
@@ -70,6 +70,7 @@ impl View<'_> {
             && same(field::NAME_LENGTH..field::PORT_COUNT)
             && same(field::RESULT..field::PORTS.start)
             && same(field::WAY)
+            && same(field::GROUNDS)
     }
 
     fn ports(&self) -> Result<Vec<PortSpec>, FrameError> {
@@ -140,11 +141,12 @@ impl View<'_> {
             [short.clone(), address, name.clone(), field::PORT_COUNT..field::PORT_COUNT + 1, field::PORTS];
         match self.byte(field::KIND) {
             OPEN => {
-                self.nothing_but(&[&whole[..], &[field::TICKET, field::NANOS, field::WAY]].concat())?;
+                let grant = [field::NANOS, field::WAY, field::GROUNDS];
+                self.nothing_but(&[&whole[..], &grant, &[field::TICKET]].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                let (destination, way) = self.way(&ports)?;
+                let (destination, way, grounds) = self.way(&ports)?;
                 let lasting = Duration::from_nanos(nanos);
-                Ok(Said::Open(ticket, Opening { client, address, ports, lasting, destination, way }))
+                Ok(Said::Open(ticket, Opening { client, address, ports, lasting, destination, way, grounds }))
             }
             CLOSE => {
                 self.nothing_but(&who)?;
@@ -155,11 +157,12 @@ impl View<'_> {
                 Ok(Said::Opened(ticket, self.opened()?))
             }
             RESTORED => {
-                self.nothing_but(&[&whole[..], &[field::NANOS, field::WAY]].concat())?;
+                let grant = [field::NANOS, field::WAY, field::GROUNDS];
+                self.nothing_but(&[&whole[..], &grant].concat())?;
                 let (client, address, ports) = self.grant(ports)?;
-                let (destination, way) = self.way(&ports)?;
+                let (destination, way, grounds) = self.way(&ports)?;
                 let until = Mono::from_nanos(nanos);
-                Ok(Said::Restored { client, address, ports, destination, way, until })
+                Ok(Said::Restored { client, address, ports, destination, way, until, grounds })
             }
             KILL => {
                 self.nothing_but(&[short, name, field::TICKET])?;
@@ -192,13 +195,14 @@ impl View<'_> {
         Ok((client, address, ports.into()))
     }
 
-    /// Everything is no port, and a port is not everything.
-    fn way(&self, ports: &[PortSpec]) -> Result<(Option<IpAddr>, Way), FrameError> {
-        let found = Way::from_bytes(&self.bytes(field::WAY.start)).ok_or(FrameError::Way)?;
-        if ports.is_empty() == matches!(found.1, Way::All { .. }) {
-            return Ok(found);
+    fn way(&self, ports: &[PortSpec]) -> Result<(Option<IpAddr>, Way, Grounds), FrameError> {
+        let (destination, way) = Way::from_bytes(&self.bytes(field::WAY.start)).ok_or(FrameError::Way)?;
+        // Everything is no port, and a port is not everything.
+        if ports.is_empty() != matches!(way, Way::All { .. }) {
+            return Err(if ports.is_empty() { FrameError::Ports } else { FrameError::Way });
         }
-        Err(if ports.is_empty() { FrameError::Ports } else { FrameError::Way })
+        let grounds = Grounds::from_bytes(&self.bytes(field::GROUNDS.start)).ok_or(FrameError::Grounds)?;
+        Ok((destination, way, grounds))
     }
 
     fn killed(&self, counts: u64) -> Result<Killed, FrameError> {

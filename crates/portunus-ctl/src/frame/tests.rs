@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use portunus_model::{Nat, NatSource, Proto, Way};
+use portunus_model::{Mark, Nat, NatSource, Proto};
 use proptest::prelude::*;
 
 use super::*;
@@ -22,8 +22,14 @@ fn opening(ports: usize) -> Said {
             lasting: Duration::from_secs(30),
             destination: None,
             way: Way::Here,
+            grounds: grounds(),
         },
     )
+}
+
+fn grounds() -> Grounds {
+    let (source, destination) = ("192.0.2.7".parse().ok(), "2001:db8::1".parse().ok());
+    Grounds { mark: Mark::from_bytes([7; 16]), source, destination }
 }
 
 fn nat() -> Nat {
@@ -62,18 +68,20 @@ fn what_is_said_comes_back() {
         Said::Restored {
             client: name("Jörg"),
             address: "192.0.2.7".parse().unwrap(),
-            ports: ports.clone(),
-            destination: None,
-            way: Way::Here,
-            until: Mono::from_nanos(9),
-        },
-        Said::Restored {
-            client: name("stanza 1"),
-            address: "192.0.2.7".parse().unwrap(),
             ports,
-            destination: Some("198.51.100.1".parse().unwrap()),
+            destination: "198.51.100.1".parse().ok(),
             way: Way::Nat(nat()),
             until: Mono::from_nanos(9),
+            grounds: grounds(),
+        },
+        Said::Restored {
+            client: name("bob"),
+            address: "192.0.2.7".parse().unwrap(),
+            ports: Box::default(),
+            destination: None,
+            way: Way::All { to: None, source: NatSource::Kept },
+            until: Mono::from_nanos(9),
+            grounds: Grounds::default(),
         },
         Said::RestoredAll,
         Said::Kill(3, name("alice")),
@@ -131,7 +139,8 @@ fn each_wrong_field_is_refused() {
     assert_eq!(wrong(field::PORTS.start, 1), Err(FrameError::Ports));
     assert_eq!(wrong(field::PORTS.start + 1, 0), Err(FrameError::Ports));
     assert_eq!(wrong(field::RESULT, 1), Err(FrameError::Filling));
-    assert_eq!(wrong(SIZE - 1, 1), Err(FrameError::Way));
+    assert_eq!(wrong(field::WAY.end - 1, 1), Err(FrameError::Way));
+    assert_eq!(wrong(field::GROUNDS.start + 16, 1), Err(FrameError::Grounds));
     assert_eq!(wrong(field::WAY.start, 7), Err(FrameError::Way));
 }
 
@@ -152,9 +161,11 @@ fn a_row_that_breaks_off_or_changes_its_mind_is_refused() {
     assert_eq!(read(&bytes[..SIZE]), Err(FrameError::Filling));
     bytes[SIZE + field::ADDRESS.end - 1] ^= 1;
     assert_eq!(read(&bytes), Err(FrameError::Filling));
-    let mut bytes = message(&[through(None, Way::Nat(nat()), 17)]);
-    bytes[SIZE + field::WAY.end - 1] ^= 1;
-    assert_eq!(read(&bytes), Err(FrameError::Filling));
+    for end in [field::WAY.end, field::GROUNDS.end] {
+        let mut bytes = message(&[through(None, Way::Nat(nat()), 17)]);
+        bytes[SIZE + end - 1] ^= 1;
+        assert_eq!(read(&bytes), Err(FrameError::Filling));
+    }
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Opened, PortSpec, Way};
+use portunus_model::{ClientName, Grounds, Opened, PortSpec, Way};
 
 use super::{
     CLOSE, KEPT, KILL, KILLED, Killed, LONGEST_MESSAGE, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
@@ -25,39 +25,37 @@ impl Writer {
             Said::Open(ticket, opening) => {
                 let lasting = u64::try_from(opening.lasting.as_nanos()).unwrap_or(u64::MAX);
                 let way = opening.way.to_bytes(opening.destination);
-                let head = Head { kind: OPEN, ticket: *ticket, nanos: lasting, result: 0, way };
+                let grounds = opening.grounds.to_bytes();
+                let head = Head { ticket: *ticket, nanos: lasting, way, grounds, ..Head::of(OPEN) };
                 self.row(&head, Some(&opening.client), Some(opening.address), &opening.ports);
             }
             Said::Close(closing) => {
-                let head = Head { kind: CLOSE, ticket: 0, nanos: 0, result: 0, way: NO_WAY };
-                self.row(&head, closing.client.as_ref(), closing.address, &[]);
+                self.row(&Head::of(CLOSE), closing.client.as_ref(), closing.address, &[]);
             }
             Said::Opened(ticket, opened) => {
-                let head =
-                    Head { kind: OPENED, ticket: *ticket, nanos: 0, result: result(*opened), way: NO_WAY };
+                let head = Head { ticket: *ticket, result: result(*opened), ..Head::of(OPENED) };
                 self.row(&head, None, None, &[]);
             }
-            Said::Restored { client, address, ports, destination, way, until } => {
-                let way = way.to_bytes(*destination);
-                let head = Head { kind: RESTORED, ticket: 0, nanos: until.as_nanos(), result: 0, way };
+            Said::Restored { client, address, ports, destination, way, until, grounds } => {
+                let (way, grounds) = (way.to_bytes(*destination), grounds.to_bytes());
+                let head = Head { nanos: until.as_nanos(), way, grounds, ..Head::of(RESTORED) };
                 self.row(&head, Some(client), Some(*address), ports);
             }
             Said::Kill(ticket, client) => {
-                let head = Head { kind: KILL, ticket: *ticket, nanos: 0, result: 0, way: NO_WAY };
+                let head = Head { ticket: *ticket, ..Head::of(KILL) };
                 self.row(&head, Some(client), None, &[]);
             }
             Said::Kept { ticket, client, address, ports } => {
-                let head = Head { kind: KEPT, ticket: *ticket, nanos: 0, result: 0, way: NO_WAY };
+                let head = Head { ticket: *ticket, ..Head::of(KEPT) };
                 self.row(&head, Some(client), Some(*address), ports);
             }
             Said::Killed(ticket, killed) => {
                 let (result, counts) = killed_numbers(*killed);
-                let head = Head { kind: KILLED, ticket: *ticket, nanos: counts, result, way: NO_WAY };
+                let head = Head { ticket: *ticket, nanos: counts, result, ..Head::of(KILLED) };
                 self.row(&head, None, None, &[]);
             }
             Said::RestoredAll => {
-                let head = Head { kind: RESTORED_ALL, ticket: 0, nanos: 0, result: 0, way: NO_WAY };
-                self.row(&head, None, None, &[]);
+                self.row(&Head::of(RESTORED_ALL), None, None, &[]);
             }
         }
         if self.bytes.len() > LONGEST_MESSAGE {
@@ -97,10 +95,15 @@ struct Head {
     nanos: u64,
     result: u8,
     way: [u8; Way::BYTES],
+    grounds: [u8; Grounds::BYTES],
 }
 
-/// To this host itself, at any address of it.
-const NO_WAY: [u8; Way::BYTES] = [0; Way::BYTES];
+impl Head {
+    /// With nothing else: to this host itself, at any address of it, on no grounds.
+    const fn of(kind: u8) -> Self {
+        Self { kind, ticket: 0, nanos: 0, result: 0, way: [0; Way::BYTES], grounds: [0; Grounds::BYTES] }
+    }
+}
 
 fn frame(
     head: &Head,
@@ -132,6 +135,7 @@ fn frame(
     put(field::ADDRESS, &address);
     put(field::NAME, name);
     put(field::WAY, &head.way);
+    put(field::GROUNDS, &head.grounds);
     for (index, port) in ports.iter().enumerate() {
         let start = field::PORTS.start + index * field::PORT;
         let [a, b] = port.first().to_le_bytes();

@@ -15,8 +15,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Standing, Structure};
-use portunus_model::{ClientName, Mono, Place, PortSpec, Stance};
+use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Standing, Structure, Term};
+use portunus_model::{ClientName, Grounds, Mono, Place, PortSpec, Stance};
 
 use crate::bench::{Bench, MACHINE, OTHER, OUTSIDE};
 
@@ -155,7 +155,8 @@ pub(crate) fn two_clients_behind_one_address(ground: &dyn Ground) {
     let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
     let [alice, bob] = ["alice", "bob"].map(|name| ClientName::new(name).unwrap());
     let (mut ledger, shared) = (Ledger::new(), door(OUTSIDE[0], "22/tcp"));
-    let mut opened = |client, until| ledger.open(at(0), client, shared, at(until)).change;
+    let on = |until| Term { until: at(until), grounds: Grounds::default() };
+    let mut opened = |client, until| ledger.open(at(0), client, shared, on(until)).change;
     let changes = [opened(&alice, 60), opened(&bob, 30)];
     changes.iter().for_each(|change| all_done(&firewall.change(&[*change])));
     let (_, changes) = ledger.close(at(0), Some(&alice), None);

@@ -1,20 +1,21 @@
 //! From policy's yes to the end of a grant.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portunus_dialect::Ask;
 use portunus_model::{
-    Client, ClientKey, ClientName, Closing, Detail, Dialect, Now, Opened, Opening, PortSpec, Ran, Reason,
-    Way, Work,
+    Client, ClientKey, ClientName, Closing, Detail, Dialect, Grounds, Now, Opened, Opening, Ran, Reason, Work,
 };
 
 use super::Gate;
 use crate::chain::{Origin, Outcome};
 use crate::clients::NOBODY;
-use crate::pending::{Asked, Claimant, Ordered, Waiting};
+use crate::grants::Grant;
+use crate::pending::{Asked, Claimant, Ordered, Stray, Waiting};
 use crate::policy::{self, Decision};
-use crate::{Action, Mandate, Warrant, stanza};
+use crate::{Action, Door, Mandate, Warrant, stanza};
 
 impl Gate {
     /// Policy's word on a claimed knock, and what follows from it.
@@ -46,8 +47,9 @@ impl Gate {
     }
 
     fn ask_grantor(&mut self, now: Now, origin: Origin, dialect: Dialect, warrant: Warrant) {
-        let (opening, name) = ((*warrant).clone(), warrant.client.clone());
-        let asked = Asked { opening, origin, dialect, revoked: false, strays: Vec::new() };
+        let (opening, name) = ((*warrant).clone(), warrant.name().clone());
+        let asked =
+            Asked { opening, name: name.clone(), origin, dialect, revoked: false, strays: Vec::new() };
         match self.pending.insert(now.mono, Waiting::Open(asked)) {
             Some(ticket) => self.actions.push_back(Action::Open(ticket, warrant)),
             None => self.verdict(now, origin, Some(dialect), Some(name), Reason::Busy),
@@ -80,7 +82,7 @@ impl Gate {
 
     pub(super) fn answered(&mut self, now: Now, mut asked: Asked, answer: Opened) {
         let strays = std::mem::take(&mut asked.strays);
-        let (origin, dialect, name) = (asked.origin, asked.dialect, Some(asked.opening.client.clone()));
+        let (origin, dialect, name) = (asked.origin, asked.dialect, Some(asked.name.clone()));
         let said = match answer {
             Opened::Open if asked.revoked => {
                 let detail = Some(Detail::Said("closed while it was being opened"));
@@ -109,22 +111,23 @@ impl Gate {
     }
 
     pub(super) fn granted(&mut self, now: Now, asked: Asked) {
-        let Asked { opening, origin, dialect, .. } = asked;
-        let (client, address, lasting) = (opening.client.clone(), opening.address, opening.lasting);
+        let Asked { opening, name, origin, dialect, .. } = asked;
+        let (address, lasting) = (opening.address, opening.lasting);
         let (destination, way) = (opening.destination, opening.way);
         let detail = Some(Detail::Grant { address, ports: opening.ports.clone(), lasting, destination, way });
-        let reason = self.grants.opened(opening, dialect == Dialect::Fwknop, now);
-        self.conclude(now, origin, Some(dialect), Some(client), Outcome { reason, detail });
+        let reason = self.grants.opened(opening, name.clone(), dialect == Dialect::Fwknop, now);
+        self.conclude(now, origin, Some(dialect), Some(name), Outcome { reason, detail });
     }
 
     /// A door is open whose knock was refused because the answer did not come. It is closed again, unless a grant of the
     /// same client for the same address is open or about to be: that one would be closed with it.
-    pub(super) fn opened_too_late(&mut self, now: Now, late: Opening, dialect: Dialect) {
-        let (client, address) = (late.client.clone(), late.address);
+    pub(super) fn opened_too_late(&mut self, now: Now, late: Stray, dialect: Dialect) {
+        let (client, address) = (late.opening.client.clone(), late.opening.address);
         if let Some(other) = self.pending.open_for(&client, address) {
             other.strays.push(late);
         } else if self.grants.is_open(&client, address, now.mono) {
-            let _ = self.grants.opened(late, dialect == Dialect::Fwknop, now);
+            let Stray { opening, name } = late;
+            let _ = self.grants.opened(opening, name, dialect == Dialect::Fwknop, now);
         } else {
             self.actions.push_back(Action::Close(Closing { client: Some(client), address: Some(address) }));
         }
@@ -136,39 +139,71 @@ impl Gate {
         }
     }
 
-    /// Closes what the rules do not allow any more. `before`: the keys that the clients had, where they may be others.
-    /// A grant that would outlast its client, whose end was moved, is closed too: it can be asked for again, shorter.
+    /// Closes what the rules do not allow any more, and learns the names that the rules have for the others. `before`: the
+    /// keys that the holders had, where they may be others. A grant that would outlast its client, whose end was moved, is
+    /// closed too: it can be asked for again, shorter.
     pub(super) fn review_grants(&mut self, now: Now, before: &HashMap<ClientName, ClientKey>) {
-        let clients = self.clients.by_name();
+        let clients = self.clients.by_holder();
         // Counted from the grantor's answer, the end of a grant may lie this much behind what was decided.
-        let late = self.tuning.patience;
-        let stays = |name: &ClientName, ports: &[PortSpec], way: Way, left: Duration| {
-            let same_key = |client: &Client| before.get(name).is_none_or(|key| *key == client.key);
-            let in_time = |client: &Client| {
-                client
-                    .expires
-                    .is_none_or(|expires| expires > now.wall && now.wall.after(left) <= expires.after(late))
-            };
-            let all_ports = |client: &Client| match &client.stanza {
-                Some(stanza) => stanza::still_allows(stanza, ports, way),
-                None => ports.iter().all(|port| client.ports.contains(port)),
-            };
-            clients
-                .get(name)
-                .is_some_and(|(_, client)| same_key(client) && in_time(client) && all_ports(client))
+        let review = Review { before, now, late: self.tuning.patience };
+        let whose = |held: &Held<'_>| {
+            let theirs = clients.get(held.holder).map_or(&[][..], Vec::as_slice);
+            let client = theirs.iter().find(|(_, client)| review.allows(client, held));
+            client.map(|(_, client)| client.name.clone())
         };
-        let mut closings = self.grants.pairs(|client, grant| {
-            let door = &grant.door;
-            !stays(client, &door.ports, door.way, grant.until.since(now.mono))
+        let mut closings = self.grants.review(|holder, address, grant| {
+            let Grant { door, grounds, until, .. } = grant;
+            whose(&Held { holder, address, door, grounds, left: until.since(now.mono) })
         });
         for asked in self.pending.asked().filter(|asked| !asked.revoked) {
-            let Opening { client, address, ports, lasting, way, .. } = &asked.opening;
-            if !stays(client, ports, *way, *lasting) {
-                closings.insert((client.clone(), *address));
+            let strays = asked.strays.iter_mut().map(|stray| (&stray.opening, &mut stray.name));
+            for (opening, name) in strays.chain([(&asked.opening, &mut asked.name)]) {
+                let Opening { client: holder, address, ports, lasting, destination, way, grounds } = opening;
+                let door = Door { ports: ports.clone(), destination: *destination, way: *way };
+                let held = Held { holder, address: *address, door: &door, grounds, left: *lasting };
+                match whose(&held) {
+                    Some(now) => *name = now,
+                    None => drop(closings.insert((holder.clone(), *address))),
+                }
             }
         }
-        for (client, address) in closings {
-            let _ = self.handle_closing(now, &Closing { client: Some(client), address: Some(address) });
+        for (holder, address) in closings {
+            let _ = self.close(now, &Closing { client: Some(holder), address: Some(address) });
         }
+    }
+}
+
+/// One grant, open or about to be.
+struct Held<'a> {
+    holder: &'a ClientName,
+    address: IpAddr,
+    door: &'a Door,
+    grounds: &'a Grounds,
+    left: Duration,
+}
+
+/// By what grants are held against the rules.
+struct Review<'a> {
+    before: &'a HashMap<ClientName, ClientKey>,
+    now: Now,
+    late: Duration,
+}
+
+impl Review<'_> {
+    fn allows(&self, client: &Client, held: &Held<'_>) -> bool {
+        let Held { holder, address, door, grounds, left } = held;
+        let wall = self.now.wall;
+        // Across a restart only the mark tells.
+        let same_key = self.before.get(holder).is_none_or(|key| *key == client.key)
+            && grounds.mark.is_none_or(|mark| client.mark == Some(mark));
+        let in_time = client
+            .expires
+            .is_none_or(|expires| expires > wall && wall.after(*left) <= expires.after(self.late));
+        let for_itself = client.any_target || grounds.source.is_none_or(|source| source == *address);
+        let opens = match &client.stanza {
+            Some(stanza) => stanza::still_allows(stanza, door, grounds),
+            None => door.ports.iter().all(|port| client.ports.contains(port)),
+        };
+        same_key && in_time && for_itself && opens
     }
 }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_crypto::{Entropy, EntropyFailed, Secret};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_model::{Claim, Client, ClientKey, Event, Opening, PortSpec, Via};
+use portunus_model::{Claim, Client, ClientKey, Event, Grounds, Opening, PortSpec, Via};
 
 use super::*;
 use crate::Door;
 
 mod fwknop;
+mod holders;
 mod hostile;
 
 /// Randomness that repeats itself.
@@ -51,6 +52,7 @@ fn client(n: u32) -> Client {
         lasting: Duration::from_secs(30),
         any_target: true,
         stanza: None,
+        mark: None,
     }
 }
 
@@ -458,6 +460,7 @@ fn restored_grants_are_known_and_judged_by_the_rules_of_today() {
         address: [192, 0, 2, 1].into(),
         door: Door { ports: PortSpec::parse("22/tcp").unwrap().into(), ..Door::default() },
         until: at(until).mono,
+        grounds: Grounds::default(),
     };
     gate.handle_restored(
         at(10),

@@ -11,11 +11,11 @@ mod rot;
 use std::collections::HashMap;
 use std::fs::File;
 
-use portunus_model::{ClientName, Element, Mono};
+use portunus_model::{ClientName, Element, Grounds, Mono};
 
 use crate::segment::{self, Opening};
 use crate::{BootId, Segment, StoreError};
-use record::{Header, MAGIC, OLD_MAGIC, OLD_SLOT, SLOT, WANTED};
+use record::{Header, MAGIC, MAGIC_1, MAGIC_2, SLOT, SLOT_1, SLOT_2, WANTED};
 
 /// How many slots are read at a time.
 const CHUNK: usize = 512;
@@ -31,6 +31,8 @@ pub struct Row {
     pub element: Element,
     /// Until when.
     pub until: Mono,
+    /// On what it stands.
+    pub grounds: Grounds,
 }
 
 impl Row {
@@ -53,7 +55,7 @@ pub struct Key {
 /// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// It is open until then; also for a row whose deadline changed. Written *before* the kernel is asked, so that no
+    /// It is open until then; also for a row whose deadline or grounds changed. Written *before* the kernel is asked, so that no
     /// element of ours is ever unknown.
     Open(Row),
     /// It was closed before its time. A row whose time is up needs no entry.
@@ -187,7 +189,7 @@ impl<S: Segment> Journal<S> {
     }
 
     fn load(&self, now: Mono, form: Form) -> Result<Vec<Row>, StoreError> {
-        let mut rows: HashMap<Key, Mono> = HashMap::new();
+        let mut rows: HashMap<Key, (Mono, Grounds)> = HashMap::new();
         let (size, decode) = form.slots();
         let mut buffer = vec![0; CHUNK * size];
         let mut slot = 1_u64;
@@ -199,7 +201,7 @@ impl<S: Segment> Journal<S> {
             for bytes in buffer.get(..read).unwrap_or_default().chunks_exact(size) {
                 match decode(bytes, self.generation) {
                     Some(Entry::Open(row)) => {
-                        rows.insert(row.key(), row.until);
+                        rows.insert(row.key(), (row.until, row.grounds));
                     }
                     Some(Entry::Close(key)) => {
                         rows.remove(&key);
@@ -213,7 +215,10 @@ impl<S: Segment> Journal<S> {
                 break;
             }
         }
-        let row = |(key, until): (Key, Mono)| Row { client: key.client, element: key.element, until };
+        let row = |(key, (until, grounds)): (Key, _)| {
+            let Key { client, element } = key;
+            Row { client, element, until, grounds }
+        };
         Ok(rows.into_iter().map(row).filter(|row| row.until > now).collect())
     }
 }
@@ -222,7 +227,9 @@ impl<S: Segment> Journal<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     /// Without destinations and translations: read, never written.
-    Old,
+    First,
+    /// Without what rows stand on: likewise.
+    Second,
     Current,
 }
 
@@ -237,7 +244,8 @@ type Decode = fn(&[u8], u32) -> Option<Entry>;
 impl Form {
     fn slots(self) -> (usize, Decode) {
         match self {
-            Self::Old => (OLD_SLOT, record::decode_old),
+            Self::First => (SLOT_1, record::decode_1),
+            Self::Second => (SLOT_2, record::decode_2),
             Self::Current => (SLOT, record::decode),
         }
     }
@@ -245,13 +253,15 @@ impl Form {
 
 /// Its turn, and the form; 0 when it is not in use or of another boot.
 fn turn<S: Segment>(segment: &S, boot: BootId) -> Result<(u32, Form), StoreError> {
-    let mut start = [0; OLD_MAGIC.len()];
-    let read = segment.read_at(&mut start, 0).map_err(StoreError::io("reading the journal"))?;
+    let mut start = [0; MAGIC.len()];
     let reading = |error| StoreError::io("reading the journal")(error);
-    let (form, header) = if read == start.len() && start == *OLD_MAGIC {
-        (Form::Old, segment::open(segment, OLD_MAGIC, Header::decode::<OLD_SLOT>).map_err(reading)?)
-    } else {
-        (Form::Current, segment::open(segment, MAGIC, Header::decode::<SLOT>).map_err(reading)?)
+    segment.read_at(&mut start, 0).map_err(reading)?;
+    let (form, header) = match &start {
+        MAGIC_1 => (Form::First, segment::open(segment, MAGIC_1, Header::decode::<SLOT_1>).map_err(reading)?),
+        MAGIC_2 => {
+            (Form::Second, segment::open(segment, MAGIC_2, Header::decode::<SLOT_2>).map_err(reading)?)
+        }
+        _ => (Form::Current, segment::open(segment, MAGIC, Header::decode::<SLOT>).map_err(reading)?),
     };
     match header {
         Opening::InUse(header) if header.boot == boot => Ok((header.generation, form)),
@@ -294,6 +304,11 @@ mod tests {
 
     const BOOT: BootId = BootId::from_bytes([1; 16]);
 
+    fn grounds() -> Grounds {
+        let mark = portunus_model::Mark::from_bytes([7; 16]);
+        Grounds { mark, source: "2001:db8::9".parse().ok(), destination: "192.0.2.99".parse().ok() }
+    }
+
     pub(super) fn row(client: &str, address: &str, port: u16, until: u64) -> Row {
         Row {
             client: ClientName::new(client).unwrap(),
@@ -302,6 +317,7 @@ mod tests {
                 PortSpec::range(Proto::Tcp, port, port + 3).unwrap(),
             ),
             until: Mono::from_nanos(until),
+            grounds: grounds(),
         }
     }
 
@@ -455,21 +471,27 @@ mod tests {
         assert_eq!(reopen(&disks, 0), sorted(vec![one, three]));
     }
 
-    /// What the version before wrote: a header and an open row of 128 bytes.
+    /// What older versions wrote: a header and an open row of 128 or 192 bytes.
     #[test]
-    fn the_form_before_this_one_is_read_and_written_anew() {
-        let alice = row("alice", "192.0.2.1", 22, 50);
-        let mut old = OLD_MAGIC.to_vec();
+    fn the_forms_before_this_one_are_read_and_written_anew() {
+        old_form(MAGIC_1, SLOT_1, &[]);
+        old_form(MAGIC_2, SLOT_2, &Way::Here.to_bytes(None));
+    }
+
+    fn old_form(magic: &[u8], slot: usize, way: &[u8]) {
+        let alice = Row { grounds: Grounds::default(), ..row("alice", "192.0.2.1", 22, 50) };
+        let mut old = magic.to_vec();
         old.extend_from_slice(&7_u32.to_be_bytes());
         old.extend_from_slice(BOOT.as_bytes());
-        segment::seal(&mut old, 0, OLD_SLOT);
+        segment::seal(&mut old, 0, slot);
         let start = old.len();
         old.extend_from_slice(&7_u32.to_be_bytes());
         old.extend_from_slice(&50_u64.to_be_bytes());
         old.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1]);
         old.extend_from_slice(&[0, 22, 0, 25, 1, 6, 5]);
+        old.extend_from_slice(way);
         old.extend_from_slice(b"alice");
-        segment::seal(&mut old, start, OLD_SLOT);
+        segment::seal(&mut old, start, slot);
         let disks = [Disk::default(), Disk::holding(old)];
         assert_eq!(reopen(&disks, 1), std::slice::from_ref(&alice));
         assert!(disks[0].bytes().starts_with(MAGIC));

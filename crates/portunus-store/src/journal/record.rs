@@ -1,21 +1,23 @@
-//! The records of the journal: 192 bytes each, a row that was opened or closed. The form before this one, which knew
-//! neither destinations nor translations, had 128 and is still read.
+//! The records of the journal: 256 bytes each, a row that was opened or closed. Two older forms are still read: one of 192
+//! bytes, which did not know on what a row stands, and before it one of 128, without destinations and translations.
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Element, Mono, PortSpec, Proto, Way};
+use portunus_model::{ClientName, Element, Grounds, Mono, PortSpec, Proto, Way};
 
 use super::{Entry, Key, Row};
 use crate::BootId;
 use crate::segment::{Fields, seal, unseal};
 
 /// The size of a slot; slot 0 of a segment is its header.
-pub(super) const SLOT: usize = 192;
-/// The same of the form before.
-pub(super) const OLD_SLOT: usize = 128;
+pub(super) const SLOT: usize = 256;
+/// The same of the forms before.
+pub(super) const SLOT_2: usize = 192;
+pub(super) const SLOT_1: usize = 128;
 /// The first bytes of a segment, with the version of the format.
-pub(super) const MAGIC: &[u8; 16] = b"portunus grants2";
-pub(super) const OLD_MAGIC: &[u8; 16] = b"portunus grants1";
+pub(super) const MAGIC: &[u8; 16] = b"portunus grants3";
+pub(super) const MAGIC_2: &[u8; 16] = b"portunus grants2";
+pub(super) const MAGIC_1: &[u8; 16] = b"portunus grants1";
 /// For messages.
 pub(super) const WANTED: &str = "grant journal";
 
@@ -51,9 +53,9 @@ const UDP: u8 = 17;
 
 pub(super) fn encode(entry: &Entry, generation: u32, out: &mut Vec<u8>) {
     let start = out.len();
-    let (kind, client, element, until) = match entry {
-        Entry::Open(row) => (OPEN, &row.client, row.element, row.until.as_nanos()),
-        Entry::Close(key) => (CLOSE, &key.client, key.element, 0),
+    let (kind, client, element, until, grounds) = match entry {
+        Entry::Open(row) => (OPEN, &row.client, row.element, row.until.as_nanos(), row.grounds),
+        Entry::Close(key) => (CLOSE, &key.client, key.element, 0, Grounds::default()),
     };
     let Element { address, port, destination, way } = element;
     out.extend_from_slice(&generation.to_be_bytes());
@@ -72,24 +74,35 @@ pub(super) fn encode(entry: &Entry, generation: u32, out: &mut Vec<u8>) {
     let name = client.as_str().as_bytes();
     out.extend_from_slice(&[kind, proto, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
     out.extend_from_slice(&way.to_bytes(destination));
+    out.extend_from_slice(&grounds.to_bytes());
     out.extend_from_slice(name);
     seal(out, start, SLOT);
 }
 
 /// `None`: torn, never written, or of an earlier turn of this segment.
 pub(super) fn decode(slot: &[u8], generation: u32) -> Option<Entry> {
-    entry(slot, generation, |fields| Way::from_bytes(&fields.take()?))
+    entry(slot, generation, |fields| {
+        let (destination, way) = Way::from_bytes(&fields.take()?)?;
+        Some((destination, way, Grounds::from_bytes(&fields.take()?)?))
+    })
 }
 
-/// The same of the form before.
-pub(super) fn decode_old(slot: &[u8], generation: u32) -> Option<Entry> {
-    entry(slot, generation, |_| Some((None, Way::Here)))
+/// The same of the forms before.
+pub(super) fn decode_2(slot: &[u8], generation: u32) -> Option<Entry> {
+    entry(slot, generation, |fields| {
+        let (destination, way) = Way::from_bytes(&fields.take()?)?;
+        Some((destination, way, Grounds::default()))
+    })
+}
+
+pub(super) fn decode_1(slot: &[u8], generation: u32) -> Option<Entry> {
+    entry(slot, generation, |_| Some((None, Way::Here, Grounds::default())))
 }
 
 fn entry(
     slot: &[u8],
     generation: u32,
-    way: impl FnOnce(&mut Fields<'_>) -> Option<(Option<IpAddr>, Way)>,
+    more: impl FnOnce(&mut Fields<'_>) -> Option<(Option<IpAddr>, Way, Grounds)>,
 ) -> Option<Entry> {
     let mut fields = unseal(slot)?;
     if fields.u32()? != generation {
@@ -99,11 +112,11 @@ fn entry(
     let address = IpAddr::from(fields.take::<16>()?).to_canonical();
     let (first, last) = (u16::from_be_bytes(fields.take()?), u16::from_be_bytes(fields.take()?));
     let [kind, proto, length] = fields.take()?;
-    let (destination, way) = way(&mut fields)?;
+    let (destination, way, grounds) = more(&mut fields)?;
     let element = Element { address, port: port(proto, first, last, way)?, destination, way };
     let client = name(&fields, length)?;
     match kind {
-        OPEN => Some(Entry::Open(Row { client, element, until })),
+        OPEN => Some(Entry::Open(Row { client, element, until, grounds })),
         CLOSE => Some(Entry::Close(Key { client, element })),
         _ => None,
     }

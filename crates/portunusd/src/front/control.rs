@@ -126,9 +126,10 @@ impl Desk {
                     Some(Reply::Closed { grants })
                 }
                 Ok(Request::Kill { client }) => {
-                    let closing = Closing { client: Some(client.clone()), address: None };
+                    let holder = gate.holder(&client);
+                    let closing = Closing { client: Some(client), address: None };
                     let grants = gate.handle_closing(now, &closing);
-                    self.kills.ask(id, client, grants)
+                    self.kills.ask(id, holder, grants)
                 }
                 Ok(Request::Reload) => {
                     self.reloads.push_back(id);

@@ -13,7 +13,7 @@ const MOST: usize = 16;
 /// Every kill that waits.
 #[derive(Debug, Default)]
 pub(super) struct Kills {
-    /// To be sent.
+    /// To be sent, by the names in the ledger.
     pub(super) asked: Vec<(u64, ClientName)>,
     waiting: BTreeMap<u64, Killing>,
     next: u64,
@@ -28,7 +28,7 @@ pub(super) struct Killing {
 }
 
 impl Kills {
-    /// Takes one in; an answer when there is no room.
+    /// Takes one in, by the name in the ledger; an answer when there is no room.
     pub(super) fn ask(&mut self, connection: u64, client: ClientName, grants: u32) -> Option<Reply> {
         if self.waiting.len() >= MOST {
             return Some(Reply::Refused { why: "the daemon is busy: ask again".to_owned() });

@@ -422,15 +422,15 @@ impl Front {
                 self.outward.answered();
                 self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
             }
-            Said::Restored { client, address, ports, destination, way, until } => {
+            Said::Restored { client, address, ports, destination, way, until, grounds } => {
                 let door = Door { ports, destination, way };
-                self.restored.push(RestoredGrant { client, address, door, until });
+                self.restored.push(RestoredGrant { client, address, door, until, grounds });
             }
             Said::RestoredAll => {
                 self.gate.handle_restored(now, std::mem::take(&mut self.restored));
             }
             Said::Kept { ticket, client, address, ports } => {
-                self.desk.kept(ticket, &client, address, &ports);
+                self.desk.kept(ticket, &self.gate.shown(&client), address, &ports);
             }
             Said::Killed(ticket, killed) => {
                 self.desk.killed(ticket, killed);

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::IpAddr;
 
 use portunus_ctl::frame::{Killed, Said};
-use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure};
-use portunus_model::{ClientName, Closing, Limits, Mono, Opened, Opening, PortSpec, Way};
+use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure, Term};
+use portunus_model::{
+    ClientName, Closing, Grounds, HolderNames, Limits, Mono, Opened, Opening, PortSpec, Way,
+};
 use portunus_store::{Entry, Journal, Key, Row as JournalRow, Segment};
 
 use super::kill::MOST_KILLS;
@@ -26,6 +29,8 @@ pub(super) struct Book<S = File> {
     naps: Naps,
     /// The kernel would not take what must be, so it may have something else than is written here.
     owing: bool,
+    /// For the log.
+    pub(super) names: HolderNames,
 }
 
 /// How the batch found the firewall.
@@ -44,7 +49,7 @@ struct Asked {
     ticket: u64,
     client: ClientName,
     /// Each element, and the row that was there before.
-    rows: Vec<(Element, Option<Mono>)>,
+    rows: Vec<(Element, Option<Term>)>,
     /// What ended for it.
     outdone: Vec<Row>,
 }
@@ -74,11 +79,11 @@ impl<S: Segment> Book<S> {
         let latest = now.after(limits.longest);
         let mut over = Vec::new();
         for row in rows {
-            let JournalRow { client, element, until } = row;
+            let JournalRow { client, element, until, grounds } = row;
             let known = limits::has_room_for(&limits, &element) && until <= latest;
             let alone = ledger.rivals(&element).is_empty();
             if known && alone && ledger.len() < usize::try_from(limits.most_open).unwrap_or(usize::MAX) {
-                ledger.restore(&Row { client, element, until });
+                ledger.restore(&Row { client, element, until, grounds });
             } else {
                 over.push(Entry::Close(key(&client, element)));
             }
@@ -92,27 +97,24 @@ impl<S: Segment> Book<S> {
             structure: None,
             naps: Naps::new(ahead),
             owing: false,
+            names: HolderNames::default(),
         };
         // Or limits that are widened again would let them in once more.
         book.write_down(&over);
         book
     }
 
-    /// What is open, for the front after a start: together what a client has at an address by one way until one time.
+    /// What is open, for the front after a start: the doors that one knock has opened, or prolonged last, together.
     pub(super) fn restored(&self) -> Vec<Said> {
-        let mut grants: BTreeMap<_, Vec<PortSpec>> = BTreeMap::new();
-        for Row { client, element, until } in self.ledger.rows() {
+        type One = (ClientName, IpAddr, Option<IpAddr>, Way, Mono, Grounds);
+        let mut grants: BTreeMap<One, Vec<PortSpec>> = BTreeMap::new();
+        for Row { client, element, until, grounds } in self.ledger.rows() {
             let Element { address, port, destination, way } = element;
-            grants.entry((client, address, destination, way, until)).or_default().extend(port);
+            grants.entry((client, address, destination, way, until, grounds)).or_default().extend(port);
         }
         // An opening of so many ports has passed to us in one message.
-        let said = |((client, address, destination, way, until), ports): (_, Vec<PortSpec>)| Said::Restored {
-            client,
-            address,
-            ports: ports.into(),
-            destination,
-            way,
-            until,
+        let said = |((client, address, destination, way, until, grounds), ports): (One, Vec<_>)| {
+            Said::Restored { client, address, ports: ports.into(), destination, way, until, grounds }
         };
         grants.into_iter().map(said).collect()
     }
@@ -189,7 +191,7 @@ impl<S: Segment> Book<S> {
     fn open(&mut self, now: Mono, batch: &mut Batch, ticket: u64, opening: &Opening) {
         if let Err(beyond) = limits::check(&self.limits, opening) {
             tracing::warn!(
-                client = opening.client.as_str(),
+                client = self.names.shown(&opening.client),
                 address = %opening.address,
                 why = %beyond,
                 "the front asked for more than the configuration allows"
@@ -202,15 +204,14 @@ impl<S: Segment> Book<S> {
             batch.answers.push(Said::Opened(ticket, Opened::Full));
             return;
         }
-        let until = now.after(opening.lasting);
+        let term = Term { until: now.after(opening.lasting), grounds: opening.grounds };
         let outdone = self.outdo(now, batch, opening, &elements);
         let mut rows = Vec::with_capacity(elements.len());
         for element in elements {
-            let opened = self.ledger.open(now, &opening.client, element, until);
+            let opened = self.ledger.open(now, &opening.client, element, term);
             batch.changes.push(opened.change);
             // A renewal never shortens, so what is written down is what the ledger says.
-            let (client, until) = (opening.client.clone(), opened.until);
-            batch.entries.push(Entry::Open(JournalRow { client, element, until }));
+            batch.entries.push(Entry::Open(journal_row(&opening.client, element, opened.term)));
             rows.push((element, opened.before));
         }
         batch.asked.push(Asked { ticket, client: opening.client.clone(), rows, outdone });
@@ -233,9 +234,9 @@ impl<S: Segment> Book<S> {
         let outdone: Vec<Row> = elements.iter().flat_map(|element| self.ledger.rivals(element)).collect();
         for row in &outdone {
             tracing::info!(
-                client = row.client.as_str(),
+                client = self.names.shown(&row.client),
                 grant = %row.element,
-                by = opening.client.as_str(),
+                by = self.names.shown(&opening.client),
                 "a later grant turns the same packets elsewhere: this one ends"
             );
         }
@@ -319,18 +320,14 @@ impl<S: Segment> Book<S> {
                 self.ledger.undo(&asked.client, *element, *before);
                 batch.changes.push(self.ledger.derived(now, *element));
                 batch.entries.push(match before {
-                    Some(until) => Entry::Open(JournalRow {
-                        client: asked.client.clone(),
-                        element: *element,
-                        until: *until,
-                    }),
+                    Some(term) => Entry::Open(journal_row(&asked.client, *element, *term)),
                     None => Entry::Close(key(&asked.client, *element)),
                 });
             }
             for row in asked.outdone {
                 self.ledger.restore(&row);
                 batch.changes.push(self.ledger.derived(now, row.element));
-                batch.entries.push(Entry::Open(journal_row(row)));
+                batch.entries.push(Entry::Open(written(row)));
             }
             answers.push(Said::Opened(asked.ticket, Opened::Failed));
         }
@@ -398,7 +395,7 @@ impl<S: Segment> Book<S> {
         if !self.journal.is_crowded() {
             return;
         }
-        let rows: Vec<JournalRow> = self.ledger.rows().map(journal_row).collect();
+        let rows: Vec<JournalRow> = self.ledger.rows().map(written).collect();
         if let Err(error) = self.journal.compact(&rows) {
             tracing::warn!(%error, "the grant journal was not compacted");
         }
@@ -423,6 +420,11 @@ fn key(client: &ClientName, element: Element) -> Key {
     Key { client: client.clone(), element }
 }
 
-fn journal_row(row: Row) -> JournalRow {
-    JournalRow { client: row.client, element: row.element, until: row.until }
+fn journal_row(client: &ClientName, element: Element, term: Term) -> JournalRow {
+    JournalRow { client: client.clone(), element, until: term.until, grounds: term.grounds }
+}
+
+/// The row as the journal has it.
+fn written(Row { client, element, until, grounds }: Row) -> JournalRow {
+    JournalRow { client, element, until, grounds }
 }

@@ -37,9 +37,9 @@ impl<S: Segment> Book<S> {
         let killed = self.end_flows(client, &meant);
         let told = kept.into_iter().take(MOST_KEPT).map(|((other, address), ports)| {
             tracing::info!(
-                client = client.as_str(),
+                client = self.names.shown(client),
                 %address,
-                other = other.as_str(),
+                other = self.names.shown(&other),
                 "what is established was kept: another client has had a grant for it too"
             );
             Said::Kept { ticket, client: other, address, ports: ports.into() }
@@ -54,11 +54,16 @@ impl<S: Segment> Book<S> {
         match self.firewall.end_flows(meant, CUT) {
             Ok(ended) => {
                 let (sockets, flows) = (ended.sockets, ended.flows);
-                tracing::info!(client = client.as_str(), sockets, flows, "ended what was established");
+                tracing::info!(
+                    client = self.names.shown(client),
+                    sockets,
+                    flows,
+                    "ended what was established"
+                );
                 if ended.sockets_stay { Killed::SocketsStay } else { Killed::Done { sockets, flows } }
             }
             Err(error) => {
-                tracing::error!(client = client.as_str(), %error, "not everything that was established was ended");
+                tracing::error!(client = self.names.shown(client), %error, "not everything that was established was ended");
                 Killed::Failed
             }
         }
@@ -98,13 +103,17 @@ fn sort(held: &[Element], client: &ClientName, ledger: &Ledger, past: &Past) -> 
 
 #[cfg(test)]
 mod tests {
-    use portunus_fw::Row;
-    use portunus_model::Mono;
+    use portunus_fw::{Row, Term};
+    use portunus_model::{Grounds, Mono};
 
     use super::*;
 
     fn element(address: &str, port: &str) -> Element {
         Element::here(address.parse().unwrap(), PortSpec::parse(port).unwrap()[0])
+    }
+
+    fn later() -> Term {
+        Term { until: Mono::from_nanos(u64::MAX / 2), grounds: Grounds::default() }
     }
 
     fn name(text: &str) -> ClientName {
@@ -114,9 +123,14 @@ mod tests {
     #[test]
     fn a_door_that_another_has_or_had_is_kept_with_the_others_name() {
         let (mut ledger, mut past) = (Ledger::new(), Past::default());
-        let (now, later) = (Mono::default(), Mono::from_nanos(u64::MAX / 2));
-        ledger.open(now, &name("bob"), element("192.0.2.1", "8005/tcp"), later);
-        let over = |client: &str, element| Row { client: name(client), element, until: now };
+        let now = Mono::default();
+        ledger.open(now, &name("bob"), element("192.0.2.1", "8005/tcp"), later());
+        let over = |client: &str, element| Row {
+            client: name(client),
+            element,
+            until: now,
+            grounds: Grounds::default(),
+        };
         past.note(&[over("carol", element("192.0.2.2", "22/tcp"))]);
         let held = [
             element("192.0.2.1", "22/tcp"),
@@ -140,7 +154,7 @@ mod tests {
     fn a_door_that_it_has_opened_again_since_is_not_cut() {
         let mut ledger = Ledger::new();
         let mine = element("192.0.2.1", "22/tcp");
-        ledger.open(Mono::default(), &name("alice"), mine, Mono::from_nanos(u64::MAX / 2));
+        ledger.open(Mono::default(), &name("alice"), mine, later());
         assert_eq!(sort(&[mine], &name("alice"), &ledger, &Past::default()), Sorted::default());
     }
 }

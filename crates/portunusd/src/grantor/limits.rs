@@ -156,6 +156,7 @@ mod tests {
             lasting: Duration::from_secs(secs),
             destination: None,
             way: Way::Here,
+            grounds: portunus_model::Grounds::default(),
         }
     }
 

@@ -28,7 +28,7 @@ use portunus_sys::users::{Ids, Keep};
 use portunus_sys::{clock, signals};
 
 use crate::keeper::shed_rights;
-use crate::message::{self, Came, FromGrantor, GrantorSnapshot, Taken, ToGrantor};
+use crate::message::{self, Came, FromGrantor, GrantorBrief, GrantorSnapshot, Taken, ToGrantor};
 use crate::words::Words;
 use crate::{log, sandbox_words};
 use book::Book;
@@ -63,12 +63,12 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         return Err(io::Error::other("the keeper began with something else than the setup"));
     };
     let place = place.clone();
-    let snapshot: GrantorSnapshot = came.beside()?;
+    let brief: GrantorBrief = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     let journal = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
     let (journal, rows) =
         take_journal(journal, boot, clock::mono()).map_err(|e| crate::bad_files(&place, &e))?;
-    match Grantor::begin(keeper, front, (journal, rows), ground, snapshot)? {
+    match Grantor::begin(keeper, front, (journal, rows), ground, brief)? {
         Some(mut grantor) => grantor.serve(),
         None => Ok(()),
     }
@@ -111,7 +111,7 @@ impl Grantor {
         front: Channel,
         (journal, rows): (Journal, Vec<JournalRow>),
         ground: Ground,
-        snapshot: GrantorSnapshot,
+        GrantorBrief { snapshot, names }: GrantorBrief,
     ) -> io::Result<Option<Self>> {
         let refuse = |why: String| {
             message::send(&keeper, &FromGrantor::Refused { why }, &[])?;
@@ -127,7 +127,8 @@ impl Grantor {
             Ok(firewall) => firewall,
             Err(why) => return refuse(why),
         };
-        let book = Book::take_up((now, ahead()), snapshot.limits.clone(), journal, rows, firewall);
+        let mut book = Book::take_up((now, ahead()), snapshot.limits.clone(), journal, rows, firewall);
+        book.names = names;
         let post = Post { keeper, front, ground, snapshot, place, errand, book };
         Self::take(post)
     }
@@ -341,8 +342,8 @@ impl Grantor {
     }
 
     fn reload(&mut self, mut came: Came<ToGrantor>) -> io::Result<()> {
-        let snapshot: GrantorSnapshot = came.beside()?;
-        match self.try_reload(snapshot) {
+        let GrantorBrief { snapshot, names } = came.beside()?;
+        match self.try_reload(snapshot).map(|()| self.duty.book.names = names) {
             Ok(()) => self.say_in_force(),
             Err(why) => message::send(&self.keeper, &FromGrantor::Refused { why }, &[]),
         }
@@ -350,6 +351,9 @@ impl Grantor {
 
     fn try_reload(&mut self, snapshot: GrantorSnapshot) -> Result<(), String> {
         let words = |e: io::Error| e.to_string();
+        if snapshot == self.snapshot {
+            return Ok(());
+        }
         let place = if snapshot.wish == self.snapshot.wish {
             self.place.clone()
         } else {

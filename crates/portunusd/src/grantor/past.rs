@@ -56,14 +56,15 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::{Mono, PortSpec};
+    use portunus_model::{Grounds, Mono, PortSpec};
 
     use super::*;
 
     fn row(client: &str, n: u32) -> Row {
         let element =
             Element::here(std::net::Ipv4Addr::from(n).into(), PortSpec::parse("22/tcp").unwrap()[0]);
-        Row { client: ClientName::new(client).unwrap(), element, until: Mono::default() }
+        let client = ClientName::new(client).unwrap();
+        Row { client, element, until: Mono::default(), grounds: Grounds::default() }
     }
 
     #[test]

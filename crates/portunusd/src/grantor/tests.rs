@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
 use portunus_model::{
-    ClientName, Closing, Limits, Nat, NatLimits, NatSource, Now, Opened, Opening, PortSpec, Way,
+    ClientName, Closing, Grounds, HolderNames, Limits, Nat, NatLimits, NatSource, Now, Opened, Opening,
+    PortSpec, Way,
 };
 
 use portunus_ctl::frame::Killed;
@@ -154,6 +155,7 @@ fn opening(ticket: u64, client: &str, address: &str, ports: &[&str], secs: u64) 
         lasting: Duration::from_secs(secs),
         destination: None,
         way: Way::Here,
+        grounds: Grounds::default(),
     };
     Said::Open(ticket, opening)
 }
@@ -316,7 +318,8 @@ fn a_reload_takes_back_what_nobody_may_have_any_more() {
     stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30)]);
     assert_eq!(stage.hear(), [Said::Opened(1, Opened::Open)]);
     let fewer = Limits { doors: PortSpec::parse("22/tcp").unwrap(), ..limits() };
-    let beside = message::beside(&GrantorSnapshot { limits: fewer, wish: wish() }).unwrap();
+    let snapshot = GrantorSnapshot { limits: fewer, wish: wish() };
+    let beside = message::beside(&GrantorBrief { snapshot, names: HolderNames::default() }).unwrap();
     message::send(&stage.keeper, &ToGrantor::Reload, &[beside.as_fd()]).unwrap();
     let said = message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap();
     assert!(matches!(said.value, FromGrantor::InForce { .. }));
@@ -357,6 +360,7 @@ fn a_front_that_reads_nothing_delays_no_start_and_no_putting_back() {
         client: ClientName::new("alice").unwrap(),
         element: element(&std::net::Ipv4Addr::from(0x0a00_0001 + n).to_string(), "22/tcp"),
         until: now.after(Duration::from_secs(60)),
+        grounds: Grounds::default(),
     };
     let rows: Vec<_> = (0..OPEN).map(|n| portunus_store::Entry::Open(row(n))).collect();
     journal.append(&rows).unwrap();

@@ -4,6 +4,7 @@
 mod error;
 mod helpers;
 mod logs;
+mod marks;
 mod open;
 mod part;
 mod reload;
@@ -33,6 +34,7 @@ pub(crate) use error::EX_CONFIG;
 use error::StartError;
 use helpers::Helpers;
 use logs::Logs;
+use marks::Marks;
 use open::{Alone, Ears};
 use part::{Part, how_it_ended};
 use portunus_config::fwknop::Receive;
@@ -90,6 +92,7 @@ struct Keeper<'p> {
     /// The files have changed, and are read again then.
     reload_at: Option<Mono>,
     settings: Settings,
+    marks: Marks,
     generation: u64,
     /// Clients that were refused since the files load no more: they are in none of them.
     let_go: std::collections::BTreeSet<portunus_model::ClientName>,
@@ -130,11 +133,13 @@ impl<'p> Keeper<'p> {
         process::raise_descriptors(1024);
         files::make_folder(&plan.state_dir, 0o700)?;
         files::make_folder(&plan.run_dir, 0o755)?;
-        let settings = (plan.load)().map_err(StartError::Config)?;
+        let mut settings = (plan.load)().map_err(StartError::Config)?;
         if !users::have_net_admin() {
             return Err(StartError::MissingCapability);
         }
         let alone = Alone::be(plan)?;
+        let marks = Marks::open(&plan.state_dir)?;
+        marks.give(&mut settings);
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
         let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;
@@ -177,6 +182,7 @@ impl<'p> Keeper<'p> {
             supervisor,
             signals,
             settings,
+            marks,
             about,
             front,
             grantor,
@@ -223,10 +229,10 @@ impl<'p> Keeper<'p> {
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
-        let snapshot = message::beside(&reload::grantor_snapshot(self.plan, &self.settings))
+        let brief = message::beside(&reload::grantor_brief(self.plan, &self.settings))
             .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
-        let descriptors = [snapshot.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
+        let descriptors = [brief.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
         let journal = open::pair_words(&self.plan.state_dir, "grants");
         let said = self.grantor.say(&ToGrantor::Setup { journal }, &descriptors);
         // Only the parts hold the ends from now on, so that each sees when the other is gone.

@@ -2,13 +2,13 @@
 //! its rules between two datagrams.
 
 use portunus_config::Settings;
-use portunus_model::ClientName;
+use portunus_model::{ClientName, HolderNames};
 
 use super::{Keeper, PATIENCE};
 use crate::Plan;
 use crate::message::{
-    self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorSnapshot, Helper, Keys,
-    Listening, Taken, ToFront, ToGrantor, Wish,
+    self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorBrief, GrantorSnapshot,
+    Helper, Keys, Listening, Taken, ToFront, ToGrantor, Wish,
 };
 use portunus_ctl::control::GONE;
 use portunus_ctl::frame;
@@ -23,6 +23,11 @@ pub(super) fn grantor_snapshot(plan: &Plan, settings: &Settings) -> GrantorSnaps
         wish.firewall = Backend::Nothing;
     }
     GrantorSnapshot { limits: settings.limits.clone(), wish }
+}
+
+/// All that the grantor is told.
+pub(super) fn grantor_brief(plan: &Plan, settings: &Settings) -> GrantorBrief {
+    GrantorBrief { snapshot: grantor_snapshot(plan, settings), names: HolderNames::of(&settings.rules) }
 }
 
 /// The port that fwknop's packets go to where nobody says another one.
@@ -135,9 +140,10 @@ impl Keeper<'_> {
 
     fn try_reload(&mut self) -> Result<Vec<String>, String> {
         let loaded = (self.plan.load)();
-        let new = loaded
+        let mut new = loaded
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         check(&new)?;
+        self.marks.give(&mut new);
         let mut warnings: Vec<String> = new.warnings.iter().map(ToString::to_string).collect();
         if new.listen != self.settings.listen || new.health_port != self.settings.health_port {
             warnings
@@ -169,11 +175,11 @@ impl Keeper<'_> {
     }
 
     fn reload_grantor(&mut self, new: &Settings) -> Result<(), String> {
-        let snapshot = grantor_snapshot(self.plan, new);
-        if snapshot == grantor_snapshot(self.plan, &self.settings) {
+        let brief = grantor_brief(self.plan, new);
+        if brief == grantor_brief(self.plan, &self.settings) {
             return Ok(());
         }
-        let beside = message::beside(&snapshot).map_err(|e| e.to_string())?;
+        let beside = message::beside(&brief).map_err(|e| e.to_string())?;
         let said = self.grantor.say(&ToGrantor::Reload, &[beside.as_fd()]);
         said.map_err(|e| e.to_string())?;
         loop {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_config::{Settings, sessions};
+use portunus_model::HolderNames;
 use portunus_sys::channel::Channel;
 use portunus_sys::users::Keep;
 use portunus_sys::{clock, files, users};
@@ -13,7 +14,9 @@ use portunus_sys::{clock, files, users};
 use super::part::{self, Part};
 use super::{PATIENCE, open, parts_user, reload};
 use crate::Plan;
-use crate::message::{self, Came, FromFront, FromGrantor, GrantorSnapshot, Sessions, Taken, ToGrantor};
+use crate::message::{
+    self, Came, FromFront, FromGrantor, GrantorBrief, GrantorSnapshot, Sessions, Taken, ToGrantor,
+};
 
 fn stance_file(plan: &Plan) -> PathBuf {
     plan.state_dir.join("stance")
@@ -64,7 +67,8 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
     let mut grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
     let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
-    let beside = message::beside(snapshot).map_err(words)?;
+    let beside = message::beside(&GrantorBrief { snapshot: snapshot.clone(), names: HolderNames::default() })
+        .map_err(words)?;
     let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];
     let journal = open::pair_words(&plan.state_dir, "grants");
     grantor.say(&ToGrantor::Setup { journal }, &descriptors).map_err(words)?;

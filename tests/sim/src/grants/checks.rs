@@ -72,8 +72,12 @@ impl System {
         let booked = rows(&mut duty.book.ledger.rows());
         let copies = self.disks.each_ref().map(|disk| Disk::holding(disk.bytes()));
         let (_, written) = Journal::open(copies, BOOT, now.mono).unwrap();
-        let written =
-            written.into_iter().map(|row| Row { client: row.client, element: row.element, until: row.until });
+        let written = written.into_iter().map(|row| Row {
+            client: row.client,
+            element: row.element,
+            until: row.until,
+            grounds: row.grounds,
+        });
         let written = rows(&mut written.into_iter());
         assert!(written == booked || self.disk_broken, "the journal has {written:?}, the book {booked:?}");
         let mut shown: BTreeMap<(ClientName, Element), Mono> = BTreeMap::new();

@@ -8,8 +8,8 @@ use portunus_ctl::frame::Said;
 use portunus_dialect::fwknop::{Message, Wish};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Session, Ticket, Tuning};
 use portunus_model::{
-    ClaimKey, Claimed, Client, ClientKey, ClientName, Closing, Datagram, Element, Limits, NatLimits, NatRule,
-    Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
+    ClaimKey, Claimed, Client, ClientKey, ClientName, Closing, Datagram, Element, Grounds, Limits, NatLimits,
+    NatRule, Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
 };
 
 use super::fuse::{Fuse, Who};
@@ -66,6 +66,7 @@ impl Site {
                 lasting: Duration::from_secs(8 + 4 * number as u64),
                 any_target: false,
                 stanza: (!openme).then(|| Box::new(stanza)),
+                mark: None,
             });
         }
         Rules { generation: 1, window: Duration::from_hours(24 * 30), clients }
@@ -124,9 +125,9 @@ impl Front {
                 Said::Opened(ticket, answer) => {
                     self.gate.handle_opened(now, Ticket::from_u64(ticket), answer);
                 }
-                Said::Restored { client, address, ports, destination, way, until } => {
+                Said::Restored { client, address, ports, destination, way, until, grounds } => {
                     let door = Door { ports, destination, way };
-                    restored.push(RestoredGrant { client, address, door, until });
+                    restored.push(RestoredGrant { client, address, door, until, grounds });
                 }
                 Said::RestoredAll => self.gate.handle_restored(now, std::mem::take(&mut restored)),
                 Said::Open(..) | Said::Close(_) | Said::Kill(..) | Said::Kept { .. } | Said::Killed(..) => {
@@ -200,5 +201,6 @@ pub(super) fn packet(
 pub(super) fn elements(session: &Session<'_>) -> Vec<Element> {
     let Door { ports, destination, way } = session.door.clone();
     let (client, address, lasting) = (session.client.clone(), session.address, session.left);
-    Element::all_of(&Opening { client, address, ports, lasting, destination, way })
+    let grounds = Grounds::default();
+    Element::all_of(&Opening { client, address, ports, lasting, destination, way, grounds })
 }

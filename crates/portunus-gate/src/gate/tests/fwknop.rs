@@ -5,14 +5,14 @@ use portunus_model::{ClientKey, CommandRule, NatRule, Net, Refusal, Stanza, Way}
 
 use super::*;
 
-fn keys(n: u32) -> Keys {
+pub(super) fn keys(n: u32) -> Keys {
     let hash = portunus_dialect::fwknop::HashType::Sha256;
     let hmac = format!("hmac key {n}");
     Keys::new(format!("key {n}").as_bytes(), Mode::Cbc, Some((hash, hmac.as_bytes()))).unwrap()
 }
 
 /// Stanza `number` with the keys `n`.
-fn stanza_with(number: u32, n: u32, change: impl Fn(&mut Stanza)) -> Client {
+pub(super) fn stanza_with(number: u32, n: u32, change: impl Fn(&mut Stanza)) -> Client {
     let window = Some(Duration::from_secs(120));
     let longest = Duration::from_secs(300);
     let mut stanza = Stanza { number, longest, window, ..Stanza::default() };
@@ -26,16 +26,16 @@ fn stanza_with(number: u32, n: u32, change: impl Fn(&mut Stanza)) -> Client {
     }
 }
 
-fn gate_of(clients: Vec<Client>, sets: u32) -> Gate {
+pub(super) fn gate_of(clients: Vec<Client>, sets: u32) -> Gate {
     let keyring = Keyring { fwknop: (0..sets).map(keys).collect(), ..keyring() };
     Gate::new(rules(clients), keyring, Tuning::default())
 }
 
-fn access(ports: &str) -> Wish {
+pub(super) fn access(ports: &str) -> Wish {
     Wish::new("alice", Message::Access { address: None, ports: read_ports(ports).unwrap() })
 }
 
-fn packet(n: u32, wish: Wish, now: Now, from: u8, nonce: u64) -> Datagram {
+pub(super) fn packet(n: u32, wish: Wish, now: Now, from: u8, nonce: u64) -> Datagram {
     let wire = seal(&keys(n), wish, now.wall, &mut Dice(nonce)).unwrap().wire;
     Datagram::new(wire.into_bytes(), ([192, 0, 2, from], 4000).into(), Via::Udp)
 }
@@ -229,6 +229,7 @@ fn restored(name: &str, door: Door, until: u64) -> RestoredGrant {
         address: "192.0.2.1".parse().unwrap(),
         door,
         until,
+        grounds: Grounds::default(),
     }
 }
 
