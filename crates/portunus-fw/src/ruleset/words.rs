@@ -286,6 +286,8 @@ fn proto_word(number: &[u8]) -> &'static str {
 
 /// A header's field by where it lies.
 fn field(base: PayloadBase, proto: &str, offset: u32, len: u32) -> Loaded {
+    // As nft writes them: in bits.
+    let raw = |header| format!("@{header},{},{}", u64::from(offset) * 8, u64::from(len) * 8);
     let (words, kind) = match (base, offset, len) {
         (PayloadBase::Transport, 0, 2) => (format!("{proto} sport"), Kind::Port),
         (PayloadBase::Transport, 2, 2) => (format!("{proto} dport"), Kind::Port),
@@ -299,10 +301,10 @@ fn field(base: PayloadBase, proto: &str, offset: u32, len: u32) -> Loaded {
         (PayloadBase::Network, 8, 5..=16) => ("ip6 saddr".to_owned(), Kind::Ipv6),
         (PayloadBase::Network, 24, 1..=16) => ("ip6 daddr".to_owned(), Kind::Ipv6),
         (PayloadBase::Link, 6, 6) => ("ether saddr".to_owned(), Kind::Mac),
-        (PayloadBase::Link, _, _) => (format!("@ll,{},{}", offset * 8, len * 8), Kind::Number),
-        (PayloadBase::Network, _, _) => (format!("@nh,{},{}", offset * 8, len * 8), Kind::Number),
-        (PayloadBase::Transport, _, _) => (format!("@th,{},{}", offset * 8, len * 8), Kind::Number),
-        (PayloadBase::Other(_), _, _) => (format!("@ih,{},{}", offset * 8, len * 8), Kind::Number),
+        (PayloadBase::Link, _, _) => (raw("ll"), Kind::Number),
+        (PayloadBase::Network, _, _) => (raw("nh"), Kind::Number),
+        (PayloadBase::Transport, _, _) => (raw("th"), Kind::Number),
+        (PayloadBase::Other(_), _, _) => (raw("ih"), Kind::Number),
     };
     Loaded { len: len as usize, ..Loaded::new(&words, kind) }
 }
