@@ -209,6 +209,12 @@ impl Gate {
         self.pending.origin_of(ticket).map(|origin| origin.address())
     }
 
+    /// Whose that knock is, as the rules call it, once it is decided.
+    #[must_use]
+    pub fn name_of(&self, ticket: Ticket) -> Option<&ClientName> {
+        self.pending.name_of(ticket)
+    }
+
     /// The grantor has answered.
     pub fn handle_opened(&mut self, now: Now, ticket: Ticket, answer: Opened) {
         self.end_overdue(now);

@@ -187,6 +187,15 @@ impl Pending {
         })
     }
 
+    /// Whose knock waits to be opened or run, as the rules call it.
+    pub(crate) fn name_of(&self, ticket: Ticket) -> Option<&ClientName> {
+        match self.peek(ticket)? {
+            Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(&asked.name),
+            Waiting::Run(ordered) => Some(&ordered.client),
+            Waiting::Claim(_) | Waiting::Name(_) => None,
+        }
+    }
+
     fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
         self.peek(ticket)?;
         let waiting = self.slots.get_mut(ticket.slot() as usize)?.waiting.take()?;

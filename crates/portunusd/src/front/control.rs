@@ -150,7 +150,7 @@ impl Desk {
     }
 
     /// A client's knock, from there, goes on to who opens or runs things; they tell what they did.
-    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: &ClientName) {
+    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: Option<&ClientName>) {
         self.scribe.goes_on(source, client);
     }
 

@@ -86,7 +86,7 @@ impl Outward {
                 match action {
                     Action::Claim(ticket, claim) => self.claims.push((ticket, claim)),
                     Action::Open(ticket, warrant) => {
-                        desk.goes_on(gate.source_of(ticket), &warrant.client);
+                        desk.goes_on(gate.source_of(ticket), gate.name_of(ticket));
                         let said = Said::Open(ticket.as_u64(), warrant.into_opening());
                         if self.say(&said)? {
                             self.unanswered += 1;
@@ -101,7 +101,7 @@ impl Outward {
                     Action::Run(ticket, mandate) => {
                         // A command may be what opens, so its packet is written down before it.
                         self.write_down();
-                        desk.goes_on(gate.source_of(ticket), &mandate.client);
+                        desk.goes_on(gate.source_of(ticket), gate.name_of(ticket));
                         log::flush();
                         if let Some(ran) = self.helpers.run(ticket, mandate) {
                             gate.handle_ran(now, ticket, ran);

@@ -46,9 +46,9 @@ impl Scribe {
     }
 
     /// fwknopd says whose packet it is before anything is done for it, and monitors read the lines in that order.
-    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: &ClientName) {
-        if let (Words::Fwknopd, Some(source)) = (log::words(), source) {
-            let stanza = self.stanzas.get(client).copied().unwrap_or(0);
+    pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: Option<&ClientName>) {
+        let stanza = client.and_then(|client| self.stanzas.get(client)).copied();
+        if let (Words::Fwknopd, Some(source), Some(stanza)) = (log::words(), source, stanza) {
             tracing::info!("{}", met(stanza, source));
             self.list(Some(stanza), source);
         }
