@@ -204,3 +204,41 @@ fn an_accepted_packet_stands_in_digest_cache_whoever_kills_us() {
     });
     assert!(daemon.says("Replay detected from source IP: 10.90.0.2"), "{}", daemon.log());
 }
+
+/// In the background its lines go to the system's log: a socket at /dev/log, in a view of /dev that only this server has.
+#[test]
+fn in_the_background_it_speaks_to_the_systems_log() {
+    let world = World::bare(Firewall::Iptables);
+    let files = Files::new(&world);
+    let mut conf = File::options().append(true).open(&files.conf).unwrap();
+    conf.write_all(b"SYSLOG_IDENTITY gatekeeper;\nSYSLOG_FACILITY LOG_LOCAL3;\n").unwrap();
+    let log = world.folder().join("syslog");
+    let script = "mkdir \"$1/dev\" && mount -t tmpfs none \"$1/dev\" && mkdir \"$1/dev/up\" \"$1/dev/work\" && \
+        mount -t overlay none -o \"lowerdir=/dev,upperdir=$1/dev/up,workdir=$1/dev/work\" /dev && \
+        { socat -u UNIX-RECV:/dev/log \"OPEN:$1/syslog,creat,append\" & } && \
+        while [ ! -S /dev/log ]; do sleep 0.02; done && \
+        \"$2\" fwknopd -c \"$3\" -a \"$4\" && echo $! >\"$1/socat\"";
+    let folder = world.folder();
+    let mut command = world.server.command("unshare");
+    command
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(folder)
+        .arg(binary())
+        .arg(&files.conf)
+        .arg(&files.access);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{status}");
+
+    knock(&world, &SSH);
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    let granted = within(Duration::from_secs(5), || said().contains("Added access rule"));
+    files.says(&world, &["-K"]);
+    let socat: i32 = fs::read_to_string(folder.join("socat")).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(socat).unwrap(), Signal::TERM).unwrap();
+    let said = said();
+    assert!(granted, "{said}");
+    // local3 is 19 (RFC 3164), eight times that and 6 for info.
+    let line =
+        said.split("<158>").find(|line| line.contains("SPA Packet from IP: 10.90.0.2")).unwrap_or_default();
+    assert!(line.contains(" gatekeeper[") && line.contains("(stanza #1)"), "{said}");
+}
