@@ -38,6 +38,10 @@ pub struct Settings {
     pub admins: Vec<u32>,
     /// What happens to open grants when the daemon ends.
     pub on_exit: OnExit,
+    /// How much of the audit log is kept.
+    pub audit: AuditSize,
+    /// Where figures are served; `None`: nowhere.
+    pub metrics: Option<MetricsListen>,
     /// Every file and folder that this was read from, or would be, if it were there: what a reload watches.
     pub sources: Vec<PathBuf>,
     /// What is odd and yet no mistake.
@@ -58,6 +62,30 @@ impl Settings {
             .filter_map(|(runs, what)| runs.then_some(what))
             .collect()
     }
+}
+
+/// How much of the audit log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSize {
+    /// Mebibytes of one file.
+    pub megabytes: u64,
+    /// How many files, the current one included.
+    pub files: u32,
+}
+
+impl Default for AuditSize {
+    fn default() -> Self {
+        Self { megabytes: 10, files: 10 }
+    }
+}
+
+/// Where figures are served: to this host only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// A loopback address: every user of this host can read them.
+    Tcp(SocketAddr),
+    /// A socket in the file system, for root and the daemon's group.
+    Unix(PathBuf),
 }
 
 /// How we would stand in the firewall, before the ruleset was looked at.

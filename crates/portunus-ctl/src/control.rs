@@ -13,6 +13,8 @@ use portunus_model::{ClientName, Detail, Event, Reason, Unix, Via};
 use portunus_sys::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 
+use crate::figures::Figures;
+
 /// Begins the line of a refused reload that names the clients who are let go all the same, with commas: they are in no file
 /// any more.
 pub const GONE: &str = "refused from now on all the same: ";
@@ -34,6 +36,8 @@ pub enum Request {
     Status,
     /// Open grants and when each client was last seen.
     Sessions,
+    /// How much of everything: for the exporter.
+    Figures,
     /// From now on one [`Reply::Event`] a verdict, until the connection is closed.
     Events,
     /// Close every grant that matches both; a missing one matches all. (uid 0 and admins only)
@@ -63,6 +67,8 @@ pub enum Reply {
     Status(Status),
     /// To [`Request::Sessions`].
     Sessions(Sessions),
+    /// To [`Request::Figures`].
+    Figures(Box<Figures>),
     /// To [`Request::Events`], once, at its start.
     Following,
     /// To [`Request::Events`], one a verdict.
@@ -153,6 +159,10 @@ pub struct Sessions {
     pub sessions: Vec<Session>,
     /// When each client was last proven (RFC 3339).
     pub last_seen: BTreeMap<String, String>,
+    /// Packets that the kernel dropped before us, by what they would have come in by: for want of room and, at `udp`,
+    /// because no dialect has packets of that length.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// One open grant.
@@ -325,6 +335,18 @@ impl Client {
         Err(unexpected(reply))
     }
 
+    /// Asks how much of everything there is.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn figures(&mut self) -> Result<Figures, ControlError> {
+        let reply = self.ask(&Request::Figures)?;
+        if let Reply::Figures(figures) = reply {
+            return Ok(*figures);
+        }
+        Err(unexpected(reply))
+    }
+
     /// Closes grants; says how many.
     ///
     /// # Errors
@@ -437,6 +459,7 @@ fn unexpected(reply: Reply) -> ControlError {
         Reply::Refused { why } => ControlError::Refused(why),
         Reply::Status(_)
         | Reply::Sessions(_)
+        | Reply::Figures(_)
         | Reply::Following
         | Reply::Event(_)
         | Reply::Missed { .. }
@@ -475,9 +498,12 @@ impl Iterator for Events {
             Ok(other @ (Reply::Status(_) | Reply::Sessions(_) | Reply::Following | Reply::Closed { .. })) => {
                 Err(unexpected(other))
             }
-            Ok(other @ (Reply::Killed(_) | Reply::Reloaded { .. } | Reply::Refused { .. })) => {
-                Err(unexpected(other))
-            }
+            Ok(
+                other @ (Reply::Figures(_)
+                | Reply::Killed(_)
+                | Reply::Reloaded { .. }
+                | Reply::Refused { .. }),
+            ) => Err(unexpected(other)),
             Err(e) => Err(e),
         };
         self.over = item.is_err();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portunus_dialect::{Ask, Knock};
 use portunus_model::{
-    Accepted, Carried, Claim, Claimed, Client, Detail, Dialect, Grounds, Now, Reason, Unix, Via,
+    Accepted, Carried, Claim, Claimed, Client, Detail, Dialect, Grounds, Mono, Now, Reason, Unix, Via,
 };
 
 /// As good as for ever, and still a time that the store can write.
@@ -21,6 +21,8 @@ pub(crate) struct Origin {
     pub(crate) destination: Option<IpAddr>,
     pub(crate) carried: Option<Carried>,
     pub(crate) via: Via,
+    /// When it was handed to the gate.
+    pub(crate) arrived: Mono,
 }
 
 impl Origin {
@@ -167,7 +169,8 @@ impl Taken {
         let keys = Keys::new(b"key", Mode::Cbc, None).unwrap();
         let wire = seal(&keys, wish, stamp, &mut portunus_crypto::SystemEntropy).unwrap().wire;
         let knock = keys.open(&Packet::new_checked(wire.as_bytes()).unwrap()).unwrap();
-        let origin = Origin { source, claimed: None, destination: None, carried: None, via: Via::Udp };
+        let (carried, arrived) = (None, Mono::default());
+        let origin = Origin { source, claimed: None, destination: None, carried, via: Via::Udp, arrived };
         Self { origin, knock }
     }
 }

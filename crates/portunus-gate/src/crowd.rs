@@ -83,13 +83,17 @@ impl Crowd {
 
 #[cfg(test)]
 mod tests {
-    use portunus_model::{Datagram, Via};
+    use portunus_model::{Datagram, Mono, Via};
 
     use super::*;
 
     fn job(address: u8, n: u8) -> Job {
         let source = ([192, 0, 2, address], 1).into();
-        Job { datagram: Datagram::new([address, n], source, Via::Udp), unsealed: None }
+        Job {
+            datagram: Datagram::new([address, n], source, Via::Udp),
+            arrived: Mono::default(),
+            unsealed: None,
+        }
     }
 
     fn popped(crowd: &mut Crowd) -> Option<(u8, u8)> {

@@ -140,7 +140,7 @@ impl Gate {
 
     /// A datagram came in. A known source's is judged at once; everybody else's waits for [`Gate::work`].
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram) {
-        let job = Job { datagram, unsealed: None };
+        let job = Job { datagram, arrived: now.mono, unsealed: None };
         if self.prefilter.admit(&job.datagram.bytes).is_none() {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
         } else if self.sources.clients(job.address()).is_empty() {
@@ -254,7 +254,7 @@ impl Gate {
     /// share their keys are one holder: what either of them has opened is closed.
     pub fn handle_closing(&mut self, now: Now, closing: &Closing) -> u32 {
         let client = closing.client.as_ref().map(|name| self.clients.holder(name));
-        self.close(now, &Closing { client, address: closing.address })
+        self.close(now, &Closing { client, address: closing.address, cause: closing.cause })
     }
 
     /// The same, by the holder's name.
@@ -362,6 +362,36 @@ impl Gate {
     #[must_use]
     pub const fn effort(&self) -> Effort {
         self.effort
+    }
+
+    /// How many datagrams of known sources wait for [`Gate::work`], and how many of others.
+    #[must_use]
+    pub fn lanes(&self) -> (usize, usize) {
+        (self.crowded.len(), self.unknown.len() + usize::from(self.walk.is_some()))
+    }
+
+    /// How many questions to the store, the grantor and the helpers are open.
+    #[must_use]
+    pub fn questions(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many addresses are remembered from which clients came.
+    #[must_use]
+    pub fn known_sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// How many units of work may be wasted just now on packets that only pretend to come from a known source.
+    #[must_use]
+    pub const fn budget(&self) -> u32 {
+        self.waste.left()
+    }
+
+    /// The bounds that it works within.
+    #[must_use]
+    pub const fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// How many datagrams wait for [`Gate::work`].

@@ -14,6 +14,7 @@ use crate::chain::Origin;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) datagram: Datagram,
+    pub(crate) arrived: Mono,
     /// When its seal was opened already: it is not done twice.
     pub(crate) unsealed: Option<Box<Unsealed>>,
 }
@@ -21,7 +22,14 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) const fn origin(&self) -> Origin {
         let Datagram { source, claimed, destination, carried, via, .. } = &self.datagram;
-        Origin { source: *source, claimed: *claimed, destination: *destination, carried: *carried, via: *via }
+        Origin {
+            source: *source,
+            claimed: *claimed,
+            destination: *destination,
+            carried: *carried,
+            via: *via,
+            arrived: self.arrived,
+        }
     }
 
     pub(crate) fn address(&self) -> IpAddr {
@@ -118,6 +126,10 @@ impl Waste {
         self.left == 0
     }
 
+    pub(crate) const fn left(&self) -> u32 {
+        self.left
+    }
+
     pub(crate) fn charge(&mut self, units: u32) {
         self.left = self.left.saturating_sub(units);
     }
@@ -131,7 +143,7 @@ mod tests {
 
     fn job(n: u8) -> Job {
         let source = ([192, 0, 2, n], 1).into();
-        Job { datagram: Datagram::new([n], source, Via::Udp), unsealed: None }
+        Job { datagram: Datagram::new([n], source, Via::Udp), arrived: Mono::default(), unsealed: None }
     }
 
     #[test]

@@ -217,6 +217,11 @@ impl Pending {
         }
     }
 
+    /// How many questions are open, those included whose verdict was given.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len().saturating_sub(self.free.len())
+    }
+
     /// When [`Pending::overdue`] is to be called.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         self.due.front().map(|&(deadline, _)| deadline)

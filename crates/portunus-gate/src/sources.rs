@@ -28,6 +28,11 @@ impl Sources {
         Self { by_address: HashMap::new(), by_age: BTreeMap::new(), clock: 0, capacity: capacity.max(1) }
     }
 
+    /// How many addresses are known.
+    pub(crate) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
     /// The clients proven from `address`, the most recent first; empty: not a known source.
     pub(crate) fn clients(&self, address: IpAddr) -> &[u32] {
         self.by_address.get(&address).map_or(&[], |known| &known.clients)

@@ -84,6 +84,26 @@ impl Reason {
         Self::StoreUnavailable,
     ];
 
+    /// Whether a datagram that ends so was turned away.
+    #[must_use]
+    pub const fn refuses(self) -> bool {
+        match self {
+            Self::Granted | Self::Extended | Self::Closed => false,
+            Self::Noise
+            | Self::RateLimited
+            | Self::Unauthentic
+            | Self::Stale
+            | Self::Replayed
+            | Self::UnknownClient
+            | Self::Expired
+            | Self::NotAllowed
+            | Self::SecondFactor
+            | Self::Busy
+            | Self::FirewallFailed
+            | Self::StoreUnavailable => true,
+        }
+    }
+
     /// The word in logs, metrics and events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -143,6 +163,8 @@ pub struct Event {
     pub reason: Reason,
     /// More, for people.
     pub detail: Option<Detail>,
+    /// How long after its datagram came in this was known; `None` where none was the cause.
+    pub took: Option<Duration>,
 }
 
 /// What else is worth saying of an outcome.

@@ -78,6 +78,31 @@ pub struct Closing {
     pub client: Option<ClientName>,
     /// For this address only.
     pub address: Option<IpAddr>,
+    /// Why: for the audit log, nothing is decided by it.
+    pub cause: Cause,
+}
+
+/// Why a grant ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Somebody with the right to it closed it.
+    #[default]
+    Close,
+    /// The rules do not allow it any more: its client was revoked or changed.
+    Revoke,
+    /// It was opened so late that its knock had been refused by then.
+    Late,
+    /// The daemon ended, and was to close what was open.
+    End,
+    /// Its time was up.
+    Expiry,
+    /// Somebody with the right to it ended what its client had established.
+    Kill,
+    /// The limits of a new configuration do not allow it.
+    Reload,
+    /// A later grant turns the same packets elsewhere.
+    Outdone,
 }
 
 /// What became of an [`Opening`].

@@ -28,7 +28,7 @@ pub use clock::{Mono, Now, Unix};
 pub use datagram::{Carried, Datagram, LONGEST, Via};
 pub use element::Element;
 pub use event::{Accepted, Detail, Dialect, Event, Reason};
-pub use grant::{Closing, Nat, NatSource, Opened, Opening, Way};
+pub use grant::{Cause, Closing, Nat, NatSource, Opened, Opening, Way};
 pub use grounds::{Grounds, Mark};
 pub use holders::HolderNames;
 pub use lengths::Lengths;

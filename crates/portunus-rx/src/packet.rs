@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use portunus_model::{Datagram, Lengths, Mono, Via};
+use portunus_sys::memory;
 use portunus_sys::packet::{self, BATCH, Batch, Ear};
 
 use crate::frame::TAGS;
@@ -162,7 +163,9 @@ impl Packet {
     /// How many packets that passed the filter the kernel dropped for want of room.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.iter().map(|(before, now)| before + u64::from(*now)).sum()
+        let latest = |fd: &OwnedFd| memory::buffer(fd).map_or(0, |buffer| buffer.dropped);
+        let sockets = self.sockets.iter().zip(&self.dropped);
+        sockets.map(|(fd, (before, now))| before + u64::from(fd.as_ref().map_or(0, latest).max(*now))).sum()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use portunus_model::{Datagram, Mono};
-use portunus_sys::udp;
+use portunus_sys::{memory, udp};
 
 use crate::{Packet, Tcp, Udp};
 
@@ -94,6 +94,31 @@ impl Receiver {
         match self {
             Self::Udp(_) | Self::Packet(_) => (),
             Self::Tcp(tcp) => tcp.handle_timeout(now, each),
+        }
+    }
+
+    /// The word for it in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => "udp",
+            Self::Packet(_) => "sniffed",
+            Self::Tcp(_) => "tcp",
+        }
+    }
+
+    /// How many bytes its sockets' buffers hold now, and how many they can. A TCP server's are its connections'.
+    #[must_use]
+    pub fn buffers(&self) -> (u64, u64) {
+        match self {
+            Self::Udp(_) | Self::Packet(_) => {
+                let sockets = self.descriptors();
+                let told = sockets.into_iter().filter_map(|(_, fd)| memory::buffer(fd).ok());
+                told.fold((0, 0), |(used, size), one| {
+                    (used + u64::from(one.used), size + u64::from(one.size))
+                })
+            }
+            Self::Tcp(_) => (0, 0),
         }
     }
 

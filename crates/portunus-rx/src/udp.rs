@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use portunus_model::{Datagram, Mono, Via};
+use portunus_sys::memory;
 use portunus_sys::udp::{Batch, Packet, interface_name};
 
 /// How long an interface's name is believed. A name can move to another interface; its number is never used twice soon.
@@ -65,7 +66,10 @@ impl Udp {
     /// How many datagrams the kernel dropped at the sockets: of a length that no dialect has, or for want of room.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.iter().map(|count| u64::from(*count)).sum()
+        // A datagram tells of those that were dropped before it; the socket itself of the latest too.
+        let latest = |fd: &OwnedFd| memory::buffer(fd).map_or(0, |buffer| buffer.dropped);
+        let sockets = self.sockets.iter().zip(&self.dropped);
+        sockets.map(|(fd, count)| u64::from(latest(fd).max(*count))).sum()
     }
 }
 

@@ -1,12 +1,14 @@
-//! What must survive: the replay store, the journal of open grants, and fwknop's digest.cache.
+//! What must survive: the replay store, the journal of open grants, fwknop's digest.cache, and the audit log.
 //!
-//! Here are three small file formats over descriptors that the caller has opened: the front and the grantor live in a
-//! sandbox and can open nothing. Not here: paths, locks, clocks, any decision about a knock. The daemon calls it.
+//! Here are small file formats over descriptors that the caller has opened: the front and the grantor live in a sandbox and
+//! can open nothing (the keeper, which keeps the audit log, can). Not here: locks, clocks, any decision about a knock. The
+//! daemon calls it.
 //!
 //! The first two keep two *segments* in turns: one is appended to, the other is emptied when nothing in it is needed any more.
 //! Nothing is ever renamed or created, and every record carries a checksum and the generation of its segment, so what a
 //! torn write or an older turn left behind is never taken for a record.
 
+pub mod audit;
 mod digests;
 mod error;
 mod journal;

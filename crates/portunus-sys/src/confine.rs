@@ -25,6 +25,8 @@ pub enum Confinement {
     Grantor,
     /// Asks the network for the addresses of names, as the system's library does: reads its files, writes none.
     Resolver,
+    /// Serves figures at a socket that was handed to it; opens nothing.
+    Exporter,
 }
 
 /// How far landlock could go on this kernel.
@@ -236,7 +238,9 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Ends a part that does what it never does.
 fn deadly(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let own: &[&[libc::c_long]] = match how {
-        Confinement::Front => &[DEADLY_OF_THE_HANDED, DEADLY_HERE, &[libc::SYS_socket]],
+        Confinement::Front | Confinement::Exporter => {
+            &[DEADLY_OF_THE_HANDED, DEADLY_HERE, &[libc::SYS_socket]]
+        }
         Confinement::Grantor => &[DEADLY_OF_THE_HANDED, DEADLY_HERE],
         Confinement::Resolver => &[],
     };
@@ -251,6 +255,7 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
         Confinement::Front => &[FRONT],
         Confinement::Grantor => &[GRANTOR],
         Confinement::Resolver => &[RESOLVER, RESOLVER_HERE],
+        Confinement::Exporter => &[&[libc::SYS_accept4]],
     };
     for call in COMMON.iter().chain(COMMON_HERE).chain(own.iter().copied().flatten()) {
         rules.insert(*call, Vec::new());
@@ -271,7 +276,7 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let us = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, equal_to(0, &[us])?);
     match how {
-        Confinement::Front => (),
+        Confinement::Front | Confinement::Exporter => (),
         Confinement::Grantor => grantors(&mut rules)?,
         Confinement::Resolver => resolvers(&mut rules)?,
     }

@@ -332,7 +332,8 @@ fn sync_folder(path: &Path) {
 /// # Errors
 /// [`FileError`].
 pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
-    if path.is_dir() {
+    // The folder of a bare name is the one that we are in.
+    if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);

@@ -10,6 +10,7 @@ pub mod confine;
 pub mod files;
 pub mod links;
 pub mod memfd;
+pub mod memory;
 pub mod netlink;
 pub mod packet;
 pub mod pidfile;

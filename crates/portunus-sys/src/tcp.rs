@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::udp::{Binding, bind_freely};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 /// Binds a socket to an address, without listening. An IPv6 one takes no IPv4 connection.
 ///
@@ -49,6 +49,35 @@ pub fn accept(fd: impl AsFd) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
             }
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => (),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Accepts one connection of any family; `None` when nobody waits.
+///
+/// # Errors
+/// As the system says.
+pub fn accept_from_anybody(fd: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    use rustix::io::Errno;
+    match rustix::net::accept_with(&fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok(connection) => Ok(Some(connection)),
+        // Who waited may be gone; who finds no descriptor waits.
+        Err(Errno::WOULDBLOCK | Errno::CONNABORTED | Errno::INTR | Errno::MFILE | Errno::NFILE) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes what there is room for; `None` when there is none now.
+///
+/// # Errors
+/// As the system says: the other end is gone.
+pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match rustix::net::send(&fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(length) => return Ok(Some(length)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => (),
             Err(e) => return Err(e.into()),
         }
     }

@@ -7,12 +7,15 @@ mod commands;
 mod errand;
 mod front;
 mod grantor;
+mod journal;
 mod keeper;
 mod log;
 mod message;
+mod metrics;
 mod notify;
 mod plan;
 mod resolver;
+mod witness;
 mod words;
 
 use std::ffi::OsString;
@@ -51,12 +54,13 @@ pub const PART_FLAG: &str = "--part";
 
 type Part = fn(Option<Ids>) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("front", front::run),
     ("grantor", grantor::run),
     ("errand", errand::run),
     ("commands", commands::run),
     ("resolver", resolver::run),
+    ("metrics", metrics::run),
 ];
 
 /// Runs a part. `main` calls this before it looks at anything else, with the words after [`PART_FLAG`].

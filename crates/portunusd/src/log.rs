@@ -1,4 +1,4 @@
-//! Log records: one line each on standard error, `key=value`, with the priority that journald reads where it listens.
+//! Log records: one line each on standard error, `key=value`; where journald listens, a record with fields of its own.
 //!
 //! A stranger's words never get in: what is logged is ours, names are checked, and anything odd is escaped all the same.
 
@@ -13,14 +13,25 @@ use tracing::level_filters::LevelFilter;
 use tracing::span;
 use tracing::{Level, Metadata, Subscriber};
 
+use crate::journal::{Journal, Record};
 use crate::{LogLevel, Words};
 
 /// What one process holds back at most before it writes.
 const HELD: usize = 32 << 10;
+const RECORDS: usize = 64;
+/// Fields that begin so are for the journal alone: a line in another's words has no place for them.
+const ONLY_FIELDS: &str = "journal.";
 
 /// The lines that are not yet written.
-static WAITING: Mutex<Waiting> =
-    Mutex::new(Waiting { text: String::new(), words: Words::Ours, sink: None, hold: false, lost: 0 });
+static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
+    text: String::new(),
+    words: Words::Ours,
+    sink: None,
+    journal: None,
+    records: Vec::new(),
+    hold: false,
+    lost: 0,
+});
 
 /// Takes a line with its priority (syslog(3)).
 type Sink = Box<dyn Fn(u8, &str) + Send>;
@@ -30,6 +41,10 @@ struct Waiting {
     words: Words,
     /// Where lines go besides, or instead of, standard error: the keeper's way to syslog.
     sink: Option<Sink>,
+    /// The journal's own socket, where standard error is the journal's.
+    journal: Option<Journal>,
+    /// Records for it, each with its line: what it does not take goes to standard error.
+    records: Vec<(Record, String)>,
     /// Write when somebody says so, not at each line.
     hold: bool,
     lost: u64,
@@ -38,8 +53,12 @@ struct Waiting {
 /// Sets up logging for this process; a second call changes nothing. `marked`: each line says its priority, because who
 /// reads standard error wants to know it.
 pub(crate) fn start(level: LogLevel, part: &'static str, words: Words, marked: bool) {
-    waiting().words = words;
-    let lines = Lines { level, part, marked: marked || journal_listens() };
+    let journal = !marked && journal_listens();
+    let mut waiting = waiting();
+    waiting.words = words;
+    waiting.journal = if journal { Journal::connect() } else { None };
+    drop(waiting);
+    let lines = Lines { level, part, marked: marked || journal };
     // Fails only where a program that has us as a library has set its own: then that one counts.
     let _ = tracing::subscriber::set_global_default(lines);
 }
@@ -49,10 +68,18 @@ pub(crate) fn words() -> Words {
     waiting().words
 }
 
+/// The program's name, by which the journal knows our records.
+pub(crate) fn name(program: &str) {
+    if let Some(journal) = &mut waiting().journal {
+        journal.name(program);
+    }
+}
+
 /// From now on lines go there, each with its priority, and no more to standard error.
 pub(crate) fn divert(sink: impl Fn(u8, &str) + Send + 'static) {
     let mut waiting = waiting();
     waiting.flush();
+    waiting.journal = None;
     waiting.sink = Some(Box::new(sink));
 }
 
@@ -84,6 +111,11 @@ fn waiting() -> MutexGuard<'static, Waiting> {
 
 impl Waiting {
     fn flush(&mut self) {
+        for (record, line) in self.records.drain(..) {
+            if !self.journal.as_ref().is_some_and(|journal| journal.send(&record)) {
+                self.text.push_str(&line);
+            }
+        }
         if self.text.is_empty() {
             return;
         }
@@ -156,11 +188,13 @@ impl Subscriber for Lines {
         let mut waiting = waiting();
         let words = waiting.words;
         let marked = self.marked || waiting.sink.is_some();
-        let text = &mut waiting.text;
+        let mut line = String::new();
+        let text = &mut line;
         // Writing to a String cannot fail.
         if marked {
             let _ = write!(text, "<{}>", priority(level));
         }
+        let start = text.len();
         match words {
             Words::Ours => {
                 if !marked {
@@ -170,13 +204,22 @@ impl Subscriber for Lines {
                 event.record(&mut Pairs { text });
             }
             Words::Fwknopd => {
-                let start = text.len();
                 event.record(&mut Plain { text });
                 one_line(text, start);
             }
         }
-        text.push('\n');
-        if !waiting.hold || waiting.text.len() > HELD {
+        let record = waiting.journal.as_ref().map(|journal| {
+            let message = line.get(start..).unwrap_or_default();
+            let mut record = journal.record(priority(level), self.part, message);
+            event.record(&mut Fields { record: &mut record });
+            record
+        });
+        line.push('\n');
+        match record {
+            Some(record) => waiting.records.push((record, line)),
+            None => waiting.text.push_str(&line),
+        }
+        if !waiting.hold || waiting.text.len() > HELD || waiting.records.len() > RECORDS {
             waiting.flush();
         }
     }
@@ -205,6 +248,24 @@ fn priority(level: LogLevel) -> u8 {
     }
 }
 
+/// What a record has besides its message.
+struct Fields<'a> {
+    record: &'a mut Record,
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let name = field.name();
+        if name != "message" {
+            self.record.field(name.strip_prefix(ONLY_FIELDS).unwrap_or(name), &format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
 /// The message as it is, and what else there is behind it.
 struct Plain<'a> {
     text: &'a mut String,
@@ -214,6 +275,9 @@ impl Visit for Plain<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             let _ = write!(self.text, "{value:?}");
+            return;
+        }
+        if field.name().starts_with(ONLY_FIELDS) {
             return;
         }
         let _ = write!(self.text, " {}=", field.name());

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_config::{FirewallKind, StanceWish};
+use portunus_ctl::figures::KeeperFigures;
 use portunus_model::{
-    ClientName, CommandRule, Cycle, HolderNames, Lengths, Limits, Net, Place, PortSpec, Rules, Stance, Unix,
+    ClientName, CommandRule, Cycle, Dialect, HolderNames, Lengths, Limits, Net, Place, PortSpec, Reason,
+    Rules, Stance, Unix,
 };
+use portunus_store::audit::{Fact, Verb};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::memfd;
 use serde::de::DeserializeOwned;
@@ -201,6 +204,8 @@ pub(crate) enum ToFront {
     Helper(Helper),
     /// The interface of this ear is there again. With: its socket.
     Ear(u16),
+    /// With: a connection of the exporter's, as if it had come to the control socket. It only reads.
+    Exporter,
     /// The reload that the first `asked` of those who wait have asked for is over.
     Reloaded { asked: u32, generation: u64, warnings: Vec<String> },
     /// The same, and the old configuration stays in force.
@@ -231,6 +236,36 @@ pub(crate) enum FromFront {
     EarGone(u16),
     /// All that was to be received is: the capture is read, or the limit of packets is reached.
     Finished,
+    /// For the audit log: what it saw, and how much it had no room to say.
+    Notes { notes: Vec<Note>, lost: u64 },
+}
+
+/// What the front may say for the audit log: nothing that another part is believed for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Note {
+    /// [`Fact::Refused`].
+    Refused {
+        client: ClientName,
+        reason: Reason,
+        dialect: Option<Dialect>,
+        source: Option<IpAddr>,
+        unsaid: u64,
+    },
+    /// [`Fact::Asked`].
+    Asked { verb: Verb, uid: u32, allowed: bool, client: Option<ClientName>, address: Option<IpAddr> },
+}
+
+impl From<Note> for Fact {
+    fn from(note: Note) -> Self {
+        match note {
+            Note::Refused { client, reason, dialect, source, unsaid } => {
+                Self::Refused { client, reason, dialect, source, unsaid }
+            }
+            Note::Asked { verb, uid, allowed, client, address } => {
+                Self::Asked { verb, uid, allowed, client, address }
+            }
+        }
+    }
 }
 
 /// Keeper to grantor.
@@ -304,6 +339,31 @@ pub(crate) enum FromGrantor {
     InForce { place: String },
     /// It does not, and why, with the mend; nothing was changed.
     Refused { why: String },
+    /// For the audit log: what was done, and how much there was no room to say.
+    Facts { facts: Vec<Fact>, lost: u64 },
+}
+
+/// Keeper to exporter.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToMetrics {
+    /// With: the socket that listens, and the connection to the front.
+    Setup,
+    /// What the keeper knows.
+    Figures(KeeperFigures),
+}
+
+/// Exporter to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromMetrics {
+    /// Answered by [`ToMetrics::Figures`].
+    Ask,
+}
+
+/// The commands process to the keeper: for the audit log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FromCommands {
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) lost: u64,
 }
 
 /// Who is there, for the session file.

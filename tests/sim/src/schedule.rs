@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::{Message, Nat, Wish};
 use portunus_model::{
-    Client, ClientKey, ClientName, Closing, NatRule, Net, PortSpec, Proto, Reason, Rules, Stanza, Unix,
+    Cause, Client, ClientKey, ClientName, Closing, NatRule, Net, PortSpec, Proto, Reason, Rules, Stanza, Unix,
 };
 
 use crate::dice::Dice;
@@ -209,7 +209,7 @@ fn step(world: &mut World) {
             let name = *world.dice.pick(&[name, stanza_name]);
             let client = world.dice.one_in(2).then(|| name(world.dice.roll(NAMES)));
             let address = world.dice.one_in(3).then(|| address(&mut world.dice));
-            world.close(&Closing { client, address });
+            world.close(&Closing { client, address, cause: Cause::Close });
         }
         38 => world.ask_the_store(),
         39 if world.dice.one_in(3) => {

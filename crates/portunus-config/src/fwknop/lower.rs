@@ -62,6 +62,8 @@ pub(super) fn settings(
         secrets: Secrets { openme: None, fwknop: keys.into_values().collect() },
         admins: Vec::new(),
         on_exit: if close { OnExit::Close } else { OnExit::Keep },
+        audit: crate::AuditSize::default(),
+        metrics: None,
         sources: Vec::new(),
         warnings: Vec::new(),
         fwknop: Some(Box::new(daemon)),

@@ -16,11 +16,11 @@ use crate::reader::{Fields, Unknown, number_of, text_of};
 use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span, Value};
 use crate::{
-    DEFAULT_PORT, Diagnostic, FileError, Files, FirewallKind, OnExit, Secrecy, Secrets, Settings, StanceWish,
-    ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
+    AuditSize, DEFAULT_PORT, Diagnostic, FileError, Files, FirewallKind, MetricsListen, OnExit, Secrecy,
+    Secrets, Settings, StanceWish, ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
 };
 
-const TOP: [&str; 13] = [
+const TOP: [&str; 15] = [
     "host",
     "profile",
     "listen",
@@ -34,9 +34,13 @@ const TOP: [&str; 13] = [
     "firewall",
     "defaults",
     "limits",
+    "audit",
+    "metrics",
 ];
 const FIREWALL: [&str; 5] = ["backend", "place", "interfaces", "protect", "accept_knock_port"];
 const DEFAULTS: [&str; 2] = ["services", "grant"];
+const AUDIT: [&str; 2] = ["megabytes", "files"];
+const METRICS: [&str; 1] = ["listen"];
 const LIMITS: [&str; 3] = ["clients", "open_grants", "longest_grant"];
 
 /// What `portunus.toml` says, as far as it is not policy.
@@ -50,6 +54,8 @@ struct Server {
     on_exit: OnExit,
     admins: Vec<u32>,
     stance: StanceWish,
+    audit: AuditSize,
+    metrics: Option<MetricsListen>,
 }
 
 /// Reads the whole folder.
@@ -107,6 +113,8 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         secrets: Secrets { fwknop, ..secrets },
         admins: server.admins,
         on_exit: server.on_exit,
+        audit: server.audit,
+        metrics: server.metrics,
         sources: sources(paths),
         warnings: findings.warnings,
         fwknop: None,
@@ -159,6 +167,8 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         on_exit: s.word("on_exit", &OnExit::WORDS, findings).unwrap_or_default(),
         admins: admins(s, findings),
         stance: stance(s, knock_port, findings),
+        audit: audit(s, findings),
+        metrics: metrics(s, findings),
     };
     (server, policy)
 }
@@ -217,6 +227,50 @@ fn address(text: &str, port: Option<u16>) -> Result<SocketAddr, ValueError> {
         Ok(address) if address.port() == 0 => Err(ValueError::new(format!("{text:?} has port 0"), mend)),
         Ok(address) => Ok(address),
         Err(_) => Err(ValueError::new(format!("{text:?} is not an address to listen on"), mend)),
+    }
+}
+
+fn audit(s: Fields<'_, '_>, findings: &mut Findings) -> AuditSize {
+    let usual = AuditSize::default();
+    let Some(a) = section(s, "audit", &AUDIT, findings) else { return usual };
+    let files = a.number("files", 2, 1000, findings).and_then(|n| u32::try_from(n).ok());
+    AuditSize {
+        megabytes: a.number("megabytes", 1, 1024, findings).unwrap_or(usual.megabytes),
+        files: files.unwrap_or(usual.files),
+    }
+}
+
+fn metrics(s: Fields<'_, '_>, findings: &mut Findings) -> Option<MetricsListen> {
+    let m = section(s, "metrics", &METRICS, findings)?;
+    if m.pair("listen").is_none() {
+        let at = s.pair("metrics").map(|pair| pair.at).unwrap_or_default();
+        let mend = "write listen = \"127.0.0.1:9154\", or take the section out";
+        findings.error(s.source, at, "[metrics] does not say where", mend);
+    }
+    m.read("listen", findings, metrics_listen)
+}
+
+/// Whoever can read figures learns when somebody comes and goes, so nobody outside this host gets them from us.
+fn metrics_listen(text: &str) -> Result<MetricsListen, ValueError> {
+    let mend = "write a loopback address and a port, as in 127.0.0.1:9154 or [::1]:9154, or unix:/run/portunus/metrics.sock";
+    if let Some(path) = text.strip_prefix("unix:") {
+        // sockaddr_un(7): 108 bytes with the zero, and we make it under a longer name first.
+        let fits = path.starts_with('/') && !path.ends_with('/') && path.len() <= 90 && !path.contains('\0');
+        return if fits {
+            Ok(MetricsListen::Unix(PathBuf::from(path)))
+        } else {
+            let what = format!("{text:?} is no whole path of a socket (90 bytes at most)");
+            Err(ValueError::new(what, mend))
+        };
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(ValueError::new(format!("{text:?} has port 0"), mend)),
+        Ok(address) if address.ip().to_canonical().is_loopback() => Ok(MetricsListen::Tcp(address)),
+        Ok(_) => {
+            let mend = "use 127.0.0.1:PORT or a unix: socket, and let a scraper of this host fetch them";
+            Err(ValueError::new(format!("{text:?} is no loopback address"), mend))
+        }
+        Err(_) => Err(ValueError::new(format!("{text:?} is nothing to listen on"), mend)),
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::tests::Memory;
-use crate::{OnExit, Overlay, Secrecy};
+use crate::{AuditSize, MetricsListen, OnExit, Overlay, Secrecy};
 use portunus_crypto::{ed25519::SigningKey, text};
 use portunus_model::{Family, PortSpec, Seat, Unix};
 use proptest::prelude::*;
@@ -150,7 +150,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portunus.toml",
         "port = 54154",
         "colour = 1",
-        "11:1: unknown key \"colour\": known here: host, profile, listen, port, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits",
+        "11:1: unknown key \"colour\": known here: host, profile, listen, port, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits, audit, metrics",
     ),
     ("portunus.toml", "port = 54154", "port = 0", "11:8: port is 0: use a whole number from 1 to 65535"),
     (
@@ -659,4 +659,57 @@ fn the_key_file_is_one_line() {
         openme_key_text(&Secret::from_bytes([0; 32])).as_str(),
         format!("{}\n", text::encode(&[0; 32]))
     );
+}
+
+fn with_sections(text: &str) -> Result<Settings, Vec<String>> {
+    loaded(&folder().with("/etc/portunus/portunus.toml", format!("{}\n{text}", server_text(&init()))))
+}
+
+#[test]
+fn metrics_are_for_this_host_only_and_each_mistake_has_its_sentence() {
+    let listen = |text: &str| with_sections(&format!("[metrics]\nlisten = {text}\n"));
+    let good = |text: &str| listen(text).unwrap().metrics.unwrap();
+    assert_eq!(good("\"127.0.0.1:9154\""), MetricsListen::Tcp("127.0.0.1:9154".parse().unwrap()));
+    assert_eq!(good("\"127.8.9.10:1\""), MetricsListen::Tcp("127.8.9.10:1".parse().unwrap()));
+    assert_eq!(good("\"[::1]:9154\""), MetricsListen::Tcp("[::1]:9154".parse().unwrap()));
+    assert_eq!(good("\"unix:/run/portunus/m.sock\""), MetricsListen::Unix("/run/portunus/m.sock".into()));
+    assert_eq!(with_sections("").unwrap().metrics, None);
+    let lines = server_text(&init()).lines().count() + 3;
+    for (text, wanted) in [
+        (
+            "\"0.0.0.0:9154\"",
+            "\"0.0.0.0:9154\" is no loopback address: use 127.0.0.1:PORT or a unix: socket, and let a scraper of this \
+             host fetch them",
+        ),
+        ("\"192.0.2.1:9154\"", "\"192.0.2.1:9154\" is no loopback address"),
+        ("\"[::]:9154\"", "\"[::]:9154\" is no loopback address"),
+        ("\"[::ffff:192.0.2.1]:9154\"", "is no loopback address"),
+        ("\"127.0.0.1:0\"", "\"127.0.0.1:0\" has port 0: write a loopback address and a port"),
+        ("\"localhost:9154\"", "\"localhost:9154\" is nothing to listen on: write a loopback address"),
+        ("\"unix:run/m.sock\"", "\"unix:run/m.sock\" is no whole path of a socket"),
+        ("\"unix:/run/\"", "is no whole path of a socket"),
+        ("9154", "listen is a number, not a text"),
+    ] {
+        let said = listen(text).map(|_| ()).unwrap_err();
+        let at = format!("/etc/portunus/portunus.toml:{lines}:10: ");
+        assert!(said.len() == 1 && said[0].starts_with(&at) && said[0].contains(wanted), "{said:?}");
+    }
+    let said = with_sections("[metrics]\n").map(|_| ()).unwrap_err();
+    assert!(said[0].contains("[metrics] does not say where: write listen = \"127.0.0.1:9154\""), "{said:?}");
+    let said = with_sections("[metrics]\nlisten = \"127.0.0.1:9154\"\nport = 1\n").map(|_| ()).unwrap_err();
+    assert!(said[0].contains("unknown key \"port\""), "{said:?}");
+}
+
+#[test]
+fn the_audit_logs_size_has_its_bounds() {
+    let sized = |text: &str| {
+        let server = server_text(&init()).replace("# megabytes = 10\n# files = 10\n", text);
+        loaded(&folder().with("/etc/portunus/portunus.toml", server)).map(|settings| settings.audit)
+    };
+    assert_eq!(sized("").unwrap(), AuditSize { megabytes: 10, files: 10 });
+    assert_eq!(sized("megabytes = 1\nfiles = 2\n").unwrap(), AuditSize { megabytes: 1, files: 2 });
+    let said = sized("files = 1\n").unwrap_err();
+    assert!(said[0].ends_with("files is 1: use a whole number from 2 to 1000"), "{said:?}");
+    let said = sized("megabytes = 0\n").unwrap_err();
+    assert!(said[0].ends_with("megabytes is 0: use a whole number from 1 to 1024"), "{said:?}");
 }

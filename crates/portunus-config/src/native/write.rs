@@ -97,6 +97,16 @@ services = ["ssh"]
 # clients = 100000
 # open_grants = 65536
 # longest_grant = "24h"
+
+[audit]
+# How much of the audit log is kept: so many files of so many mebibytes. `portunus audit` shows it.
+# megabytes = 10
+# files = 10
+
+# Figures for Prometheus, for scrapers of this host only: a loopback address, which every user of this host can read, or
+# a socket for root and the daemon's group, "unix:/run/portunus/metrics.sock". Left out, there are none.
+# [metrics]
+# listen = "127.0.0.1:9154"
 "#;
 
 /// The text of `services.toml`.

@@ -80,6 +80,8 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         admins: Vec::new(),
         // The original takes its rules away when it ends.
         on_exit: OnExit::Close,
+        audit: crate::AuditSize::default(),
+        metrics: None,
         sources: vec![path.to_owned()],
         warnings: findings.warnings,
         fwknop: None,

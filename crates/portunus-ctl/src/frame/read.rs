@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use portunus_model::{ClientName, Closing, Grounds, Mono, Opened, Opening, PortSpec, Proto, Way};
+use portunus_model::{Cause, ClientName, Closing, Grounds, Mono, Opened, Opening, PortSpec, Proto, Way};
 
 use super::{
     CLOSE, FrameError, KEPT, KILL, KILLED, Killed, MOST, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
@@ -149,8 +149,10 @@ impl View<'_> {
                 Ok(Said::Open(ticket, Opening { client, address, ports, lasting, destination, way, grounds }))
             }
             CLOSE => {
-                self.nothing_but(&who)?;
-                Ok(Said::Close(Closing { client: self.client()?, address: self.address()? }))
+                let [short, address, name] = who;
+                self.nothing_but(&[short, address, name, field::RESULT..field::RESULT + 1])?;
+                let (client, address, cause) = (self.client()?, self.address()?, self.cause()?);
+                Ok(Said::Close(Closing { client, address, cause }))
             }
             OPENED => {
                 self.nothing_but(&[field::TICKET, field::RESULT..field::RESULT + 1])?;
@@ -213,6 +215,16 @@ impl View<'_> {
             (3, 0) => Ok(Killed::Failed),
             (2 | 3, _) => Err(FrameError::Filling),
             (unknown, _) => Err(FrameError::Result(unknown)),
+        }
+    }
+
+    fn cause(&self) -> Result<Cause, FrameError> {
+        match self.byte(field::RESULT) {
+            1 => Ok(Cause::Close),
+            2 => Ok(Cause::Revoke),
+            3 => Ok(Cause::Late),
+            4 => Ok(Cause::End),
+            unknown => Err(FrameError::Result(unknown)),
         }
     }
 

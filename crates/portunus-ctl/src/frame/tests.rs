@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use portunus_model::{Mark, Nat, NatSource, Proto};
+use portunus_model::{Cause, Mark, Nat, NatSource, Proto};
 use proptest::prelude::*;
 
 use super::*;
@@ -59,10 +59,11 @@ fn what_is_said_comes_back() {
         opening(17),
         through(Some("198.51.100.1"), Way::Nat(nat()), 2),
         through(None, Way::All { to: Some(nat().host), source: NatSource::Masquerade }, 0),
-        Said::Close(Closing { client: None, address: None }),
+        Said::Close(Closing { client: None, address: None, cause: Cause::End }),
         Said::Close(Closing {
             client: Some(name(&"a".repeat(64))),
             address: Some("192.0.2.1".parse().unwrap()),
+            cause: Cause::Revoke,
         }),
         Said::Opened(u64::MAX, Opened::Full),
         Said::Restored {
@@ -150,7 +151,7 @@ fn ports_and_everything_exclude_each_other() {
     assert_eq!(read(&message(&[through(None, all, 1)])), Err(FrameError::Way));
     assert_eq!(read(&message(&[through(None, Way::Here, 0)])), Err(FrameError::Ports));
     assert_eq!(read(&message(&[through(None, Way::Nat(nat()), 0)])), Err(FrameError::Ports));
-    let mut closing = message(&[Said::Close(Closing { client: None, address: None })]);
+    let mut closing = message(&[Said::Close(Closing { client: None, address: None, cause: Cause::End })]);
     closing[field::WAY.start + 1] = 1;
     assert_eq!(read(&closing), Err(FrameError::Filling));
 }

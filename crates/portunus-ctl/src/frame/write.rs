@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use portunus_model::{ClientName, Grounds, Opened, PortSpec, Way};
+use portunus_model::{Cause, ClientName, Grounds, Opened, PortSpec, Way};
 
 use super::{
     CLOSE, KEPT, KILL, KILLED, Killed, LONGEST_MESSAGE, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
@@ -30,7 +30,8 @@ impl Writer {
                 self.row(&head, Some(&opening.client), Some(opening.address), &opening.ports);
             }
             Said::Close(closing) => {
-                self.row(&Head::of(CLOSE), closing.client.as_ref(), closing.address, &[]);
+                let head = Head { result: cause(closing.cause), ..Head::of(CLOSE) };
+                self.row(&head, closing.client.as_ref(), closing.address, &[]);
             }
             Said::Opened(ticket, opened) => {
                 let head = Head { ticket: *ticket, result: result(*opened), ..Head::of(OPENED) };
@@ -151,6 +152,16 @@ fn result(opened: Opened) -> u8 {
         Opened::Refused => 2,
         Opened::Full => 3,
         Opened::Failed => 4,
+    }
+}
+
+/// Those that the grantor finds out by itself it is not told: then somebody closed it.
+fn cause(cause: Cause) -> u8 {
+    match cause {
+        Cause::Close | Cause::Expiry | Cause::Kill | Cause::Reload | Cause::Outdone => 1,
+        Cause::Revoke => 2,
+        Cause::Late => 3,
+        Cause::End => 4,
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use portunus_dialect::Ask;
 use portunus_model::{
-    Client, ClientKey, ClientName, Closing, Detail, Dialect, Grounds, Now, Opened, Opening, Ran, Reason, Work,
+    Cause, Client, ClientKey, ClientName, Closing, Detail, Dialect, Grounds, Now, Opened, Opening, Ran,
+    Reason, Work,
 };
 
 use super::Gate;
@@ -129,7 +130,11 @@ impl Gate {
             let Stray { opening, name } = late;
             let _ = self.grants.opened(opening, name, dialect == Dialect::Fwknop, now);
         } else {
-            self.actions.push_back(Action::Close(Closing { client: Some(client), address: Some(address) }));
+            self.actions.push_back(Action::Close(Closing {
+                client: Some(client),
+                address: Some(address),
+                cause: Cause::Late,
+            }));
         }
     }
 
@@ -168,7 +173,8 @@ impl Gate {
             }
         }
         for (holder, address) in closings {
-            let _ = self.close(now, &Closing { client: Some(holder), address: Some(address) });
+            let (client, address) = (Some(holder), Some(address));
+            let _ = self.close(now, &Closing { client, address, cause: Cause::Revoke });
         }
     }
 }

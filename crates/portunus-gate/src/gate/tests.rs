@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_crypto::{Entropy, EntropyFailed, Secret};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_model::{Claim, Client, ClientKey, Event, Grounds, Opening, PortSpec, Via};
+use portunus_model::{Cause, Claim, Client, ClientKey, Event, Grounds, Opening, PortSpec, Via};
 
 use super::*;
 use crate::Door;
@@ -340,7 +340,8 @@ fn a_late_opening_is_closed_again() {
     gate.handle_timeout(at(2000));
     assert_eq!(reason(&mut gate), Reason::FirewallFailed);
     gate.handle_opened(at(2500), ticket, Opened::Open);
-    let closing = Closing { client: gate.clients.name(1), address: Some([192, 0, 2, 1].into()) };
+    let closing =
+        Closing { client: gate.clients.name(1), address: Some([192, 0, 2, 1].into()), cause: Cause::Late };
     assert_eq!(gate.poll_action(), Some(Action::Close(closing)));
     gate.handle_opened(at(2500), ticket, Opened::Open);
     assert_eq!(gate.poll_action(), None, "an answer counts once");
@@ -443,7 +444,7 @@ fn closing_by_hand_counts_and_reaches_what_is_on_its_way() {
     let _ = knock(&mut gate, at(0), packet(1, at(0), 1, 1));
     let _ = knock(&mut gate, at(0), packet(2, at(0), 1, 1));
     let asked = knock_until_asked(&mut gate, at(1), packet(2, at(1), 3, 2));
-    let closing = Closing { client: gate.clients.name(2), address: None };
+    let closing = Closing { client: gate.clients.name(2), address: None, cause: Cause::Close };
     assert_eq!(gate.handle_closing(at(2), &closing), 1);
     assert_eq!(gate.poll_action(), Some(Action::Close(closing)));
     assert_eq!(reason(&mut gate), Reason::Closed);
@@ -466,8 +467,11 @@ fn restored_grants_are_known_and_judged_by_the_rules_of_today() {
         at(10),
         vec![restored("client-1", 500), restored("client-0", 5), restored("gone", 500)],
     );
-    let closing =
-        Closing { client: Some(ClientName::new("gone").unwrap()), address: Some([192, 0, 2, 1].into()) };
+    let closing = Closing {
+        client: Some(ClientName::new("gone").unwrap()),
+        address: Some([192, 0, 2, 1].into()),
+        cause: Cause::Revoke,
+    };
     assert_eq!(gate.poll_action(), Some(Action::Close(closing)));
     assert_eq!(reason(&mut gate), Reason::Closed);
     assert_eq!(

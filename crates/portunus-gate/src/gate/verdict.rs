@@ -23,6 +23,7 @@ impl Gate {
             client: Some(ended.client),
             reason: Reason::Closed,
             detail: Some(detail),
+            took: None,
         }));
     }
 
@@ -50,6 +51,8 @@ impl Gate {
         let Outcome { reason, detail } = outcome;
         self.counters.count(reason);
         let (source, via) = (Some(origin.source), Some(origin.via));
-        self.actions.push_back(Action::Tell(Event { at: now, source, via, dialect, client, reason, detail }));
+        let took = Some(now.mono.since(origin.arrived));
+        let event = Event { at: now, source, via, dialect, client, reason, detail, took };
+        self.actions.push_back(Action::Tell(event));
     }
 }

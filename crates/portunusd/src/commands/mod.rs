@@ -16,13 +16,15 @@ use std::time::Duration;
 
 use portunus_ctl::order;
 use portunus_model::{CommandRule, Cycle, CycleFacts, Now, Order, Ran, Work};
+use portunus_store::audit::Fact;
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::poll::{Alarm, Interest, Poll};
 use portunus_sys::users::Ids;
 use portunus_sys::{clock, process, signals};
 
 use crate::log;
-use crate::message::{self, Came, CommandsSnapshot, Taken, ToCommands};
+use crate::message::{self, Came, CommandsSnapshot, FromCommands, Taken, ToCommands};
+use crate::witness::{self, Witness};
 use crate::words::Line;
 use closes::{Close, Closes, What};
 use running::{BeginError, Ended, Job, Runners};
@@ -74,6 +76,7 @@ pub(crate) fn run(_: Option<Ids>) -> io::Result<()> {
         runners: Runners::new(snapshot.shows),
         snapshot,
         closes,
+        witness: Witness::default(),
         last_nonsense: clock::mono(),
         keeper,
         front,
@@ -83,7 +86,7 @@ pub(crate) fn run(_: Option<Ids>) -> io::Result<()> {
 }
 
 /// What a program that runs is for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Purpose {
     /// A client's own command.
     Command,
@@ -91,7 +94,18 @@ enum Purpose {
     Close,
 }
 
-#[derive(Debug)]
+impl Purpose {
+    /// The word in the audit log.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Open => "open",
+            Self::Close => "close",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Errand {
     purpose: Purpose,
     stanza: u32,
@@ -106,6 +120,7 @@ struct Hand {
     snapshot: CommandsSnapshot,
     runners: Runners<Errand>,
     closes: Closes,
+    witness: Witness<Fact>,
     last_nonsense: portunus_model::Mono,
     end: bool,
 }
@@ -119,8 +134,10 @@ impl Hand {
             self.run_what_is_due(clock::now());
             let due = [self.runners.deadline(), self.next_close()].into_iter().flatten().min();
             self.alarm.set(due)?;
+            self.tell_facts();
             log::flush();
-            for ready in self.poll.wait(None)? {
+            let patience = self.witness.waits().then_some(witness::AGAIN);
+            for ready in self.poll.wait(patience)? {
                 match ready.token {
                     KEEPER => self.on_keeper()?,
                     FRONT => self.on_front()?,
@@ -130,8 +147,14 @@ impl Hand {
             }
             self.runners.kill_overdue(clock::mono());
         }
+        self.tell_facts();
         log::flush();
         Ok(())
+    }
+
+    /// What was run, for the audit log.
+    fn tell_facts(&mut self) {
+        self.witness.tell(&self.keeper, |facts, lost| FromCommands { facts, lost });
     }
 
     /// A close that is due while too many run waits for one of them to end.
@@ -232,9 +255,10 @@ impl Hand {
             Ok(job) => {
                 let (command, user) = (job.shown(), rule.user.as_deref());
                 Line::RunningCommand { stanza, source, command: &command, user }.say();
+                self.note_begin(&errand, text, rule.user.clone());
                 self.begin(now, &job, errand)
             }
-            Err(error) => not_begun(&errand, &error),
+            Err(error) => self.not_begun(&errand, &error),
         }
     }
 
@@ -246,8 +270,8 @@ impl Hand {
         let close = cycle.close.as_ref().map(|text| argv::substitute(text, facts));
         let job = match (Job::ours(&open), close.as_deref().map(Job::ours).transpose()) {
             (Ok(job), Ok(_)) => job,
-            (Err(error), _) => return not_begun(&errand(Purpose::Open), &error),
-            (_, Err(error)) => return not_begun(&errand(Purpose::Close), &error),
+            (Err(error), _) => return self.not_begun(&errand(Purpose::Open), &error),
+            (_, Err(error)) => return self.not_begun(&errand(Purpose::Close), &error),
         };
         let mut written = None;
         if let Some(text) = close {
@@ -270,6 +294,7 @@ impl Hand {
             }
         }
         Line::CycleOpen { stanza, source: facts.source, command: &open }.say();
+        self.note_begin(&errand(Purpose::Open), &open, None);
         let ran = self.begin(now, &job, errand(Purpose::Open));
         if let Some((id, text)) = written {
             if matches!(ran, Ran::Begun) {
@@ -285,10 +310,9 @@ impl Hand {
 
     fn begin(&mut self, now: Now, job: &Job, errand: Errand) -> Ran {
         let deadline = now.mono.after(self.snapshot.longest.unwrap_or(running::LONGEST));
-        let Errand { stanza, source, .. } = errand;
         match self.runners.begin(&self.poll, job, deadline, errand) {
             Ok(()) => Ran::Begun,
-            Err(error) => not_begun(&Errand { purpose: Purpose::Open, stanza, source }, &error),
+            Err(error) => self.not_begun(&errand, &error),
         }
     }
 
@@ -300,8 +324,11 @@ impl Hand {
             Line::TimerExpired { stanza, source, command: &text }.say();
             let errand = Errand { purpose: Purpose::Close, stanza, source: Some(source) };
             let _ = match Job::ours(&text) {
-                Ok(job) => self.begin(now, &job, errand),
-                Err(error) => not_begun(&errand, &error),
+                Ok(job) => {
+                    self.note_begin(&errand, &text, None);
+                    self.begin(now, &job, errand)
+                }
+                Err(error) => self.not_begun(&errand, &error),
             };
             self.struck_off(id);
         }
@@ -321,6 +348,8 @@ impl Hand {
             let after = self.snapshot.longest.unwrap_or(running::LONGEST).as_secs();
             Line::Killed { stanza, source, seconds: after }.say();
         }
+        let which = purpose.as_str().to_owned();
+        self.witness.saw(Fact::CommandEnded { stanza, which, code: Some(code), killed: overdue });
         match purpose {
             Purpose::Command => Line::CommandReturned { stanza, source, code }.say(),
             Purpose::Open | Purpose::Close if code != 0 => {
@@ -331,11 +360,20 @@ impl Hand {
             Purpose::Open | Purpose::Close => (),
         }
     }
-}
 
-fn not_begun(errand: &Errand, error: &BeginError) -> Ran {
-    Line::NotBegun { stanza: errand.stanza, source: errand.source, why: &error.to_string() }.say();
-    Ran::Failed
+    fn note_begin(&mut self, errand: &Errand, command: &str, user: Option<String>) {
+        let (stanza, which) = (errand.stanza, errand.purpose.as_str().to_owned());
+        let command = command.to_owned();
+        self.witness.saw(Fact::CommandBegun { stanza, which, command, user });
+    }
+
+    fn not_begun(&mut self, errand: &Errand, error: &BeginError) -> Ran {
+        let Errand { purpose, stanza, source } = *errand;
+        Line::NotBegun { stanza, source, why: &error.to_string() }.say();
+        let which = purpose.as_str().to_owned();
+        self.witness.saw(Fact::CommandEnded { stanza, which, code: None, killed: false });
+        Ran::Failed
+    }
 }
 
 #[cfg(test)]
@@ -370,6 +408,7 @@ mod tests {
             snapshot: CommandsSnapshot { stanzas, longest: None, shows: false },
             runners: Runners::new(false),
             closes: Closes::open(&closes_file(dir), [1; 16], clock::now()).unwrap().0,
+            witness: Witness::default(),
             last_nonsense: clock::mono(),
             end: false,
         }

@@ -4,20 +4,26 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use portunus_ctl::control::{self, EventLine, Reply, Request, Status};
+use portunus_ctl::figures::{Figures, Tally};
 use portunus_ctl::frame;
 use portunus_gate::Gate;
-use portunus_model::{ClientName, Closing, Event, Now, PortSpec, Reason, Rules};
+use portunus_model::{Cause, ClientName, Closing, Event, Now, PortSpec, Reason, Rules};
+use portunus_store::audit::Verb;
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users;
 
-use super::CONNECTION;
 use super::connection::Connection;
+use super::few::Tell;
+use super::intake::Intake;
 use super::kills::{Killing, Kills};
+use super::outward::Outward;
 use super::tell::Scribe;
-use crate::message::About;
+use super::{CLAIMS, CONNECTION};
+use crate::message::{About, Note};
+use crate::witness::Witness;
 
 /// The most connections at once.
 const MOST: usize = 64;
@@ -25,7 +31,8 @@ const MOST: usize = 64;
 /// What is known besides the gate.
 pub(super) struct House<'a> {
     pub(super) about: &'a About,
-    pub(super) dropped: u64,
+    pub(super) intake: &'a Intake,
+    pub(super) outward: &'a Outward,
 }
 
 /// The desk.
@@ -34,10 +41,15 @@ pub(super) struct Desk {
     listener: UnixListener,
     connections: BTreeMap<u64, Connection>,
     next: u64,
+    /// The exporter's connection.
+    exporter: Option<u64>,
     /// Who waits for a reload, in the order of asking.
     reloads: VecDeque<u64>,
     kills: Kills,
     scribe: Scribe,
+    tally: Tally,
+    /// For the audit log.
+    pub(super) witness: Witness<Note>,
     /// Packets so far that were no noise.
     pub(super) candidates: u64,
     /// Whether somebody came or went since the keeper was told.
@@ -50,9 +62,12 @@ impl Desk {
             listener,
             connections: BTreeMap::new(),
             next: 0,
+            exporter: None,
             reloads: VecDeque::new(),
             kills: Kills::default(),
             scribe: Scribe::default(),
+            tally: Tally::default(),
+            witness: Witness::default(),
             candidates: 0,
             changed: true,
         }
@@ -83,10 +98,26 @@ impl Desk {
         Ok(())
     }
 
+    /// Takes in the exporter, which the keeper has connected. It changes nothing: it is of our own user.
+    pub(super) fn adopt(&mut self, poll: &Poll, stream: UnixStream) -> io::Result<()> {
+        // The one before it has died.
+        if let Some(gone) = self.exporter.take().and_then(|id| self.connections.remove(&id)) {
+            gone.leave(poll);
+        }
+        stream.set_nonblocking(true)?;
+        let id = self.next;
+        self.next += 1;
+        poll.add(&stream, CONNECTION + id, Interest::Read)?;
+        self.connections.insert(id, Connection::new(stream, users::effective_uid()));
+        self.exporter = Some(id);
+        Ok(())
+    }
+
     /// Whoever waits for no answer goes for the one who comes, so that tools that hang about keep nobody from closing a
     /// door. The longest there first, and those who follow after the others.
     fn make_place(&mut self, poll: &Poll) -> bool {
-        let waits = |id: &u64| self.reloads.contains(id) || self.kills.answers(*id);
+        let exporter = self.exporter;
+        let waits = |id: &u64| self.reloads.contains(id) || self.kills.answers(*id) || exporter == Some(*id);
         let free = self.connections.iter().filter(|(id, one)| one.is_idle() && !waits(id));
         let Some(id) = free.min_by_key(|(id, one)| (one.follows, **id)).map(|(id, _)| *id) else {
             return false;
@@ -99,14 +130,25 @@ impl Desk {
 
     /// Reads what one asks and answers; returns how often a reload was asked for.
     pub(super) fn read(&mut self, id: u64, now: Now, gate: &mut Gate, house: &House<'_>) -> u32 {
+        let connections = self.connections.len() as u64;
         let Some(connection) = self.connections.get_mut(&id) else { return 0 };
         let mut reloads = 0;
         connection.read();
         while let Some(line) = connection.next_line() {
-            let answer = match control::parse(&line) {
+            let asked = control::parse(&line);
+            if let Ok(request) = &asked
+                && let Some(note) = note_of(request, connection.uid, house.about)
+            {
+                self.witness.saw(note);
+            }
+            let answer = match asked {
                 Err(why) => Some(Reply::Refused { why }),
                 Ok(Request::Status) => Some(Reply::Status(status(now, gate, house))),
-                Ok(Request::Sessions) => Some(Reply::Sessions(sessions(now, gate))),
+                Ok(Request::Sessions) => Some(Reply::Sessions(sessions(now, gate, house))),
+                Ok(Request::Figures) => {
+                    let counted = (&self.tally, self.scribe.unsaid());
+                    Some(Reply::Figures(Box::new(figures(now, gate, house, counted, connections))))
+                }
                 Ok(Request::Events) => {
                     connection.follows = true;
                     Some(Reply::Following)
@@ -122,12 +164,12 @@ impl Desk {
                 }),
                 Ok(Request::Close { client, address }) => {
                     let address = address.map(|address| address.to_canonical());
-                    let grants = gate.handle_closing(now, &Closing { client, address });
+                    let grants = gate.handle_closing(now, &Closing { client, address, cause: Cause::Close });
                     Some(Reply::Closed { grants })
                 }
                 Ok(Request::Kill { client }) => {
                     let holder = gate.holder(&client);
-                    let closing = Closing { client: Some(client), address: None };
+                    let closing = Closing { client: Some(client), address: None, cause: Cause::Close };
                     let grants = gate.handle_closing(now, &closing);
                     self.kills.ask(id, holder, grants)
                 }
@@ -164,7 +206,17 @@ impl Desk {
         if event.source.is_some() && event.reason != Reason::Noise {
             self.candidates = self.candidates.saturating_add(1);
         }
-        self.scribe.write(event);
+        self.tally.count(event);
+        let told = self.scribe.write(event);
+        if let (Some(client), true, Tell::Yes { unsaid }) = (&event.client, event.reason.refuses(), told) {
+            self.witness.saw(Note::Refused {
+                client: client.clone(),
+                reason: event.reason,
+                dialect: event.dialect,
+                source: event.source.map(|source| source.ip().to_canonical()),
+                unsaid,
+            });
+        }
         self.changed |= event.client.is_some();
         let mut line = None;
         for connection in self.connections.values_mut().filter(|connection| connection.follows) {
@@ -247,6 +299,17 @@ fn may_change(uid: u32, about: &About) -> bool {
     uid == 0 || (about.admins.contains(&uid) && uid != users::effective_uid())
 }
 
+/// What the audit log hears of a request: of those that change something.
+fn note_of(request: &Request, uid: u32, about: &About) -> Option<Note> {
+    let (verb, client, address) = match request {
+        Request::Status | Request::Sessions | Request::Figures | Request::Events => return None,
+        Request::Close { client, address } => (Verb::Close, client.clone(), *address),
+        Request::Kill { client } => (Verb::Kill, Some(client.clone()), None),
+        Request::Reload => (Verb::Reload, None, None),
+    };
+    Some(Note::Asked { verb, uid, allowed: may_change(uid, about), client, address })
+}
+
 fn status(now: Now, gate: &Gate, house: &House<'_>) -> Status {
     let about = house.about;
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -260,11 +323,46 @@ fn status(now: Now, gate: &Gate, house: &House<'_>) -> Status {
         listen: about.listen.clone(),
         place: about.place.clone(),
         verdicts: gate.counters().iter().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect(),
-        kernel_drops: house.dropped,
+        kernel_drops: house.intake.dropped(),
     }
 }
 
-fn sessions(now: Now, gate: &Gate) -> control::Sessions {
+fn figures(
+    now: Now,
+    gate: &Gate,
+    house: &House<'_>,
+    (tally, unsaid): (&Tally, u64),
+    connections: u64,
+) -> Figures {
+    let (known, unknown) = gate.lanes();
+    let (tuning, effort) = (gate.tuning(), gate.effort());
+    let store = house.outward.store();
+    Figures {
+        verdicts: tally.verdicts(),
+        opening: *tally.opening(),
+        open: gate.sessions(now).count() as u64,
+        clients: u64::from(house.about.clients),
+        known_sources: gate.known_sources() as u64,
+        waiting_known: known as u64,
+        waiting_unknown: unknown as u64,
+        lane_capacity: tuning.queue as u64,
+        questions: gate.questions() as u64,
+        questions_capacity: tuning.pending as u64,
+        budget: u64::from(gate.budget()),
+        budget_a_second: u64::from(tuning.waste_a_second),
+        claims: store.len() as u64,
+        claims_capacity: CLAIMS as u64,
+        store_writable: store.fault().is_none(),
+        unsealed: effort.unsealed,
+        verified: effort.verified,
+        tried: effort.tried,
+        receivers: house.intake.figures(),
+        connections,
+        unsaid,
+    }
+}
+
+fn sessions(now: Now, gate: &Gate, house: &House<'_>) -> control::Sessions {
     let open = gate.sessions(now).map(|one| control::Session {
         client: one.client.as_str().to_owned(),
         address: one.address,
@@ -277,5 +375,7 @@ fn sessions(now: Now, gate: &Gate) -> control::Sessions {
     sessions.sort_by(|a, b| (&a.client, a.address).cmp(&(&b.client, b.address)));
     let last_seen =
         gate.last_seen().map(|(name, at)| (name.as_str().to_owned(), control::when(at))).collect();
-    control::Sessions { sessions, last_seen }
+    let receivers = house.intake.figures().into_iter();
+    let dropped = receivers.map(|receiver| (receiver.name, receiver.dropped)).collect();
+    control::Sessions { sessions, last_seen, dropped }
 }

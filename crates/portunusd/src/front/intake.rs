@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use portunus_ctl::figures;
 use portunus_model::{Datagram, Mono, Via};
 use portunus_rx::{Bounds, Echoes, HttpRules, Packet, ReceiveError, Received, Receiver, Tcp, Udp, Wanted};
 use portunus_sys::poll::{Interest, Poll};
@@ -19,6 +20,8 @@ pub(super) struct Intake {
     receivers: Vec<Receiver>,
     /// Where a TCP connection is seen on the link and read too.
     twins: Option<Echoes>,
+    /// How many packets each was handed by the kernel.
+    received: Vec<u64>,
 }
 
 /// The two sights of one TCP knock lie no further apart than a connection may take, and a moment.
@@ -59,7 +62,8 @@ impl Intake {
             receivers.push(Receiver::Tcp(Tcp::new(tcp, wanted, Bounds::default())?));
         }
         let twice = brought.tcp > 0 && !brought.ears.is_empty();
-        Ok(Self { receivers, twins: twice.then(|| Echoes::within(TWINS)) })
+        let twins = twice.then(|| Echoes::within(TWINS));
+        Ok(Self { received: vec![0; receivers.len()], receivers, twins })
     }
 
     pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
@@ -78,6 +82,7 @@ impl Intake {
         let nothing = Outcome::Received(Received { count: 0, drained: true });
         let (Ok(receiver), Ok(number)) = split else { return nothing };
         let (twins, place) = (&mut self.twins, receiver as u64);
+        let received = self.received.get_mut(receiver);
         let Some(receiver) = self.receivers.get_mut(receiver) else { return nothing };
         let once = |datagram: Datagram| {
             if !is_twin(twins, &datagram, place, now) {
@@ -85,7 +90,12 @@ impl Intake {
             }
         };
         match receiver.receive(number, now, once) {
-            Ok(received) => Outcome::Received(received),
+            Ok(taken) => {
+                if let Some(count) = received {
+                    *count = count.saturating_add(taken.count as u64);
+                }
+                Outcome::Received(taken)
+            }
             Err(ReceiveError::Gone) => Outcome::Gone(number),
             // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
             Err(error @ ReceiveError::System(_)) => {
@@ -145,6 +155,21 @@ impl Intake {
                 }
             });
         }
+    }
+
+    /// What is told of each.
+    pub(super) fn figures(&self) -> Vec<figures::Receiver> {
+        let one = |(receiver, received): (&Receiver, &u64)| {
+            let (buffer_used, buffer_size) = receiver.buffers();
+            figures::Receiver {
+                name: receiver.name().to_owned(),
+                received: *received,
+                dropped: receiver.dropped(),
+                buffer_used,
+                buffer_size,
+            }
+        };
+        self.receivers.iter().zip(&self.received).map(one).collect()
     }
 
     pub(super) fn dropped(&self) -> u64 {

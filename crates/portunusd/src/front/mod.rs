@@ -3,6 +3,7 @@
 
 mod connection;
 mod control;
+mod few;
 mod helpers;
 mod intake;
 mod kills;
@@ -12,14 +13,14 @@ mod tell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use portunus_crypto::{Entropy, Secret, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
 use portunus_dialect::{fwknop, openme};
 use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Ticket, Tuning};
-use portunus_model::{Closing, Mono, Now, Unix};
+use portunus_model::{Cause, Closing, Mono, Now, Unix};
 use portunus_rx::{Capture, Caught, Filter};
 use portunus_store::{BootId, DigestCache, FileStore};
 use portunus_sys::channel::{Channel, Received};
@@ -32,7 +33,7 @@ use crate::keeper::shed_rights;
 use crate::message::{
     self, About, Came, FromFront, FrontSnapshot, Helper, Keys, Listening, Session, Sessions, Taken, ToFront,
 };
-use crate::{log, sandbox_words};
+use crate::{log, sandbox_words, witness};
 use control::Desk;
 use helpers::Helpers;
 use intake::{Intake, Outcome};
@@ -210,6 +211,7 @@ impl Front {
             self.carry_out(now)?;
             self.work(now, drained)?;
             self.tell_keeper(now);
+            self.tell_notes();
             self.tell_finished()?;
         }
         log::flush();
@@ -238,8 +240,9 @@ impl Front {
             return Some(Duration::ZERO);
         }
         let tell = self.tells().then(|| self.last_told.after(TELL_EVERY));
-        let due = [self.gate.poll_timeout(), self.intake.poll_timeout(), tell].into_iter().flatten().min()?;
-        Some(due.since(now))
+        let notes = self.desk.witness.waits().then(|| now.after(witness::AGAIN));
+        let due = [self.gate.poll_timeout(), self.intake.poll_timeout(), tell, notes];
+        Some(due.into_iter().flatten().min()?.since(now))
     }
 
     /// One batch from each socket that has something. True when all are drained.
@@ -362,6 +365,10 @@ impl Front {
                 let ear = usize::from(*ear);
                 self.intake.replace_ear(&self.poll, ear, came.descriptor()?)
             }
+            ToFront::Exporter => {
+                let stream = UnixStream::from(came.descriptor()?);
+                self.desk.adopt(&self.poll, stream)
+            }
             ToFront::Reloaded { asked, generation, warnings } => {
                 self.desk.reloaded(*asked, *generation, warnings);
                 self.desk.push(&self.poll);
@@ -392,11 +399,12 @@ impl Front {
     fn finish(&mut self, close: bool) -> io::Result<()> {
         let now = clock::now();
         if close {
-            self.gate.handle_closing(now, &Closing { client: None, address: None });
+            self.gate.handle_closing(now, &Closing { client: None, address: None, cause: Cause::End });
         }
         self.carry_out(now)?;
         self.last_told = Mono::default();
         self.tell_keeper(now);
+        self.tell_notes();
         self.end = true;
         Ok(())
     }
@@ -459,7 +467,7 @@ impl Front {
     }
 
     fn on_connection(&mut self, now: Now, id: u64) -> io::Result<()> {
-        let house = control::House { about: &self.about, dropped: self.intake.dropped() };
+        let house = control::House { about: &self.about, intake: &self.intake, outward: &self.outward };
         let asks = self.desk.read(id, now, &mut self.gate, &house);
         for _ in 0..asks {
             if message::try_send(&self.keeper, &FromFront::PleaseReload, &[]).is_err() {
@@ -476,6 +484,11 @@ impl Front {
         }
         self.desk.push(&self.poll);
         Ok(())
+    }
+
+    /// What the audit log is to know.
+    fn tell_notes(&mut self) {
+        self.desk.witness.tell(&self.keeper, |notes, lost| FromFront::Notes { notes, lost });
     }
 
     fn tells(&self) -> bool {

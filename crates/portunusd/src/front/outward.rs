@@ -64,6 +64,10 @@ impl Outward {
         }
     }
 
+    pub(super) fn store(&self) -> &FileStore {
+        &self.store
+    }
+
     pub(super) fn grantor(&self) -> &Channel {
         &self.grantor
     }

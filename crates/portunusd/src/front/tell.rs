@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use portunus_model::{ClientName, Detail, Event, Mono, Reason, Rules};
 
+use super::few::{Few, Tell};
 use crate::log;
 use crate::words::{Words, listing_lines, met, stranger_line, verdict_lines};
 
@@ -22,6 +23,8 @@ pub(super) struct Scribe {
     /// The same for fwknopd's words.
     minute: Mono,
     told: u32,
+    /// Refusals of clients' packets.
+    few: Few,
     /// Whose stanza has which number, for the original's words.
     stanzas: HashMap<ClientName, u32>,
     /// Whether nothing is really opened.
@@ -49,7 +52,8 @@ impl Scribe {
     pub(super) fn goes_on(&mut self, source: Option<IpAddr>, client: Option<&ClientName>) {
         let stanza = client.and_then(|client| self.stanzas.get(client)).copied();
         if let (Words::Fwknopd, Some(source), Some(stanza)) = (log::words(), source, stanza) {
-            tracing::info!("{}", met(stanza, source));
+            let (name, line) = (client.map(|client| client.as_str()), met(stanza, source));
+            tracing::info!(journal.client = name, journal.source = %source, "{line}");
             self.list(Some(stanza), source);
         }
     }
@@ -68,18 +72,48 @@ impl Scribe {
         }
     }
 
-    pub(super) fn write(&mut self, event: &Event) {
+    /// Writes it, if it is to be written; whether a refusal of a client's is to be told elsewhere too.
+    pub(super) fn write(&mut self, event: &Event) -> Tell {
+        let tell = match &event.client {
+            Some(client) if event.reason.refuses() => self.is_told(client, event),
+            Some(_) | None => Tell::Yes { unsaid: 0 },
+        };
+        if tell == Tell::No {
+            self.listing = None;
+        } else {
+            self.write_down(event);
+        }
+        tell
+    }
+
+    /// Refusals of clients' packets that were not written, since the start.
+    pub(super) fn unsaid(&self) -> u64 {
+        self.few.unsaid_in_all()
+    }
+
+    fn is_told(&mut self, client: &ClientName, event: &Event) -> Tell {
+        let (tell, unsaid) = self.few.count(client, event.reason, event.at.mono);
+        if let Some(unsaid) = unsaid {
+            tracing::warn!(
+                unsaid,
+                "more of clients' packets were refused than are written down: does somebody send recorded ones?"
+            );
+        }
+        tell
+    }
+
+    fn write_down(&mut self, event: &Event) {
         let nobodys = event.client.is_none() && event.reason == Reason::NotAllowed;
         if let (Words::Fwknopd, true, Some(source)) = (log::words(), nobodys, event.source) {
             // Proven, or it would not be judged; and from where no stanza has it come.
-            tracing::info!("No access data found for source IP: {}", source.ip().to_canonical());
+            say(event, &format!("No access data found for source IP: {}", source.ip().to_canonical()));
             return;
         }
         if event.client.is_none() && event.source.is_some() {
             if log::words() == Words::Fwknopd
                 && let Some(line) = self.stranger_as_fwknopd(event)
             {
-                tracing::info!("{line}");
+                say(event, &line);
             }
             if self.may_write_stranger(event.at.mono) {
                 let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
@@ -92,7 +126,7 @@ impl Scribe {
             Words::Fwknopd => {
                 let stanza = event.client.as_ref().and_then(|client| self.stanzas.get(client)).copied();
                 for (number, line) in verdict_lines(event, stanza, self.dry).into_iter().enumerate() {
-                    tracing::info!("{line}");
+                    say(event, &line);
                     if let (0, Some(source)) = (number, event.source) {
                         self.list(stanza, source.ip().to_canonical());
                     }
@@ -120,6 +154,21 @@ impl Scribe {
         self.strangers = self.strangers.saturating_add(1);
         self.strangers <= STRANGERS
     }
+}
+
+/// A line in fwknopd's words. The journal has its fields all the same.
+fn say(event: &Event, line: &str) {
+    let client = event.client.as_ref().map(|name| name.as_str());
+    let dialect = event.dialect.map(|dialect| dialect.as_str());
+    let source = event.source.map(tracing::field::display);
+    let reason = event.reason.as_str();
+    tracing::info!(
+        journal.client = client,
+        journal.reason = reason,
+        journal.dialect = dialect,
+        journal.source = source,
+        "{line}"
+    );
 }
 
 fn write_client(event: &Event) {
@@ -198,6 +247,7 @@ mod tests {
                     client: None,
                     reason,
                     detail: None,
+                    took: None,
                 };
                 count += u32::from(scribe.stranger_as_fwknopd(&event).is_some());
             }

@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use portunus_ctl::frame::{Killed, Said};
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Row, Standing, Structure, Term};
 use portunus_model::{
-    ClientName, Closing, Grounds, HolderNames, Limits, Mono, Opened, Opening, PortSpec, Way,
+    Cause, ClientName, Closing, Grounds, HolderNames, Limits, Mono, Opened, Opening, PortSpec, Way,
 };
+use portunus_store::audit::Fact;
 use portunus_store::{Entry, Journal, Key, Row as JournalRow, Segment};
 
+use super::facts;
 use super::kill::MOST_KILLS;
 use super::limits;
 use super::naps::{Ahead, Naps};
@@ -31,6 +34,8 @@ pub(super) struct Book<S = File> {
     owing: bool,
     /// For the log.
     pub(super) names: HolderNames,
+    /// What was done since somebody took it out, for the audit log.
+    pub(super) facts: Vec<Fact>,
 }
 
 /// How the batch found the firewall.
@@ -48,6 +53,7 @@ pub(super) enum Found {
 struct Asked {
     ticket: u64,
     client: ClientName,
+    lasting: Duration,
     /// Each element, and the row that was there before.
     rows: Vec<(Element, Option<Term>)>,
     /// What ended for it.
@@ -98,10 +104,17 @@ impl<S: Segment> Book<S> {
             naps: Naps::new(ahead),
             owing: false,
             names: HolderNames::default(),
+            facts: Vec::new(),
         };
         // Or limits that are widened again would let them in once more.
         book.write_down(&over);
         book
+    }
+
+    /// For the audit log: what the journal had open.
+    pub(super) fn note_restored(&mut self) {
+        let rows: Vec<Row> = self.ledger.rows().collect();
+        self.facts.extend(facts::restored(&self.names, &rows));
     }
 
     /// What is open, for the front after a start: the doors that one knock has opened, or prolonged last, together.
@@ -156,6 +169,7 @@ impl<S: Segment> Book<S> {
             gone.iter().map(|row| Entry::Close(key(&row.client, row.element))).collect();
         self.write_down(&entries);
         self.past.note(&gone);
+        self.facts.extend(facts::closed(&self.names, &gone, Cause::Reload));
         self.limits = limits;
         Ok(())
     }
@@ -172,7 +186,11 @@ impl<S: Segment> Book<S> {
                     batch.answers.push(Said::Killed(ticket, Killed::Failed));
                 }
                 Said::Kill(ticket, client) => {
-                    self.close(now, &mut batch, &Closing { client: Some(client.clone()), address: None });
+                    self.close(
+                        now,
+                        &mut batch,
+                        &Closing { client: Some(client.clone()), address: None, cause: Cause::Kill },
+                    );
                     batch.kills.push((ticket, client));
                 }
                 // Only we say these: from the front they mean nothing.
@@ -196,6 +214,11 @@ impl<S: Segment> Book<S> {
                 why = %beyond,
                 "the front asked for more than the configuration allows"
             );
+            self.facts.push(Fact::BeyondLimits {
+                client: self.names.shown(&opening.client).to_owned(),
+                address: opening.address,
+                why: beyond.to_string(),
+            });
             batch.answers.push(Said::Opened(ticket, Opened::Refused));
             return;
         }
@@ -214,7 +237,8 @@ impl<S: Segment> Book<S> {
             batch.entries.push(Entry::Open(journal_row(&opening.client, element, opened.term)));
             rows.push((element, opened.before));
         }
-        batch.asked.push(Asked { ticket, client: opening.client.clone(), rows, outdone });
+        let (client, lasting) = (opening.client.clone(), opening.lasting);
+        batch.asked.push(Asked { ticket, client, lasting, rows, outdone });
     }
 
     /// Whether what would be new of these may be open too.
@@ -242,6 +266,7 @@ impl<S: Segment> Book<S> {
         }
         let changes = self.ledger.strike_all(now, &outdone);
         self.past.note(&outdone);
+        self.facts.extend(facts::closed(&self.names, &outdone, Cause::Outdone));
         batch.changes.extend(changes);
         batch.entries.extend(outdone.iter().map(|row| Entry::Close(key(&row.client, row.element))));
         outdone
@@ -251,6 +276,7 @@ impl<S: Segment> Book<S> {
         let (ended, changes) = self.ledger.close(now, closing.client.as_ref(), closing.address);
         batch.changes.extend(changes);
         self.past.note(&ended);
+        self.facts.extend(facts::closed(&self.names, &ended, closing.cause));
         batch.entries.extend(ended.iter().map(|row| Entry::Close(key(&row.client, row.element))));
     }
 
@@ -280,7 +306,14 @@ impl<S: Segment> Book<S> {
         for asked in std::mem::take(&mut batch.asked) {
             let worst = asked.rows.iter().find_map(|(element, _)| refused.get(element));
             match worst {
-                None => batch.answers.push(Said::Opened(asked.ticket, Opened::Open)),
+                None => {
+                    self.facts.extend(facts::opened(
+                        self.names.shown(&asked.client),
+                        asked.lasting,
+                        &asked.rows,
+                    ));
+                    batch.answers.push(Said::Opened(asked.ticket, Opened::Open));
+                }
                 Some(FirewallError::Full) => {
                     batch.answers.push(Said::Opened(asked.ticket, Opened::Full));
                     failed.push(asked);
@@ -316,6 +349,7 @@ impl<S: Segment> Book<S> {
     fn undo(&mut self, now: Mono, batch: &mut Batch, failed: Vec<Asked>) -> Vec<Said> {
         let mut answers = Vec::new();
         for asked in failed.into_iter().rev() {
+            self.facts.extend(facts::failed(self.names.shown(&asked.client), &asked.rows));
             for (element, before) in asked.rows.iter().rev() {
                 self.ledger.undo(&asked.client, *element, *before);
                 batch.changes.push(self.ledger.derived(now, *element));
@@ -364,6 +398,7 @@ impl<S: Segment> Book<S> {
         let (ended, changes) = self.ledger.expire(now);
         let late = ended.iter().any(|row| self.naps.kernel_is_late_with(row.until));
         self.past.note(&ended);
+        self.facts.extend(facts::closed(&self.names, &ended, Cause::Expiry));
         if late || !kernel_closes {
             self.owing |= !self.tell_kernel(&changes).is_empty();
         }
@@ -372,7 +407,7 @@ impl<S: Segment> Book<S> {
 
     /// Takes every grant back.
     pub(super) fn close_all(&mut self, now: Mono) {
-        let everything = Closing { client: None, address: None };
+        let everything = Closing { client: None, address: None, cause: Cause::End };
         self.carry_out(now, vec![Said::Close(everything)], true);
     }
 

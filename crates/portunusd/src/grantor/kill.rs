@@ -10,6 +10,7 @@ use portunus_model::{ClientName, PortSpec};
 use portunus_store::Segment;
 
 use super::book::Book;
+use super::facts;
 use super::past::Past;
 
 /// How long a killed address stays cut off from its doors, live flows too: longer than a server goes on sending to one
@@ -35,6 +36,7 @@ impl<S: Segment> Book<S> {
         let held = self.past.take(client);
         let Sorted { meant, kept } = sort(&held, client, &self.ledger, &self.past);
         let killed = self.end_flows(client, &meant);
+        self.facts.push(facts::killed(self.names.shown(client), killed));
         let told = kept.into_iter().take(MOST_KEPT).map(|((other, address), ports)| {
             tracing::info!(
                 client = self.names.shown(client),

@@ -3,6 +3,7 @@
 
 mod book;
 mod duty;
+mod facts;
 mod kill;
 mod limits;
 mod naps;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use portunus_ctl::frame::{self, Said, Writer};
 use portunus_model::{Mono, Place};
+use portunus_store::audit::Fact;
 use portunus_store::{BootId, Journal, Row as JournalRow, StoreError};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::confine::{self, Confinement};
@@ -29,6 +31,7 @@ use portunus_sys::{clock, signals};
 
 use crate::keeper::shed_rights;
 use crate::message::{self, Came, FromGrantor, GrantorBrief, GrantorSnapshot, Taken, ToGrantor};
+use crate::witness::{self, Witness};
 use crate::words::Words;
 use crate::{log, sandbox_words};
 use book::Book;
@@ -84,6 +87,9 @@ struct Grantor {
     place: Place,
     errand: Option<ErrandRunner>,
     duty: Duty,
+    witness: Witness<Fact>,
+    /// Whether the last try to put our rules back failed: that is written down once.
+    not_put_back: bool,
     last_nonsense: Mono,
     /// Messages that the front has no room for yet. While one waits nothing more of the front's is read.
     answers: VecDeque<Vec<u8>>,
@@ -129,6 +135,7 @@ impl Grantor {
         };
         let mut book = Book::take_up((now, ahead()), snapshot.limits.clone(), journal, rows, firewall);
         book.names = names;
+        book.note_restored();
         let post = Post { keeper, front, ground, snapshot, place, errand, book };
         Self::take(post)
     }
@@ -145,6 +152,8 @@ impl Grantor {
         let mut grantor = Self {
             poll: Poll::new()?,
             alarm: Alarm::new()?,
+            witness: Witness::default(),
+            not_put_back: false,
             last_nonsense: Mono::default(),
             answers: VecDeque::new(),
             crowded: false,
@@ -166,6 +175,7 @@ impl Grantor {
         grantor.answer(restored)?;
         grantor.tell_rules();
         grantor.say_in_force()?;
+        grantor.tell_facts();
         Ok(Some(grantor))
     }
 
@@ -191,9 +201,10 @@ impl Grantor {
 
     fn serve(&mut self) -> io::Result<()> {
         while !self.end {
+            self.tell_facts();
             self.alarm.set(self.duty.alarm())?;
             let mut front = false;
-            for ready in self.poll.wait(self.duty.patience(clock::mono()))? {
+            for ready in self.poll.wait(self.patience(clock::mono()))? {
                 match ready.token {
                     KEEPER => self.on_keeper()?,
                     FRONT => front = true,
@@ -218,7 +229,22 @@ impl Grantor {
                 self.look();
             }
         }
+        self.tell_facts();
         Ok(())
+    }
+
+    /// What was done, for the audit log.
+    fn tell_facts(&mut self) {
+        for fact in self.duty.book.facts.drain(..) {
+            self.witness.saw(fact);
+        }
+        self.witness.tell(&self.keeper, |facts, lost| FromGrantor::Facts { facts, lost });
+    }
+
+    /// How long nothing is to be done.
+    fn patience(&self, now: Mono) -> Option<Duration> {
+        let tell = self.witness.waits().then_some(witness::AGAIN);
+        [self.duty.patience(now), tell].into_iter().flatten().min()
     }
 
     fn on_front(&mut self) -> io::Result<()> {
@@ -257,7 +283,12 @@ impl Grantor {
         self.answer(answers)
     }
 
-    fn say_put_back(&self, began: Mono) {
+    fn say_put_back(&mut self, began: Mono) {
+        let took = clock::mono().since(began).as_micros();
+        self.duty.book.facts.push(Fact::PutBack {
+            place: stand::words(&self.place),
+            took_us: u64::try_from(took).unwrap_or(u64::MAX),
+        });
         tracing::warn!(
             took_us = clock::mono().since(began).as_micros(),
             place = stand::words(&self.place),
@@ -417,8 +448,12 @@ impl Grantor {
             Ok(()) => self.say_put_back(now),
             Err(why) => {
                 tracing::error!(why, "our rules are not as they should be, and cannot be put back yet");
+                if !self.not_put_back {
+                    self.duty.book.facts.push(Fact::NotPutBack { why: why.clone() });
+                }
             }
         }
+        self.not_put_back = outcome.is_err();
         self.duty.tried(clock::mono(), outcome.is_ok());
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
 use portunus_model::{
-    ClientName, Closing, Grounds, HolderNames, Limits, Nat, NatLimits, NatSource, Now, Opened, Opening,
-    PortSpec, Way,
+    Cause, ClientName, Closing, Grounds, HolderNames, Limits, Nat, NatLimits, NatSource, Now, Opened,
+    Opening, PortSpec, Way,
 };
 
 use portunus_ctl::frame::Killed;
@@ -262,7 +262,11 @@ fn what_was_open_is_told_after_a_restart_and_closed_at_the_end() {
     stage.say(&[
         opening(1, "alice", "192.0.2.7", &["22/tcp", "8000-8010/udp"], 30),
         opening(2, "bob", "192.0.2.7", &["22/tcp"], 60),
-        Said::Close(Closing { client: Some(ClientName::new("bob").unwrap()), address: None }),
+        Said::Close(Closing {
+            client: Some(ClientName::new("bob").unwrap()),
+            address: None,
+            cause: Cause::Close,
+        }),
     ]);
     assert_eq!(stage.hear().len(), 2);
     let (firewall, folder) = stage.end(false);
@@ -287,7 +291,7 @@ fn a_kill_ends_what_its_client_alone_has_had() {
     ]);
     assert_eq!(stage.hear().len(), 2);
     // Closed some time before, as a reload does; a stranger has nothing that could end.
-    stage.say(&[Said::Close(Closing { client: Some(alice.clone()), address: None })]);
+    stage.say(&[Said::Close(Closing { client: Some(alice.clone()), address: None, cause: Cause::Close })]);
     stage.say(&[Said::Kill(3, ClientName::new("mallory").unwrap()), Said::Kill(4, alice.clone())]);
     let mut said = stage.hear();
     if said.len() == 1 {
@@ -321,8 +325,16 @@ fn a_reload_takes_back_what_nobody_may_have_any_more() {
     let snapshot = GrantorSnapshot { limits: fewer, wish: wish() };
     let beside = message::beside(&GrantorBrief { snapshot, names: HolderNames::default() }).unwrap();
     message::send(&stage.keeper, &ToGrantor::Reload, &[beside.as_fd()]).unwrap();
-    let said = message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap();
-    assert!(matches!(said.value, FromGrantor::InForce { .. }));
+    // What was done before is told before it, for the audit log.
+    let mut facts = Vec::new();
+    loop {
+        match message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap().value {
+            FromGrantor::Facts { facts: some, .. } => facts.extend(some),
+            FromGrantor::InForce { .. } => break,
+            other @ (FromGrantor::NeedErrand | FromGrantor::Refused { .. }) => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(facts.as_slice(), [Fact::Opened { ports, .. }] if ports == "22/tcp,8000-8010/udp"));
     assert_eq!(stage.open_now(), [element("192.0.2.7", "22/tcp")]);
     stage.say(&[opening(2, "alice", "192.0.2.7", &["8000-8010/udp"], 30)]);
     assert_eq!(stage.hear(), [Said::Opened(2, Opened::Refused)]);
@@ -479,7 +491,13 @@ fn the_last_word_of_a_batch_on_an_element_is_what_the_kernel_is_told() {
     let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
     let mut book = book(&firewall, &folder);
     let ask = |n, secs| opening(n, "alice", "192.0.2.1", &["22/tcp"], secs);
-    let close = || Said::Close(Closing { client: Some(ClientName::new("alice").unwrap()), address: None });
+    let close = || {
+        Said::Close(Closing {
+            client: Some(ClientName::new("alice").unwrap()),
+            address: None,
+            cause: Cause::Close,
+        })
+    };
     let told = || std::mem::take(&mut firewall.0.lock().unwrap().changes);
     book.carry_out(clock::mono(), vec![ask(1, 20), close(), ask(2, 30), ask(3, 10)], true);
     let lasting: Vec<u64> = told()
@@ -515,7 +533,7 @@ fn an_end_that_the_firewall_refuses_comes_as_soon_as_it_can() {
     let structure = stand::structure(&limits(), &wish(), Place::Own);
     let mut duty = Duty::new(book(&firewall, &folder), false);
     let ask = || vec![opening(1, "alice", "192.0.2.1", &["22/tcp"], 30)];
-    let close = || vec![Said::Close(Closing { client: None, address: None })];
+    let close = || vec![Said::Close(Closing { client: None, address: None, cause: Cause::Close })];
     let fail = |error| firewall.0.lock().unwrap().failing = error;
     let open = || firewall.0.lock().unwrap().open.len();
     assert_eq!(duty.hear(clock::now(), ask()).0, [Said::Opened(1, Opened::Open)]);

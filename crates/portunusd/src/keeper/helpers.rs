@@ -63,6 +63,10 @@ impl Helpers {
         part.say(&ToCommands::Reload, &[beside.as_fd()])
     }
 
+    pub(super) fn commands(&self) -> Option<&Part> {
+        self.commands.as_ref()
+    }
+
     pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
         [self.commands.as_mut(), self.resolver.as_mut()].into_iter().flatten()
     }

@@ -1,10 +1,12 @@
 //! The keeper: the process that was started. It reads the configuration, opens what the parts need, starts them, and
 //! ends when one of them does, so that the supervisor starts all anew. It never sees a byte of a stranger's.
 
+mod audit;
 mod error;
 mod helpers;
 mod logs;
 mod marks;
+mod metrics;
 mod open;
 mod part;
 mod reload;
@@ -26,18 +28,21 @@ use portunus_sys::users::{self, Ids, Keep};
 use portunus_sys::watch::Watch;
 use portunus_sys::{clock, files, process, syslog};
 
-use crate::message::{self, About, Brought, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
+use crate::message::{self, About, Brought, FromCommands, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
 use crate::words::Words;
 use crate::{Plan, log};
+use audit::Audit;
 pub(crate) use error::EX_CONFIG;
 use error::StartError;
 use helpers::Helpers;
 use logs::Logs;
 use marks::Marks;
+use metrics::Metrics;
 use open::{Alone, Ears};
 use part::{Part, how_it_ended};
 use portunus_config::fwknop::Receive;
+use portunus_store::audit::{By, Fact};
 pub(crate) use sniff::check;
 use sniff::{Gone, Sniffer, Sockets};
 
@@ -45,6 +50,8 @@ use sniff::{Gone, Sniffer, Sockets};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long parts may take to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// When a part dies those that hang on it end by themselves, and may be seen first by this much.
+const FOLLOWED_WITHIN: Duration = Duration::from_millis(50);
 /// The session file is written no more often; the front says it once a second.
 const SESSIONS_EVERY: Duration = Duration::from_millis(500);
 /// Who edits fwknop's files says -R next, as ever: so long that is waited for, so that both are one reload.
@@ -52,6 +59,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Runs until told to end.
 pub(crate) fn serve(plan: &Plan) -> ExitCode {
     log::start(plan.log, "keeper", plan.words(), false);
+    log::name(plan.program);
     process::name_self(plan.program);
     let syslog = plan.fwknopd.as_ref().and_then(|fwknopd| Some((fwknopd.syslog.as_ref()?, fwknopd.shows)));
     if let Some(((identity, facility), shows)) = syslog {
@@ -93,6 +101,9 @@ struct Keeper<'p> {
     reload_at: Option<Mono>,
     settings: Settings,
     marks: Marks,
+    audit: Audit,
+    part_died: bool,
+    metrics: Metrics,
     generation: u64,
     /// Clients that were refused since the files load no more: they are in none of them.
     let_go: std::collections::BTreeSet<portunus_model::ClientName>,
@@ -123,6 +134,10 @@ const FRONT: u64 = 3;
 const GRANTOR: u64 = 4;
 const LOGS: u64 = 5;
 const LINKS: u64 = 6;
+const COMMANDS: u64 = 7;
+const METRICS: u64 = 8;
+/// Messages of one part that one round takes.
+const AT_ONCE: usize = 64;
 
 impl<'p> Keeper<'p> {
     /// Everything that can fail because of what somebody configured is tried before the ruleset is touched; the health
@@ -140,8 +155,13 @@ impl<'p> Keeper<'p> {
         let alone = Alone::be(plan)?;
         let marks = Marks::open(&plan.state_dir)?;
         marks.give(&mut settings);
+        let audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry()).map_err(|e| {
+            StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
+        })?;
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
+        let mut metrics = Metrics::new(plan, ids, since);
+        metrics.open(settings.metrics.as_ref())?;
         let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;
         let (sniffer, sockets) = sniffed.map_or((None, Vec::new()), |(one, sockets)| (Some(one), sockets));
         let logs = plan.fwknopd.as_ref().is_some_and(|fwknopd| fwknopd.syslog.is_some());
@@ -183,6 +203,9 @@ impl<'p> Keeper<'p> {
             signals,
             settings,
             marks,
+            audit,
+            part_died: false,
+            metrics,
             about,
             front,
             grantor,
@@ -194,6 +217,8 @@ impl<'p> Keeper<'p> {
             if let StartError::Part { lasting, .. } = &mut error {
                 *lasting = ended.contains(&true);
             }
+            keeper.audit.add(By::Keeper, Fact::StartFailed { why: error.to_string() });
+            keeper.audit.flush();
             return Err(error);
         }
         keeper.watch_sources();
@@ -201,6 +226,7 @@ impl<'p> Keeper<'p> {
             tracing::warn!(%address, "no interface has this address yet: it is listened on once one has");
         });
         keeper.say_warnings();
+        keeper.note_start();
         keeper.say_ready(since);
         process::trim_memory();
         Ok(keeper)
@@ -225,7 +251,8 @@ impl<'p> Keeper<'p> {
         self.wait_for_front_ready()?;
         let serve = ToFront::Serve { place: self.about.place.clone() };
         let said = self.front.say(&serve, &message::borrowed(&ears.health));
-        said.map_err(|_| part("front"))
+        said.map_err(|_| part("front"))?;
+        self.start_exporter().map_err(|e| StartError::System("starting the exporter", e.to_string()))
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
@@ -297,6 +324,7 @@ impl<'p> Keeper<'p> {
                     return Err(StartError::Firewall(in_its_place(&self.settings, &why)));
                 }
                 FromGrantor::NeedErrand => self.start_errand()?,
+                FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
             }
         }
     }
@@ -318,11 +346,30 @@ impl<'p> Keeper<'p> {
         }
     }
 
+    fn start_exporter(&mut self) -> io::Result<()> {
+        let stderr = self.logs.as_ref().and_then(|logs| logs.end().ok());
+        self.metrics.start(self.plan, &self.front, stderr)
+    }
+
     fn watch_sources(&mut self) {
         match Watch::over(&self.settings.sources) {
             Ok(watch) => self.watch = Some(watch),
             Err(e) => tracing::warn!(error = %e, "changed files are not seen: reload by SIGHUP"),
         }
+    }
+
+    fn note_start(&mut self) {
+        let clients = self.settings.rules.clients.len() as u64;
+        let fact = Fact::Started {
+            version: self.plan.version.to_owned(),
+            pid: std::process::id(),
+            place: self.about.place.clone(),
+            listen: self.about.listen.join(","),
+            clients,
+            after_clean_end: self.audit.after_clean_end(),
+        };
+        self.audit.add(By::Keeper, fact);
+        self.audit.flush();
     }
 
     fn say_warnings(&self) {
@@ -376,6 +423,8 @@ impl<'p> Keeper<'p> {
             // the same, or a front that asks for ever could keep us from hearing anybody else.
             let settled = self.reload_at.map(|at| at.since(clock::mono()));
             let patience = if self.asked > 0 { Some(Duration::ZERO) } else { settled };
+            let exporter = self.metrics.due().map(|due| due.since(clock::mono()));
+            let patience = [patience, exporter].into_iter().flatten().min();
             match self.wait(patience) {
                 Ok(Next::Go) if self.asked > 0 => self.reload(),
                 Ok(Next::Go) if self.reload_at.is_some_and(|at| at <= clock::mono()) => {
@@ -408,6 +457,12 @@ impl<'p> Keeper<'p> {
         if let Some(links) = self.sniffer.as_ref().and_then(Sniffer::watch) {
             poll.add(links, LINKS, Interest::Read)?;
         }
+        if let Some(part) = self.metrics.part() {
+            poll.add(&part.channel, METRICS, Interest::Read)?;
+        }
+        if let Some(commands) = self.helpers.commands() {
+            poll.add(&commands.channel, COMMANDS, Interest::Read)?;
+        }
         let mut next = Next::Go;
         for ready in poll.wait(patience)? {
             let one = match ready.token {
@@ -417,6 +472,8 @@ impl<'p> Keeper<'p> {
                 GRANTOR => self.on_grantor(),
                 LOGS => self.on_logs(),
                 LINKS => self.on_links(),
+                COMMANDS => self.on_commands(),
+                METRICS => self.on_metrics(),
                 _ => Next::Go,
             };
             next = match (next, one) {
@@ -425,6 +482,12 @@ impl<'p> Keeper<'p> {
                 (Next::Go, Next::Go) => Next::Go,
             };
         }
+        if self.metrics.due().is_some_and(|due| due <= clock::mono())
+            && let Err(error) = self.start_exporter()
+        {
+            tracing::error!(%error, "the exporter cannot be started: no metrics until the next reload");
+        }
+        self.audit.flush();
         Ok(next)
     }
 
@@ -441,8 +504,9 @@ impl<'p> Keeper<'p> {
                     next = Next::Reload;
                 }
                 Signal::Child => {
+                    self.metrics.look_after();
                     if let Some(dead) = self.who_died() {
-                        return a_part_died(&dead);
+                        return self.a_part_died(dead);
                     }
                 }
             }
@@ -496,6 +560,10 @@ impl<'p> Keeper<'p> {
                 }
                 FromFront::EarGone(ear) => self.on_ear_gone(ear),
                 FromFront::Finished => self.on_finished(),
+                FromFront::Notes { notes, lost } => {
+                    self.audit.add_notes(notes, lost);
+                    Next::Go
+                }
                 FromFront::Ready | FromFront::InForce => Next::Go,
             },
             Ok(Taken::Nothing) => Next::Go,
@@ -551,20 +619,38 @@ impl<'p> Keeper<'p> {
     }
 
     fn on_grantor(&mut self) -> Next {
-        match message::try_receive::<FromGrantor>(&self.grantor.channel) {
-            Ok(Taken::Message(came)) => match came.value {
-                FromGrantor::InForce { place } => {
-                    self.about.place = place;
-                    Next::Go
-                }
-                FromGrantor::Refused { why } => {
-                    tracing::error!(why, "the firewall");
-                    Next::Go
-                }
-                FromGrantor::NeedErrand => Next::Go,
-            },
+        for _ in 0..AT_ONCE {
+            match message::try_receive::<FromGrantor>(&self.grantor.channel) {
+                Ok(Taken::Message(came)) => match came.value {
+                    FromGrantor::InForce { place } => self.about.place = place,
+                    FromGrantor::Refused { why } => tracing::error!(why, "the firewall"),
+                    FromGrantor::NeedErrand => (),
+                    FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
+                },
+                Ok(Taken::Nothing) => break,
+                Ok(Taken::Ended) | Err(_) => return self.part_gone("grantor"),
+            }
+        }
+        Next::Go
+    }
+
+    fn on_metrics(&mut self) -> Next {
+        self.metrics.answer(self.generation, self.audit.tally());
+        self.metrics.look_after();
+        Next::Go
+    }
+
+    /// Its end is seen by its process.
+    fn on_commands(&mut self) -> Next {
+        let Some(commands) = self.helpers.commands() else { return Next::Go };
+        match message::try_receive::<FromCommands>(&commands.channel) {
+            Ok(Taken::Message(came)) => {
+                let FromCommands { facts, lost } = came.value;
+                self.audit.add_all(By::Commands, facts, lost);
+                Next::Go
+            }
             Ok(Taken::Nothing) => Next::Go,
-            Ok(Taken::Ended) | Err(_) => self.part_gone("grantor"),
+            Ok(Taken::Ended) | Err(_) => self.part_gone("commands"),
         }
     }
 
@@ -573,12 +659,35 @@ impl<'p> Keeper<'p> {
         let deadline = clock::mono().after(LAST_PATIENCE);
         while clock::mono() < deadline {
             if let Some(dead) = self.who_died() {
-                return a_part_died(&dead);
+                return self.a_part_died(dead);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         tracing::error!(part, "a part is gone, so all end");
+        self.note_death(part, "its channel ended".to_owned());
         Next::End(ExitCode::FAILURE)
+    }
+
+    /// Whoever only follows another is sometimes seen first: the one that was killed is waited for, a moment.
+    fn a_part_died(&mut self, mut dead: Dead) -> Next {
+        let deadline = clock::mono().after(FOLLOWED_WITHIN);
+        while dead.1.signal().is_none() && clock::mono() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+            dead = self.who_died().unwrap_or(dead);
+        }
+        let (part, status) = dead;
+        let how = how_it_ended(status);
+        tracing::error!(part, how, "a part ended by itself, so all end");
+        self.note_death(part, how.to_string());
+        Next::End(ExitCode::FAILURE)
+    }
+
+    /// Once: its channel and its process both say it.
+    fn note_death(&mut self, part: &'static str, how: String) {
+        if !std::mem::replace(&mut self.part_died, true) {
+            self.audit.add(By::Keeper, Fact::PartDied { part: part.to_owned(), how });
+            self.metrics.count_death(part);
+        }
     }
 
     /// The drops stay; grants run out by the kernel's timers, or are taken back if that was configured.
@@ -588,7 +697,11 @@ impl<'p> Keeper<'p> {
         let _ = self.front.say(&ToFront::End { close }, &[]);
         self.finish_front();
         let _ = self.grantor.say(&ToGrantor::End { close }, &[]);
+        self.finish_grantor();
         self.finish_others();
+        let asked = code == ExitCode::SUCCESS;
+        self.audit.add(By::Keeper, Fact::Stopped { grants_closed: close, asked });
+        self.audit.flush();
         let _ = std::fs::remove_file(self.plan.run_dir.join(portunus_ctl::control::SOCKET));
         self.on_logs();
         if self.plan.fwknopd.is_some() {
@@ -609,13 +722,35 @@ impl<'p> Keeper<'p> {
                 Ok(Taken::Message(mut came)) if matches!(came.value, FromFront::Sessions) => {
                     state::write_sessions(self.plan, &mut came);
                 }
-                Ok(Taken::Message(_) | Taken::Nothing) => (),
+                Ok(Taken::Message(came)) => {
+                    if let FromFront::Notes { notes, lost } = came.value {
+                        self.audit.add_notes(notes, lost);
+                    }
+                }
+                Ok(Taken::Nothing) => (),
+                Ok(Taken::Ended) | Err(_) => break,
+            }
+        }
+    }
+
+    /// What it closes at the end is told by its last words.
+    fn finish_grantor(&mut self) {
+        let deadline = clock::mono().after(LAST_PATIENCE);
+        while clock::mono() < deadline {
+            match self.grantor.hear::<FromGrantor>(Duration::from_millis(5)) {
+                Ok(Taken::Message(came)) => {
+                    if let FromGrantor::Facts { facts, lost } = came.value {
+                        self.audit.add_all(By::Grantor, facts, lost);
+                    }
+                }
+                Ok(Taken::Nothing) => (),
                 Ok(Taken::Ended) | Err(_) => break,
             }
         }
     }
 
     fn finish_others(&mut self) {
+        self.metrics.close();
         self.front.finish(LAST_PATIENCE);
         self.grantor.finish(LAST_PATIENCE);
         self.helpers.end(LAST_PATIENCE);
@@ -673,8 +808,3 @@ pub(crate) fn shed_rights(ids: Option<Ids>, keep: Keep) -> io::Result<()> {
 
 /// A part's name, and how it ended.
 type Dead = (&'static str, ExitStatus);
-
-fn a_part_died((part, status): &Dead) -> Next {
-    tracing::error!(part, how = how_it_ended(*status), "a part ended by itself, so all end");
-    Next::End(ExitCode::FAILURE)
-}

@@ -178,7 +178,7 @@ fn lacks_family(error: &io::Error) -> bool {
 /// "Address family not supported by protocol" (errno(3); std has no name for it).
 const EAFNOSUPPORT: i32 = 97;
 
-fn listen_error(address: SocketAddr, proto: &'static str, error: &io::Error) -> StartError {
+pub(super) fn listen_error(address: SocketAddr, proto: &'static str, error: &io::Error) -> StartError {
     let port = address.port();
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let flag = if proto == "udp" { "u" } else { "t" };

@@ -12,6 +12,7 @@ use crate::message::{
 };
 use portunus_ctl::control::GONE;
 use portunus_ctl::frame;
+use portunus_store::audit::{By, Fact};
 use portunus_sys::{clock, process};
 use std::os::fd::AsFd;
 
@@ -96,10 +97,21 @@ impl Keeper<'_> {
                 let clients = self.settings.rules.clients.len();
                 let took_us = clock::mono().since(began).as_micros();
                 tracing::info!(clients, generation = self.generation, took_us, "reloaded");
+                let (generation, clients) = (self.generation, clients as u64);
+                self.audit.add(By::Keeper, Fact::Reloaded { generation, clients });
+                self.metrics.count_reload(true);
                 ToFront::Reloaded { asked, generation: self.generation, warnings }
             }
             Err(mut why) => {
-                if let Some(gone) = self.let_go() {
+                let gone = self.let_go();
+                let first = why.lines().next().unwrap_or_default().to_owned();
+                let fact = Fact::ReloadRefused { why: first, let_go: gone.clone().unwrap_or_default() };
+                self.audit.add(By::Keeper, fact);
+                self.metrics.count_reload(false);
+                if let Err(error) = self.metrics.open(self.settings.metrics.as_ref()) {
+                    tracing::error!(%error, "no metrics until the next reload");
+                }
+                if let Some(gone) = gone {
                     why.push_str(&format!("\n{GONE}{gone}"));
                 }
                 for line in why.lines() {
@@ -108,12 +120,16 @@ impl Keeper<'_> {
                 ToFront::ReloadRefused { asked, why }
             }
         };
+        if let Err(error) = self.start_exporter() {
+            tracing::error!(%error, "the exporter cannot be started: no metrics until the next reload");
+        }
         if asked > 0 {
             // A front that is gone is seen in the next round.
             let _ = self.front.say(&answer, &[]);
         }
         let clients = self.settings.rules.clients.len();
         self.supervisor.ready(&format!("serving {clients} clients, {}", self.about.place));
+        self.audit.flush();
         process::trim_memory();
     }
 
@@ -149,6 +165,8 @@ impl Keeper<'_> {
             warnings
                 .push("the listening address or port has changed: restart the daemon to use it".to_owned());
         }
+        // What cannot be listened on is a mistake, and nothing is changed yet.
+        self.metrics.open(new.metrics.as_ref()).map_err(|e| e.to_string())?;
         // The grantor first: it takes back what no client may open any more, whatever the front does.
         self.reload_grantor(&new)?;
         if receives(&new) != receives(&self.settings) {
@@ -160,6 +178,7 @@ impl Keeper<'_> {
             self.watch_sources();
         }
         self.about.admins.clone_from(&self.settings.admins);
+        self.audit.set_bounds(super::audit::bounds(&self.settings));
         self.generation += 1;
         self.reload_helpers()?;
         self.reload_front()?;
@@ -191,6 +210,7 @@ impl Keeper<'_> {
                     }
                     FromGrantor::Refused { why } => return Err(super::in_its_place(new, &why)),
                     FromGrantor::NeedErrand => self.start_errand().map_err(|e| e.to_string())?,
+                    FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {
                     return Err("the grantor does not answer: see its own words".to_owned());
@@ -222,6 +242,7 @@ impl Keeper<'_> {
                     // It may have been written after we read: this one is for the next round.
                     FromFront::PleaseReload => self.asked += 1,
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
+                    FromFront::Notes { notes, lost } => self.audit.add_notes(notes, lost),
                     // An interface that goes away just now is heard of when it comes back.
                     FromFront::Ready | FromFront::EarGone(_) | FromFront::Finished => (),
                 },

@@ -83,6 +83,8 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
                     errand = Some(process);
                     grantor.say(&ToGrantor::Errand, &[channel.as_fd()]).map_err(words)?;
                 }
+                // Nobody was let in, and nobody writes it down.
+                FromGrantor::Facts { .. } => (),
             },
             Ok(Taken::Nothing | Taken::Ended) | Err(_) => break Err("the grantor did not come up".to_owned()),
         }

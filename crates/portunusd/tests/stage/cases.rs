@@ -182,7 +182,7 @@ fn rights() {
 
 fn walls() {
     let world = World::new();
-    for part in ["front", "grantor", "resolver"] {
+    for part in ["front", "grantor", "resolver", "metrics"] {
         let output = world.run_ourselves(&["--escape", part]);
         assert!(output.status.success(), "{part} cannot do its work: {output:?}");
         for (number, (name, _)) in super::escape::ATTEMPTS.iter().enumerate() {

@@ -60,7 +60,6 @@ fn may_pass() {
     let disk = SmallDisk::over(&state, "4k");
     fs::write(state.join("filler"), [1; 4096]).unwrap();
     let (code, said) = serve_in_vain(&world);
-    // In the part's own words, which are never lost.
     assert!(code == 1 && said.contains("no storage space"), "{code} {said}");
     assert!(!said.contains("is gone"), "one thing is wrong, and one thing is said: {said}");
     drop(disk);

@@ -15,6 +15,8 @@
 mod book;
 #[path = "../../../../crates/portunusd/src/grantor/duty.rs"]
 mod duty;
+#[path = "../../../../crates/portunusd/src/grantor/facts.rs"]
+mod facts;
 #[path = "../../../../crates/portunusd/src/grantor/kill.rs"]
 mod kill;
 #[path = "../../../../crates/portunusd/src/grantor/limits.rs"]

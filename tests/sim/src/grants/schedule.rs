@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::Closing;
+use portunus_model::{Cause, Closing};
 
 use super::front::{CLIENTS, Site, name};
 use super::fuse::Victim;
@@ -40,7 +40,9 @@ fn carry_out(system: &mut System, act: Act, from: IpAddr) {
     match act {
         Knock(number, ports, timeout) => system.knock(number, ports, timeout, from),
         Pass(millis) => system.pass(Duration::from_millis(millis)),
-        Close(client) => system.close(&Closing { client: client.map(name), address: None }),
+        Close(client) => {
+            system.close(&Closing { client: client.map(name), address: None, cause: Cause::Close });
+        }
         Reload(without, narrow) => system.reload(Site { without, narrow }),
         Flush => system.flush(),
         Act::Fault(fault) => system.fault(fault),

@@ -264,6 +264,8 @@ impl System {
             }
         }
         let (answers, _) = duty.hear(at, said.clone());
+        // Nobody keeps an audit log here.
+        duty.book.facts.clear();
         // Of a grantor that died in the middle nobody knows how far it came.
         if !self.fuse.lives(Who::Grantor) {
             return;

@@ -131,12 +131,12 @@ fn a_stanza_that_goes_ends_its_own_grants_and_the_others_go_on_under_their_new_n
     assert_eq!((after.closings, after.said), (vec!["192.0.2.1".to_owned()], vec!["stanza-1".to_owned()]));
     // By the new name the grant is closed that has it now, and what it is known by is not what people see.
     let first = ClientName::new("stanza-1").unwrap();
-    let closing = Closing { client: Some(first.clone()), address: None };
+    let closing = Closing { client: Some(first.clone()), address: None, cause: Cause::Close };
     assert_eq!(house.gate.handle_closing(at(1000), &closing), 1);
     let holder = ClientName::of_keys(mark(1).unwrap());
     assert_eq!((house.gate.holder(&first), house.gate.shown(&holder)), (holder.clone(), first));
     let Some(Action::Close(told)) = house.gate.poll_action() else { panic!("nothing is closed") };
-    assert_eq!(told, Closing { client: Some(holder), address: None });
+    assert_eq!(told, Closing { client: Some(holder), address: None, cause: Cause::Close });
     assert_eq!(outcome(&mut house.gate).open, open_of(&[("stanza-2", "192.0.2.3")]));
 }
 
@@ -200,7 +200,7 @@ fn of_stanzas_with_the_same_keys_any_that_allows_it_keeps_a_grant_and_none_means
     assert_eq!((after.open.len(), after.closings.len()), (0, 2));
     // They are one holder: whoever closes what one of them has opened closes what both have.
     let mut house = shared();
-    let closing = Closing { client: ClientName::new("stanza-2").ok(), address: None };
+    let closing = Closing { client: ClientName::new("stanza-2").ok(), address: None, cause: Cause::Close };
     assert_eq!(house.gate.handle_closing(at(0), &closing), 2);
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use portunus_model::{ClientName, Unix};
+use portunus_store::audit::Head;
 
 use crate::places::Places;
 use crate::values;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     /// Follow what the running server decides
     #[command(after_help = "Example:\n  portunus events\n  portunus events --json")]
     Events(Listing),
+    /// Show what the server has written down of itself: grants, refusals, changes
+    Audit(Audit),
     /// Take a profile from a server: from standard input, a file, or openme's file
     Join(Join),
     /// Knock
@@ -254,6 +257,64 @@ pub(crate) struct Sessions {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `portunus audit`
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Example:
+  sudo portunus audit --since 2h
+  sudo portunus audit --json | jq 'select(.what == \"opened\")'
+  sudo portunus audit verify")]
+pub(crate) struct Audit {
+    /// Only from then on: a date, or a time ago such as 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<Since>,
+    /// Print the lines as they stand
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+}
+
+/// What else to do with the audit log.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuditCommand {
+    /// Say whether every line is still what was written, and none is missing
+    Verify(Verify),
+}
+
+/// `portunus audit verify`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exits 1 and names the first line that is not what was written. Whoever is root can write the whole log anew:
+keep the head that this prints somewhere else, and ask for it later.
+
+Example:
+  sudo portunus audit verify
+  sudo portunus audit verify --head \"$(ssh elsewhere cat kept-head)\""
+)]
+pub(crate) struct Verify {
+    /// A head that was printed before, and kept: that line must still be the same
+    #[arg(long, value_name = "NUMBER:HASH")]
+    pub(crate) head: Option<Head>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Since {
+    Date(Unix),
+    Ago(Duration),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    let date = values::date(text).map(Since::Date);
+    date.or_else(|wrong| {
+        values::span(text).map(Since::Ago).map_err(|_| format!("{wrong}, or a time ago such as 2h"))
+    })
 }
 
 /// `portunus close`

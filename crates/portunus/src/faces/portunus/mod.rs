@@ -1,6 +1,7 @@
 //! The `portunus` face: our own commands.
 
 mod args;
+mod audit;
 mod clients;
 mod clients_fwknop;
 mod connect;
@@ -73,6 +74,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
         Command::Close(close) => sessions::close(places, &close),
         Command::Events(events) => sessions::events(places, events.json),
+        Command::Audit(audit) => audit::run(places, &audit),
         Command::Import(import) => import::run(places, import.from),
         Command::Join(join) => profiles::join(&join),
         Command::Proxy(proxy) => proxy::run(&proxy),

@@ -50,7 +50,13 @@ fn in_tables(seen: &Seen) -> String {
         last.row([name.clone(), at.clone()]);
     }
     let open = if open.is_empty() { "nothing is open\n".to_owned() } else { open.to_string() };
-    if last.is_empty() { open } else { format!("{open}\n{last}") }
+    let mut text = if last.is_empty() { open } else { format!("{open}\n{last}") };
+    for (receiver, count) in seen.dropped.iter().filter(|(_, count)| **count > 0) {
+        text.push_str(&format!(
+            "\n{count} packets dropped by the kernel before they were read ({receiver})\n"
+        ));
+    }
+    text
 }
 
 fn left(seconds: u64) -> String {

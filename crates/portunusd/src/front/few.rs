@@ -1,0 +1,121 @@
+//! How many refusals of clients' packets are written down. A recorded packet is its client's, whoever sends it: without a
+//! bound who has one could fill the disk.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use portunus_model::{ClientName, Mono, Reason};
+
+/// Refusals of one client for one reason that are told a minute.
+pub(super) const EACH: u32 = 20;
+/// All together.
+pub(super) const ALL: u32 = 60;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Counts them, a minute at a time. It remembers [`ALL`] at most.
+#[derive(Debug, Default)]
+pub(super) struct Few {
+    since: Mono,
+    told: HashMap<(ClientName, Reason), Told>,
+    told_in_all: u32,
+    unsaid: u64,
+    unsaid_in_all: u64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    told: u32,
+    unsaid: u64,
+}
+
+/// What to do with a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// It is told; so many like it were not, in the minute before.
+    Yes { unsaid: u64 },
+    /// It is only counted.
+    No,
+}
+
+impl Few {
+    /// Since the start.
+    pub(super) const fn unsaid_in_all(&self) -> u64 {
+        self.unsaid_in_all
+    }
+
+    /// Whether this one is told; and, once a minute, how many of the minute before were not.
+    pub(super) fn count(&mut self, client: &ClientName, reason: Reason, now: Mono) -> (Tell, Option<u64>) {
+        let mut last = None;
+        if now.since(self.since) >= MINUTE {
+            self.since = now;
+            self.told_in_all = 0;
+            self.told.retain(|_, told| told.unsaid > 0);
+            self.told.values_mut().for_each(|told| told.told = 0);
+            last = Some(std::mem::take(&mut self.unsaid)).filter(|unsaid| *unsaid > 0);
+        }
+        let key = (client.clone(), reason);
+        if self.told_in_all >= ALL {
+            self.unsaid += 1;
+            self.unsaid_in_all += 1;
+            if let Some(told) = self.told.get_mut(&key) {
+                told.unsaid += 1;
+            }
+            return (Tell::No, last);
+        }
+        let told = self.told.entry(key).or_default();
+        if told.told >= EACH {
+            told.unsaid += 1;
+            self.unsaid += 1;
+            self.unsaid_in_all += 1;
+            return (Tell::No, last);
+        }
+        told.told += 1;
+        self.told_in_all += 1;
+        (Tell::Yes { unsaid: std::mem::take(&mut told.unsaid) }, last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: u32) -> ClientName {
+        ClientName::new(&format!("client-{n}")).unwrap()
+    }
+
+    fn at(secs: u64) -> Mono {
+        Mono::from_nanos(secs * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_client_has_few_lines_a_minute_and_all_have_few_together() {
+        let mut few = Few::default();
+        let mut told = |clients: u32, secs| {
+            let mut yes = Vec::new();
+            for n in 0..10_000 {
+                if let (Tell::Yes { unsaid }, _) = few.count(&name(n % clients), Reason::Replayed, at(secs)) {
+                    yes.push(unsaid);
+                }
+            }
+            yes
+        };
+        assert_eq!(told(1, 100), vec![0; EACH as usize]);
+        assert_eq!(told(1, 159), [0; 0]);
+        // What was not told is told with the next one.
+        let next = told(1, 160);
+        assert_eq!((next.len(), next.first(), next.last()), (EACH as usize, Some(&(20_000 - 20)), Some(&0)));
+        assert_eq!(told(500, 300).len(), ALL as usize);
+        assert!(few.told.len() <= ALL as usize + 1, "{}", few.told.len());
+    }
+
+    #[test]
+    fn another_reason_is_another_line_and_the_sum_is_told_once() {
+        let mut few = Few::default();
+        for _ in 0..EACH + 5 {
+            let _ = few.count(&name(1), Reason::Replayed, at(100));
+        }
+        assert_eq!(few.count(&name(1), Reason::Stale, at(101)), (Tell::Yes { unsaid: 0 }, None));
+        assert_eq!(few.count(&name(2), Reason::Stale, at(200)), (Tell::Yes { unsaid: 0 }, Some(5)));
+        assert_eq!(few.count(&name(2), Reason::Stale, at(201)), (Tell::Yes { unsaid: 0 }, None));
+    }
+}
