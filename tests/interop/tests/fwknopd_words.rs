@@ -81,7 +81,9 @@ fn with_nftables_grants_are_told_and_nothing_is_left() {
     assert!(within(LONG, || daemon.log().contains(&gone)), "{gone:?} in\n{}", daemon.log());
     knock(&world, &[&SSH[..], &["-f", "100"]].concat());
     assert!(within(LONG, || count(&daemon, ADDED) == 2), "{}", daemon.log());
-    assert!(has_table(&world) || world.server.ruleset().contains("portunus_"), "it stands somewhere");
+    // The ports are dropped in a table of the administrator's, so what is open stands there.
+    let (listed, _) = says(&world, &["--fw-list"]);
+    assert!(listed.contains("10.90.0.2 . tcp . 22"), "{listed}");
     assert_eq!(says(&world, &["-K"]).1, 0);
     assert!(!world.server.ruleset().contains("portunus"), "FLUSH_IPT_AT_EXIT: {}", world.server.ruleset());
 }
@@ -192,6 +194,20 @@ fn whose_packet_it_is_comes_before_what_it_opened() {
             assert!(added <= met, "{line:?} too early in\n{}", daemon.log());
         }
         assert_eq!(met, 20, "each once");
+    }
+}
+
+/// The number is the stanza's that has the packet's keys, whoever stands before it.
+#[test]
+fn each_stanza_is_told_by_its_own_number() {
+    for conf in ["", "FIREWALL nft;\n"] {
+        let world = World::bare(Firewall::None);
+        let other = "SOURCE ANY\nKEY another key\nHMAC_KEY another HMAC key\n\n";
+        let daemon = Fwknopd::start(&world, Whose::Ours, conf, &format!("{other}{STANZA}"), &[]);
+        knock(&world, &SSH);
+        assert!(daemon.says(ADDED), "{}", daemon.log());
+        assert_eq!(count(&daemon, &MET.replace("#1", "#2")), 1, "{}", daemon.log());
+        assert_eq!(count(&daemon, "received with access source match"), 1, "{}", daemon.log());
     }
 }
 

@@ -11,6 +11,9 @@ use super::{NAME, serve};
 use crate::ruleset;
 use crate::say::{FAILED, Failure, line, out};
 
+/// The table of ours, and what the names begin with of what is ours in another's.
+const OURS: &str = "portunus";
+
 pub(super) fn run(cli: &Cli, settings: &Settings) -> ExitCode {
     if cli.fw_flush {
         return flush(settings);
@@ -31,9 +34,49 @@ pub(super) fn run(cli: &Cli, settings: &Settings) -> ExitCode {
                 print("ip6tables", &words, true);
             }
         }
-        None => print("nft", &["list", "table", "inet", "portunus"], false),
+        None => {
+            let tables = ask("nft", &["list", "tables"]).unwrap_or_default();
+            for [family, name] in tables.lines().filter_map(table) {
+                let Some(text) = ask("nft", &["list", "table", family, name]) else { continue };
+                let text = if name == OURS { text } else { attached(&text) };
+                if !text.is_empty() {
+                    out(text);
+                    line("");
+                }
+            }
+        }
     }
     ExitCode::SUCCESS
+}
+
+/// A line of nft's list of tables.
+fn table(line: &str) -> Option<[&str; 2]> {
+    match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["table", family, name] => Some([family, name]),
+        _ => None,
+    }
+}
+
+/// Of an administrator's table what is ours in it, as nft lists it; nothing where nothing is.
+fn attached(text: &str) -> String {
+    let mut lines = text.lines();
+    let head = lines.next();
+    let (mut kept, mut inside) = (String::new(), false);
+    for line in lines {
+        // The blocks of a table stand one tab in, and end so.
+        if let Some(block) =
+            line.strip_prefix('\t').filter(|rest| rest.ends_with('{') && !rest.starts_with('\t'))
+        {
+            let name = block.split_whitespace().nth(1).unwrap_or_default();
+            inside = name == OURS || name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('_'));
+        }
+        if inside {
+            kept.push_str(line);
+            kept.push('\n');
+            inside = line != "\t}";
+        }
+    }
+    head.filter(|_| !kept.is_empty()).map(|head| format!("{head}\n{kept}}}\n")).unwrap_or_default()
 }
 
 fn chains(settings: &Settings) -> Option<&Chains> {
