@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use portunus_config::Settings;
+use portunus_dialect::fwknop::{self, RawKeys};
 use portunus_dialect::{Candidate, openme, recognise};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
@@ -26,8 +27,9 @@ pub(crate) struct Told {
 /// A server's rules and keys, with nothing behind them.
 pub(crate) struct Pipeline {
     rules: Rules,
-    key: portunus_crypto::Secret<32>,
-    openme: openme::ServerKey,
+    /// Where that dialect is in use: as it was read, and ready.
+    openme: Option<(portunus_crypto::Secret<32>, openme::ServerKey)>,
+    fwknop: Vec<RawKeys>,
 }
 
 impl Pipeline {
@@ -36,36 +38,40 @@ impl Pipeline {
     /// # Errors
     /// It has no key.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let key = settings.secrets.openme.ok_or_else(|| {
-            Failure::new(
-                "the server has no openme key",
-                "portunus.toml",
-                "write dialects = [\"openme\"] into it",
-            )
-            .code(CONFIG)
-        })?;
-        let openme = server_key(&key)?;
-        Ok(Self { rules: settings.rules, key, openme })
+        let (key, fwknop) = (settings.secrets.openme, settings.secrets.fwknop);
+        let openme = key.map(|key| server_key(&key).map(|ready| (key, ready))).transpose()?;
+        if openme.is_none() && fwknop.is_empty() {
+            let mend = "write dialects = [\"openme\"] into it, or enrol a client with `portunus add`";
+            return Err(Failure::new("the server has no key", "portunus.toml", mend).code(CONFIG));
+        }
+        Ok(Self { rules: settings.rules, openme, fwknop })
     }
 
     /// Runs one datagram through every step, as of `at` or now.
     pub(crate) fn explain(&mut self, caught: &Caught, source: Option<IpAddr>, at: Option<Unix>) -> Told {
         let mut told = Told::default();
         let wall = at.unwrap_or_else(portunus_sys::clock::wall);
-        let Some(Candidate::Openme(packet)) = recognise(&caught.bytes) else {
-            let want = openme::LENGTH;
-            told.step(
-                "shape",
-                format!("no dialect in use: openme has {want} bytes of which the first is 01"),
-            );
-            told.step("verdict", "noise".to_owned());
-            return told;
-        };
-        told.step("shape", "openme v1".to_owned());
-        self.proof(&packet, wall, &mut told);
-        let event = self.verdict(&caught.bytes, source, wall);
+        match (recognise(&caught.bytes), &self.openme) {
+            (Some(Candidate::Openme(packet)), Some((_, key))) => {
+                told.step("shape", "openme v1".to_owned());
+                self.proof(&packet, key, wall, &mut told);
+            }
+            (Some(Candidate::Fwknop(_)), _) if !self.fwknop.is_empty() => {
+                told.step("shape", "fwknop".to_owned());
+            }
+            (Some(Candidate::Openme(_) | Candidate::Fwknop(_)) | None, _) => {
+                told.step("shape", self.shapes());
+                told.step("verdict", "noise".to_owned());
+                return told;
+            }
+        }
+        let event = self.verdict(caught, source, wall);
         told.granted =
             matches!(event.as_ref().map(|event| event.reason), Some(Reason::Granted | Reason::Extended));
+        let client = event.as_ref().and_then(|event| event.client.as_ref());
+        if let (true, Some(client)) = (told.steps.len() == 1, client) {
+            told.step("keys", format!("{client}'s"));
+        }
         told.step("verdict", event.map_or_else(|| "none".to_owned(), |event| in_words(&event)));
         if source.is_none() {
             told.step("", "judged as if it came from 192.0.2.1: name its source with --source".to_owned());
@@ -74,8 +80,16 @@ impl Pipeline {
         told
     }
 
-    fn proof(&self, packet: &openme::Packet<'_>, wall: Unix, told: &mut Told) {
-        let unsealed = match self.openme.unseal(packet) {
+    /// What the bytes would have to look like.
+    fn shapes(&self) -> String {
+        let openme = format!("openme has {} bytes of which the first is 01", openme::LENGTH);
+        let fwknop = format!("fwknop has {} letters of base64 and more", fwknop::SHORTEST);
+        let shapes = [self.openme.is_some().then_some(openme), (!self.fwknop.is_empty()).then_some(fwknop)];
+        format!("no dialect in use: {}", shapes.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+
+    fn proof(&self, packet: &openme::Packet<'_>, key: &openme::ServerKey, wall: Unix, told: &mut Told) {
+        let unsealed = match key.unseal(packet) {
             Ok(unsealed) => unsealed,
             Err(error) => return told.step("seal", error.to_string()),
         };
@@ -108,12 +122,15 @@ impl Pipeline {
     }
 
     /// What the gate itself says, with a fresh claim and an open door for an answer.
-    fn verdict(&self, bytes: &[u8], source: Option<IpAddr>, wall: Unix) -> Option<Event> {
+    fn verdict(&self, caught: &Caught, source: Option<IpAddr>, wall: Unix) -> Option<Event> {
         let now = Now { mono: portunus_sys::clock::mono(), wall };
-        let keys = Keyring { openme: server_key(&self.key).ok(), fwknop: Vec::new() };
+        let keys = Keyring {
+            openme: self.openme.as_ref().and_then(|(key, _)| server_key(key).ok()),
+            fwknop: self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
+        };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
-        gate.handle_datagram(now, Datagram::new(bytes, source, Via::Udp));
+        gate.handle_datagram(now, Datagram::new(caught.bytes.as_slice(), source, Via::Udp));
         loop {
             let more = gate.work(now, 1024);
             while let Some(action) = gate.poll_action() {
