@@ -336,3 +336,25 @@ fn a_text_is_cut_and_never_ends_a_line() {
     assert!(text.lines().all(|line| line.len() < 2000 && !line.chars().any(char::is_control)), "{text}");
     assert!(verify(dir.path(), None).is_ok());
 }
+
+/// Stopped before the oldest file goes, the anchor knows already what will be the first line.
+#[test]
+fn the_anchor_knows_of_a_removal_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 60, SMALL);
+    let first = read::first_number(&dir.path().join("audit.log.1")).unwrap();
+    let oldest = dir.path().join("audit.log.2");
+    fs::remove_file(&oldest).unwrap();
+    // A folder is not removed as a file is.
+    fs::create_dir(&oldest).unwrap();
+    let (mut log, _) = open(dir.path(), SMALL);
+    let mut stopped = false;
+    for n in 0..60 {
+        log.add(at(), By::Keeper, closed(&format!("later-{n}")));
+        stopped |= log.flush(at()).is_err();
+    }
+    assert!(stopped, "no file was full");
+    assert_eq!(anchor::read(dir.path()).unwrap().unwrap().first, first);
+    fs::remove_dir(&oldest).unwrap();
+    assert!(verify(dir.path(), None).is_ok(), "{:?}", verify(dir.path(), None));
+}
