@@ -250,6 +250,7 @@ pub(crate) fn protect(stance: &mut StanceWish, policy: &Policy, limits: &Limits)
     let health = policy.health_port.and_then(|port| PortSpec::single(Proto::Tcp, port).ok());
     let all = limits.doors.iter().copied().chain(policy.default_ports.iter().copied());
     stance.protected = tidy(all.chain(named).chain(health).collect());
+    stance.sent_on = tidy(policy.services.sent_on.clone());
 }
 
 /// Warns of ports that get in each other's way.

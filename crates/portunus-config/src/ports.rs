@@ -31,6 +31,8 @@ pub(crate) struct Services {
     /// What a file calls one of them: `service` or `group`.
     pub(crate) noun: &'static str,
     pub(crate) named: Vec<(String, Vec<PortSpec>)>,
+    /// The ports of those that may be sent on to a container or another host, and are guarded there too.
+    pub(crate) sent_on: Vec<PortSpec>,
 }
 
 impl Services {
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_word() {
         let ssh = vec![("ssh".to_owned(), PortSpec::parse("22/tcp").unwrap())];
-        let services = Services { noun: "group", named: ssh };
+        let services = Services { noun: "group", named: ssh, sent_on: Vec::new() };
         let said = |word: &str| services.resolve(word, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(said("shs"), "unknown group \"shs\": known: ssh; or write ports such as 22/tcp");
         assert_eq!(said("sshh"), "unknown group \"sshh\": did you mean \"ssh\"?");
@@ -92,7 +94,7 @@ mod tests {
         assert_eq!(said("30-20"), "the range 30-20 runs backwards: write 20-30");
         assert_eq!(said("1-2000/udp"), "the range 1-2000 has more than 1000 ports: split it");
         assert_eq!(said("-5"), "\"\" is not a port: use a number from 1 to 65535, as in 22/tcp");
-        let none = Services { noun: "service", named: Vec::new() };
+        let none = Services { noun: "service", ..Services::default() };
         assert_eq!(
             none.resolve("web", &mut Vec::new()).unwrap_err().to_string(),
             "unknown service \"web\": there is no service yet: define it, or write ports such as 22/tcp"

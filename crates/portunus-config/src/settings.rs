@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use portunus_crypto::Secret;
 use portunus_dialect::fwknop::RawKeys;
-use portunus_model::{Limits, Place, PortSpec, Rules, Stance};
+use portunus_model::{Limits, Place, PortSpec, Proto, Rules, Stance};
 
 use crate::Diagnostic;
 use crate::fwknop::Daemon;
@@ -51,6 +51,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The protected ports behind which there is a service: all but the health port.
+    #[must_use]
+    pub fn served(&self) -> Vec<PortSpec> {
+        let health = self.health_port.and_then(|port| PortSpec::single(Proto::Tcp, port).ok());
+        self.stance.protected.iter().filter(|port| Some(**port) != health).copied().collect()
+    }
+
     /// What must run with the daemon's own rights, in words: the less of that, the less somebody who breaks out of a part
     /// can win. `iptables`: whether its tools write our rules.
     #[must_use]
@@ -101,6 +108,9 @@ pub struct StanceWish {
     /// Sorted, no duplicates. They do not depend on the clients alone, or revoking the last client would open a door
     /// to everybody.
     pub protected: Vec<PortSpec>,
+    /// Those of them that are guarded too where they are sent on to a container or another host (`forward = true`).
+    /// Sorted, no duplicates.
+    pub sent_on: Vec<PortSpec>,
     /// The knock port, where we accept it ourselves.
     pub knock_port: Option<u16>,
     /// Which back end.
@@ -115,6 +125,7 @@ impl StanceWish {
             place,
             interfaces: self.interfaces.clone(),
             protected: self.protected.clone(),
+            sent_on: self.sent_on.clone(),
             knock_port: self.knock_port,
         }
     }

@@ -1,7 +1,7 @@
 //! What a firewall back end does, whichever it is.
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portunus_model::{Element, NatLimits, PortSpec, Stance, Way};
 
@@ -23,6 +23,8 @@ pub struct Structure {
     pub destinations: bool,
     /// Which translations there may be.
     pub nat: NatLimits,
+    /// A trial: the drops of the protected ports end by themselves then, whatever becomes of us. Only nftables can that.
+    pub trial: Option<Instant>,
 }
 
 impl Structure {

@@ -52,12 +52,13 @@ pub struct Ended {
 }
 
 /// One flow as conntrack knows it, by the direction of its first packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tuple {
-    from: (IpAddr, u16),
-    to: (IpAddr, u16),
-    proto: u8,
-    zone: Option<u16>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tuple {
+    pub(crate) from: (IpAddr, u16),
+    /// Before anything was turned.
+    pub(crate) to: (IpAddr, u16),
+    pub(crate) proto: u8,
+    pub(crate) zone: Option<u16>,
 }
 
 /// Protocol, the peer, and the port here: a flow whose socket was ended is not counted twice.
@@ -148,17 +149,13 @@ fn end_flows(elements: &[Element], ended: &mut Ended, gone: &HashSet<Pair>) -> R
     let step = "ending flows";
     let socket = NetlinkSocket::netfilter().map_err(|error| failed(step, &error))?;
     let mut meant = Vec::new();
-    let bytes = message(GET_FLOWS, DUMP, |bytes| bytes.extend(Nfgenmsg::new().as_slice()));
-    let errno = ask(&socket, step, &bytes, |answer| {
-        let tuple = tuple(answer.body);
-        meant.extend(tuple.filter(|tuple| {
-            // A server that went on sending began the flow anew, as conntrack sees it.
-            is_flow_meant(elements, tuple.proto, tuple.from.0, tuple.to.1)
-                || is_flow_meant(elements, tuple.proto, tuple.to.0, tuple.from.1)
-        }));
+    let known = each_flow(&socket, step, |tuple, _| {
+        // A server that went on sending began the flow anew, as conntrack sees it.
+        let is_meant = is_flow_meant(elements, tuple.proto, tuple.from.0, tuple.to.1)
+            || is_flow_meant(elements, tuple.proto, tuple.to.0, tuple.from.1);
+        meant.extend(is_meant.then_some(tuple));
     })?;
-    // Where conntrack is not there nothing is known of any flow.
-    if errno != 0 {
+    if !known {
         return Ok(());
     }
     let mut outcome = Ok(());
@@ -171,6 +168,23 @@ fn end_flows(elements: &[Element], ended: &mut Ended, gone: &HashSet<Pair>) -> R
         }
     }
     outcome
+}
+
+/// Hands over every flow that conntrack knows, with its status (`IPS_*`). `false`: conntrack is not there, and nothing is
+/// known of any.
+pub(crate) fn each_flow(
+    socket: &NetlinkSocket,
+    step: &'static str,
+    mut each: impl FnMut(Tuple, u32),
+) -> Result<bool, FirewallError> {
+    let bytes = message(GET_FLOWS, DUMP, |bytes| bytes.extend(Nfgenmsg::new().as_slice()));
+    let errno = ask(socket, step, &bytes, |answer| {
+        let status = OpGetDump::decode_request(answer.body).1.get_status().unwrap_or_default();
+        if let Some(tuple) = tuple(answer.body) {
+            each(tuple, status);
+        }
+    })?;
+    Ok(errno == 0)
 }
 
 /// A socket of ours: at the port itself, or where a translation ends here.

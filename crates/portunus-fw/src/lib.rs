@@ -8,6 +8,7 @@ mod firewall;
 mod kill;
 mod ledger;
 mod nft;
+mod proof;
 mod record;
 
 pub mod iptables;
@@ -20,4 +21,5 @@ pub use kill::Ended;
 pub use ledger::{Ledger, Opened, Row, Term};
 pub use nft::Nft;
 pub use portunus_model::Element;
+pub use proof::{Came, Proof};
 pub use record::Record;

@@ -249,6 +249,9 @@ pub struct Stance {
     pub interfaces: Vec<String>,
     /// Ports that are dropped for whoever has no grant. Ranges allowed. Empty: somebody else drops them.
     pub protected: Vec<PortSpec>,
+    /// Those of them that are dropped too where a flow to them was sent on to a container or another host. Nothing of
+    /// iptables' place can that.
+    pub sent_on: Vec<PortSpec>,
     /// The UDP knock port, where it is to be accepted by our rules; `None`: somebody else accepts it.
     pub knock_port: Option<u16>,
 }

@@ -7,7 +7,7 @@ use portunus_ctl::control::Client;
 use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Door, Finding, Wish};
 use portunus_fw::ruleset::{Held, Ruleset, Table};
-use portunus_fw::walk::{self, Interface, IpVersion, Ours, Probe, Source, Verdict};
+use portunus_fw::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, Verdict};
 use portunus_fw::{Firewall, FirewallError, Nft};
 use portunus_model::{Place, PortSpec};
 
@@ -38,7 +38,10 @@ pub(crate) fn look(settings: &Settings) -> Result<Look, Failure> {
         let probe = stranger(door.port, door.version, interfaces.first().cloned());
         matches!(walk::walk(&ruleset, &probe, Ours::Counted), Verdict::Dropped(_))
     };
-    Ok(tell(&finding, settings, kept))
+    let mut look = tell(&finding, settings, kept);
+    let cut = place::cut_short(&ruleset, &wish(settings, &interfaces), Some(&finding.place));
+    look.blocked.extend(cut.iter().map(ToString::to_string));
+    Ok(look)
 }
 
 /// A packet of somebody who has no grant.
@@ -89,7 +92,7 @@ fn tell(finding: &Finding, settings: &Settings, kept: impl Fn(&Door) -> bool) ->
             "is open to everybody today, and stays so: no chain of `place` sees it"
         }
     };
-    let mut lines = doors(finding, passes, kept);
+    let mut lines = doors(finding, &settings.stance.sent_on, passes, kept);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
     let mut blocked: Vec<String> = finding.refused.iter().map(ToString::to_string).collect();
     blocked.extend(finding.blocked.iter().map(ToString::to_string));
@@ -109,17 +112,21 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
     let mut lines = Vec::new();
     let mut blocked: Vec<String> =
         place::still_blocked(&ruleset, &wish).iter().map(ToString::to_string).collect();
+    blocked.extend(place::cut_short(&ruleset, &wish, None).iter().map(ToString::to_string));
     for &port in wish.doors {
         for version in [IpVersion::V4, IpVersion::V6] {
             let probe = stranger(port, version, interfaces.first().cloned());
-            match walk::walk(&ruleset, &probe, Ours::Counted) {
+            let past = walk::sent_on(&ruleset, &probe, Ours::Counted);
+            match past.map_or_else(|| walk::walk(&ruleset, &probe, Ours::Counted), Verdict::Forwarded) {
                 Verdict::Dropped(_) => (),
                 Verdict::Maybe { because, .. } => {
-                    lines.push(format!("whether {port} over {version} is closed for strangers cannot be told: {because}"));
+                    lines.push(format!(
+                        "whether {port} over {version} is closed for strangers cannot be told: {because}"
+                    ));
                 }
-                Verdict::Forwarded(site) => blocked.push(format!(
-                    "{port} over {version} is sent on to another host by {site}: no drop of ours guards it: close it there"
-                )),
+                Verdict::Forwarded(site) => {
+                    blocked.push(format!("{port} over {version} {}", sent_on(&site, false)));
+                }
                 Verdict::Passes if settings.stance.protect => blocked.push(format!(
                     "{port} over {version} is open to everybody though the server runs: see its log"
                 )),
@@ -133,6 +140,7 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
         let doors: Vec<String> = wish.doors.iter().map(ToString::to_string).collect();
         lines.push(format!("closed for strangers: {}", doors.join(", ")));
     }
+    lines.extend(place::neighbours(&ruleset).iter().map(ToString::to_string));
     Ok(Look { place: None, lines, blocked })
 }
 
@@ -140,6 +148,7 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
 /// an open one, `kept` whether rules of ours that still stand shut it.
 fn doors(
     finding: &Finding,
+    guarded: &[PortSpec],
     passes: impl Fn(&Door) -> &'static str,
     kept: impl Fn(&Door) -> bool,
 ) -> Vec<String> {
@@ -154,9 +163,7 @@ fn doors(
                 "is kept closed by rules of ours: nobody gets in until `serve` runs".to_owned()
             }
             Verdict::Passes => passes(door).to_owned(),
-            Verdict::Forwarded(site) => {
-                format!("is sent on to another host by {site}: no drop of ours guards it")
-            }
+            Verdict::Forwarded(site) => sent_on(site, guarded.contains(&door.port)),
         };
         match told.iter_mut().find(|(port, _, said)| *port == door.port && *said == what) {
             Some((_, versions, _)) => versions.push(door.version.to_string()),
@@ -166,6 +173,16 @@ fn doors(
     told.into_iter()
         .map(|(port, versions, what)| format!("{port} over {} {what}", versions.join(" and ")))
         .collect()
+}
+
+/// Of a door whose packets go on to a container or another host.
+fn sent_on(site: &Site, guarded: bool) -> String {
+    let end = if guarded {
+        "`serve` guards it on that way too (`forward = true`)"
+    } else {
+        "no drop of ours guards it: write `forward = true` for its service in services.toml, or close it there"
+    };
+    format!("is sent on to a container or another host by {site}: {end}")
 }
 
 /// Every rule that netfilter holds, the old x_tables' too, as this process may read them.
@@ -197,16 +214,35 @@ pub(crate) fn teardown(places: &Places, force: bool) -> Done {
     for variant in held_by_iptables(&before) {
         Iptables::new(Programs::new(variant), portunus_sys::clock::wall).teardown().map_err(failed)?;
     }
+    portunusd::trial::end(&places.state_dir)?;
     line("nothing of ours is in the firewall any more");
     // Without a configuration nobody knows which ports were meant.
     let Ok(settings) = native::load(&RealFiles, &places.config_dir) else { return Ok(()) };
     let after = read()?;
     let interfaces = interfaces(&settings);
     let finding = place::find(&after, &wish(&settings, &interfaces));
-    for said in doors(&finding, |_| "is open to everybody now", |_| false) {
+    for said in doors(&finding, &[], |_| "is open to everybody now", |_| false) {
         line(said);
     }
     Ok(())
+}
+
+/// Whether rules of ours keep ports shut for good: drops on trial are no such rules.
+///
+/// # Errors
+/// The rules cannot be read.
+pub(crate) fn keeps_shut() -> Result<bool, Failure> {
+    let failed = |error: FirewallError| Failure::new("the firewall's rules cannot be read", error, "");
+    Nft::open().and_then(|mut nft| nft.guards()).map_err(failed)
+}
+
+/// Takes what we have in nftables away.
+///
+/// # Errors
+/// It was not removed.
+pub(crate) fn clear() -> Done {
+    let failed = |error: FirewallError| Failure::new("our rules were not removed", error, "");
+    Nft::open().and_then(|mut nft| nft.teardown()).map_err(failed)
 }
 
 /// `fwknopd --fw-flush` with nftables and no server: what a killed one left goes. It drops nothing, so that opens no door;

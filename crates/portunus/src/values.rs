@@ -31,6 +31,13 @@ impl PlaceWish {
     }
 }
 
+/// How long drops are on trial.
+pub(crate) fn trial(text: &str) -> Result<Duration, String> {
+    let lasting = span(text)?;
+    let fits = (Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&lasting);
+    if fits { Ok(lasting) } else { Err("use a time from 2s to 1h, as in 5m".to_owned()) }
+}
+
 /// A port: 1 to 65535.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());

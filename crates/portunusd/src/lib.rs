@@ -15,6 +15,7 @@ mod metrics;
 mod notify;
 mod plan;
 mod resolver;
+pub mod trial;
 mod witness;
 mod words;
 

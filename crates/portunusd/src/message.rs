@@ -11,8 +11,8 @@ use std::time::Duration;
 use portunus_config::{FirewallKind, StanceWish};
 use portunus_ctl::figures::KeeperFigures;
 use portunus_model::{
-    ClientName, CommandRule, Cycle, Dialect, HolderNames, Lengths, Limits, Net, Place, PortSpec, Reason,
-    Rules, Stance, Unix,
+    ClientName, CommandRule, Cycle, Dialect, HolderNames, Lengths, Limits, Mono, Net, Place, PortSpec,
+    Reason, Rules, Stance, Unix,
 };
 use portunus_store::audit::{Fact, Verb};
 use portunus_sys::channel::{Channel, Received};
@@ -148,9 +148,20 @@ pub(crate) struct Wish {
     pub(crate) place: Option<Place>,
     pub(crate) interfaces: Vec<String>,
     pub(crate) protected: Vec<PortSpec>,
+    pub(crate) sent_on: Vec<PortSpec>,
     pub(crate) knock_port: Option<u16>,
     pub(crate) listen_port: Option<u16>,
     pub(crate) firewall: Backend,
+    /// The drops are on trial.
+    pub(crate) trial: Option<Trial>,
+}
+
+/// Drops that end by themselves, unless somebody comes in before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trial {
+    pub(crate) until: Mono,
+    /// Who comes in by one of these has proven it: all that is protected but the health port, behind which is nothing.
+    pub(crate) proves: Vec<PortSpec>,
 }
 
 /// [`FirewallKind`], as it crosses.
@@ -169,6 +180,7 @@ impl Wish {
             place: wish.place.clone(),
             interfaces: wish.interfaces.clone(),
             protected: wish.protected.clone(),
+            sent_on: wish.sent_on.clone(),
             knock_port: wish.knock_port,
             listen_port,
             firewall: match wish.firewall {
@@ -176,6 +188,7 @@ impl Wish {
                 FirewallKind::Nft => Backend::Nft,
                 FirewallKind::Iptables => Backend::Iptables,
             },
+            trial: None,
         }
     }
 
@@ -185,6 +198,7 @@ impl Wish {
             place,
             interfaces: self.interfaces.clone(),
             protected: self.protected.clone(),
+            sent_on: self.sent_on.clone(),
             knock_port: self.knock_port,
         }
     }
@@ -341,6 +355,10 @@ pub(crate) enum FromGrantor {
     Refused { why: String },
     /// For the audit log: what was done, and how much there was no room to say.
     Facts { facts: Vec<Fact>, lost: u64 },
+    /// While the drops are on trial: somebody at this address, which may be one of ours, came in through a grant.
+    Came { address: IpAddr, port: PortSpec },
+    /// The trial is over, and nothing of ours is in the firewall any more.
+    TrialOver,
 }
 
 /// Keeper to exporter.

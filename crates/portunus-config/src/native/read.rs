@@ -41,6 +41,7 @@ const FIREWALL: [&str; 5] = ["backend", "place", "interfaces", "protect", "accep
 const DEFAULTS: [&str; 2] = ["services", "grant"];
 const AUDIT: [&str; 2] = ["megabytes", "files"];
 const METRICS: [&str; 1] = ["listen"];
+const SERVICE: [&str; 2] = ["ports", "forward"];
 const LIMITS: [&str; 3] = ["clients", "open_grants", "longest_grant"];
 
 /// What `portunus.toml` says, as far as it is not policy.
@@ -379,7 +380,7 @@ fn defaults(
 
 /// The named services of `services.toml`; none when it is not there.
 pub(super) fn services(files: &dyn Files, paths: &Paths, findings: &mut Findings) -> Services {
-    let mut services = Services { noun: "service", named: Vec::new() };
+    let mut services = Services { noun: "service", ..Services::default() };
     let path = paths.services();
     let text = match files.read(&path, Secrecy::Public) {
         Ok(text) => text,
@@ -397,16 +398,40 @@ pub(super) fn services(files: &dyn Files, paths: &Paths, findings: &mut Findings
             let mend = "begin it with a letter: what begins with a digit is a port";
             findings.error(&source, pair.at, format!("{:?} is no name for a service", pair.key), mend);
         }
-        let mut ports = Vec::new();
-        for (text, at) in fields.texts(&pair.key, "[\"22/tcp\"]", findings) {
-            match parse_spec(text) {
-                Ok(specs) => ports.extend(specs),
-                Err(fault) => findings.fault(&source, at, fault),
-            }
+        let (ports, sent_on) = service(fields, pair, findings);
+        if sent_on {
+            services.sent_on.extend_from_slice(&ports);
         }
-        services.named.push((pair.key.to_string(), tidy(ports)));
+        services.named.push((pair.key.to_string(), ports));
     }
     services
+}
+
+/// `NAME = ["22/tcp"]`, or `NAME = { ports = ["443/tcp"], forward = true }`: the ports, and whether they are guarded too
+/// where they are sent on.
+fn service(fields: Fields<'_, '_>, pair: &Pair<'_>, findings: &mut Findings) -> (Vec<PortSpec>, bool) {
+    let source = fields.source;
+    let table = pair.node.as_map().and_then(|_| Fields::of(source, &pair.node, &pair.key, findings));
+    let (words, sent_on) = match table {
+        Some(table) => {
+            table.know(&SERVICE, Unknown::Refused, findings);
+            if table.pair("ports").is_none() {
+                let what = format!("the service {:?} has no ports", pair.key);
+                findings.error(source, pair.at, what, "write ports = [\"443/tcp\"]");
+            }
+            let sent_on = table.flag("forward", findings).unwrap_or(false);
+            (table.texts("ports", "[\"443/tcp\"]", findings), sent_on)
+        }
+        None => (fields.texts(&pair.key, "[\"22/tcp\"]", findings), false),
+    };
+    let mut ports = Vec::new();
+    for (text, at) in words {
+        match parse_spec(text) {
+            Ok(specs) => ports.extend(specs),
+            Err(fault) => findings.fault(source, at, fault),
+        }
+    }
+    (tidy(ports), sent_on)
 }
 
 fn secrets(files: &dyn Files, paths: &Paths, policy: &mut Policy, findings: &mut Findings) -> Secrets {

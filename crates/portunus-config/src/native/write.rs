@@ -115,6 +115,8 @@ pub(super) const SERVICES: &str = r#"# Services: a name, and the ports that it s
 ssh = ["22/tcp"]
 # web = ["80/tcp", "443/tcp", "443/udp"]
 # backup = ["8730-8739/tcp"]
+# Published by Docker or podman, or sent on to another host: with `forward` it is guarded on that way too (nftables).
+# shop = { ports = ["8443/tcp"], forward = true }
 "#;
 
 /// The lines of one client.

@@ -115,6 +115,7 @@ fn server(fields: Fields<'_, '_>, findings: &mut Findings) -> Option<(Server, Po
             .collect(),
         protect: s.flag("drop_ports", findings).unwrap_or(false),
         protected: Vec::new(),
+        sent_on: Vec::new(),
         knock_port: s.flag("open_knock_port", findings).unwrap_or(true).then_some(knock_port),
         firewall: s.word("firewall", &kinds, findings).unwrap_or(FirewallKind::Nft),
     };
@@ -189,7 +190,7 @@ fn secret(
 
 /// The groups below `ports`.
 pub(super) fn services(fields: Fields<'_, '_>, findings: &mut Findings) -> Services {
-    let mut services = Services { noun: "group", named: Vec::new() };
+    let mut services = Services { noun: "group", ..Services::default() };
     let Some(pair) = fields.pair("ports") else { return services };
     let Some(groups) = Fields::of(fields.source, &pair.node, "ports", findings) else { return services };
     for group in &groups.map.entries {

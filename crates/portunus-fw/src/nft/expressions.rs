@@ -8,7 +8,7 @@ use netlink_bindings::utils::push_header;
 
 use super::keys::{Field, Keys, Role, Value};
 use super::message::ANONYMOUS;
-use super::plan::{If, Then, Version};
+use super::plan::{If, Span, Then, Version};
 
 /// The first of the sixteen 32-bit registers: a key is loaded from here on.
 const KEY: u32 = Registers::Reg3200 as u32;
@@ -23,44 +23,14 @@ pub(super) fn push_condition<P: Pusher>(
         If::ComesByNoneOf(set) => lookup(meta(list, MetaKeys::Iifname), set.as_bytes(), None, true),
         // Loopback is interface 1 in every network namespace (LOOPBACK_IFINDEX).
         If::FromLoopback => compare(meta(list, MetaKeys::Iif), CmpOps::Eq, &1_u32.to_ne_bytes()),
-        If::OfLiveFlow => {
-            // NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED)
-            let mask = 6_u32.to_ne_bytes();
-            let list = list
-                .nested_elem()
-                .nested_data_ct()
-                .push_dreg(KEY)
-                .push_key(CtKeys::State as u32)
-                .end_nested()
-                .end_nested()
-                .nested_elem()
-                .nested_data_bitwise()
-                .push_sreg(KEY)
-                .push_dreg(KEY)
-                .push_len(4)
-                .nested_mask()
-                .push_value(&mask)
-                .end_nested()
-                .nested_xor()
-                .push_value(&[0; 4])
-                .end_nested()
-                .end_nested()
-                .end_nested();
-            compare(list, CmpOps::Neq, &[0; 4])
-        }
+        // NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED)
+        If::OfLiveFlow => connection_has(list, CtKeys::State, 6),
         If::Is(version) => compare(meta(list, MetaKeys::Nfproto), CmpOps::Eq, &[version.nfproto()]),
         If::Proto(proto) => compare(meta(list, MetaKeys::L4Proto), CmpOps::Eq, &[proto.number()]),
-        If::ToPorts(spans) => {
-            let list = load_port(list, KEY);
-            match spans.as_slice() {
-                [(first, last)] if first == last => compare(list, CmpOps::Eq, &first.to_be_bytes()),
-                [(first, last)] => {
-                    let list = compare(list, CmpOps::Gte, &first.to_be_bytes());
-                    compare(list, CmpOps::Lte, &last.to_be_bytes())
-                }
-                _ => lookup(list, ANONYMOUS, anonymous, false),
-            }
-        }
+        If::ToPorts(spans) => within(load_port(list, KEY), spans, anonymous),
+        If::FirstPorts(spans) => within(load_first_port(list, KEY), spans, anonymous),
+        // IPS_DST_NAT (linux/netfilter/nf_conntrack_common.h)
+        If::Turned => connection_has(list, CtKeys::Status, 1 << 5),
         If::InSet(keys, set) => lookup(load_key(list, *keys, false), set.as_bytes(), None, false),
         If::AnswersSet(keys, set) => {
             let list = match keys {
@@ -75,10 +45,53 @@ pub(super) fn push_condition<P: Pusher>(
                 | Keys::Flow(_)
                 | Keys::Whole(_)
                 | Keys::WholeNarrow(_)
+                | Keys::First(_)
+                | Keys::Proto
                 | Keys::Interfaces => list,
             };
             lookup(load_key(list, *keys, true), set.as_bytes(), None, false)
         }
+    }
+}
+
+/// Any of these bits.
+fn connection_has<P: Pusher>(list: PushExprListAttrs<P>, key: CtKeys, bits: u32) -> PushExprListAttrs<P> {
+    let list = list
+        .nested_elem()
+        .nested_data_ct()
+        .push_dreg(KEY)
+        .push_key(key as u32)
+        .end_nested()
+        .end_nested()
+        .nested_elem()
+        .nested_data_bitwise()
+        .push_sreg(KEY)
+        .push_dreg(KEY)
+        .push_len(4)
+        .nested_mask()
+        .push_value(&bits.to_ne_bytes())
+        .end_nested()
+        .nested_xor()
+        .push_value(&[0; 4])
+        .end_nested()
+        .end_nested()
+        .end_nested();
+    compare(list, CmpOps::Neq, &[0; 4])
+}
+
+/// Whether the port that was loaded lies in one of these.
+fn within<P: Pusher>(
+    list: PushExprListAttrs<P>,
+    spans: &[Span],
+    anonymous: Option<u32>,
+) -> PushExprListAttrs<P> {
+    match spans {
+        [(first, last)] if first == last => compare(list, CmpOps::Eq, &first.to_be_bytes()),
+        [(first, last)] => {
+            let list = compare(list, CmpOps::Gte, &first.to_be_bytes());
+            compare(list, CmpOps::Lte, &last.to_be_bytes())
+        }
+        _ => lookup(list, ANONYMOUS, anonymous, false),
     }
 }
 

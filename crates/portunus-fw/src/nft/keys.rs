@@ -43,6 +43,11 @@ pub(super) enum Keys {
     Whole(Version),
     /// A source and one of our addresses, whatever it sends there.
     WholeNarrow(Version),
+    /// A source, and the port that a flow of it came to first: one of a set of [`Self::Single`] keys, looked up for a flow
+    /// that was sent on.
+    First(Version),
+    /// A protocol.
+    Proto,
     /// Names of interfaces.
     Interfaces,
 }
@@ -59,6 +64,8 @@ impl Keys {
             Self::Flow(_) => &[Source, Proto, Destination, Port],
             Self::Whole(_) => &[Source],
             Self::WholeNarrow(_) => &[Source, Destination],
+            Self::First(_) => &[Source, Proto, FirstPort],
+            Self::Proto => &[Proto],
             Self::Interfaces => &[Interface],
         }
     }
@@ -72,8 +79,9 @@ impl Keys {
             | Self::Turned(version)
             | Self::Flow(version)
             | Self::Whole(version)
-            | Self::WholeNarrow(version) => Some(version),
-            Self::Interfaces => None,
+            | Self::WholeNarrow(version)
+            | Self::First(version) => Some(version),
+            Self::Proto | Self::Interfaces => None,
         }
     }
 
@@ -113,7 +121,7 @@ impl Keys {
                 let way = Way::All { to: None, source: NatSource::Kept };
                 Some(Element { address: from, port: None, destination: None, way })
             }
-            Self::Turned(_) | Self::WholeNarrow(_) | Self::Interfaces => None,
+            Self::Turned(_) | Self::WholeNarrow(_) | Self::First(_) | Self::Proto | Self::Interfaces => None,
         }
     }
 }
@@ -135,6 +143,8 @@ pub(super) enum Role {
     Masquerade,
     /// Nothing of this source comes in or through any more, not even of a live connection.
     Cut,
+    /// The drops are on, for so long as there is an element.
+    Trial,
     /// Which interfaces count.
     Interfaces,
 }

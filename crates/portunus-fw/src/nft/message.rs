@@ -214,8 +214,10 @@ impl Batch {
     /// A rule at the end of a chain, or before the rule with handle `before`.
     pub(super) fn new_rule(&mut self, table: &TableName, chain: &str, rule: &RulePlan, before: Option<u64>) {
         let spans = rule.ifs.iter().find_map(|condition| match condition {
-            If::ToPorts(spans) if spans.len() > 1 => Some(spans),
+            If::ToPorts(spans) | If::FirstPorts(spans) if spans.len() > 1 => Some(spans),
             If::ToPorts(_)
+            | If::FirstPorts(_)
+            | If::Turned
             | If::ComesByNoneOf(_)
             | If::FromLoopback
             | If::OfLiveFlow
@@ -270,7 +272,8 @@ impl Batch {
             | Role::Turn
             | Role::Source
             | Role::Masquerade
-            | Role::Cut => comment(7),
+            | Role::Cut
+            | Role::Trial => comment(7),
         };
         self.set_ids += 1;
         let id = self.set_ids;
@@ -464,9 +467,11 @@ fn type_of(fields: &[Field], version: Option<Version>) -> (u32, u32) {
         Some(Version::V6) => (8, 16),
         Some(Version::V4) | None => (7, 4),
     };
+    let alone = fields.len() == 1;
     let one = |field: &Field| match field {
         Field::Source | Field::Destination => address,
-        Field::Proto => (12, 4),
+        // Among others each field has four bytes.
+        Field::Proto => (12, if alone { 1 } else { 4 }),
         Field::Port | Field::FirstPort => (13, 4),
         Field::Interface => (41, 16),
     };

@@ -251,7 +251,7 @@ impl Firewall for Nft {
         for stand in &self.stands {
             for set in &stand.plan.sets {
                 let plain = match set.role {
-                    Role::Interfaces | Role::Cut => continue,
+                    Role::Interfaces | Role::Cut | Role::Trial => continue,
                     Role::Open => true,
                     Role::Local | Role::Through | Role::Turn | Role::Source | Role::Masquerade => false,
                 };

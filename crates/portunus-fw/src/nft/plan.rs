@@ -22,14 +22,22 @@ pub(super) const PREFIX: &str = "portunus_";
 /// Sets of who is cut off begin with this, after the prefix.
 const CUT: &str = "cut";
 
+/// Our base chain for what was sent on to another host or a container.
+const SENT_ON: &str = "sent_on";
+
+/// The set that the drops of a trial hang on.
+const TRIAL: &str = "trial";
+
 /// The set of interfaces that count.
 const INTERFACES: &str = "interfaces";
 
 /// Whether a set of ours, by its name, lets in whoever has a grant: to this host, or through it.
 pub(crate) fn grants(name: &str, through: bool) -> bool {
     let name = name.strip_prefix(PREFIX).unwrap_or(name);
-    let words = if through { ["through", "all"] } else { ["open", "range"] };
-    name == INTERFACES || words.into_iter().any(|word| name.starts_with(word))
+    let to_us = ["open", "range"];
+    // What is sent on to another host is let through by what lets in to this one, too.
+    let words = if through { &["through", "all", "open", "range"][..] } else { &to_us };
+    name == INTERFACES || words.iter().any(|word| name.starts_with(word))
 }
 
 /// IPv4 or IPv6, where a table may hold either or both.
@@ -105,6 +113,10 @@ pub(super) enum If {
     Proto(Proto),
     /// Its destination port lies in one of these; sorted, and none touches the next.
     ToPorts(Vec<Span>),
+    /// It belongs to a flow whose first packet came to a port in one of these.
+    FirstPorts(Vec<Span>),
+    /// It belongs to a flow that was sent on to another address or port.
+    Turned,
     /// What these fields of it are is in this set.
     InSet(Keys, String),
     /// It goes back to where somebody in this set comes from.
@@ -175,6 +187,8 @@ pub(super) struct Ways {
     pub(super) through: bool,
     /// From it, in answer.
     pub(super) output: bool,
+    /// What was to come to it and was sent on, which its own input chains never see.
+    pub(super) sent_on: bool,
 }
 
 /// Whose the table is that we stand in.
@@ -205,12 +219,18 @@ pub(super) fn table(structure: &Structure, family: Family, host: Host, ways: Way
     }
     let gate = gate(&plan);
     let sets = Sets { structure, family, host };
-    if ways.input || ways.output {
+    if ways.input || ways.output || ways.sent_on {
         plan.sets.extend(sets.open());
     }
-    if ways.input {
+    if ways.input || ways.sent_on {
         plan.cut_sets.extend(sets.cut());
+        plan.sets.extend(sets.trial());
+    }
+    if ways.input {
         input(&sets, &gate, &mut plan);
+    }
+    if ways.sent_on {
+        sent_on(&sets, &gate, &mut plan);
     }
     if ways.through {
         through::add(&sets, &gate, &mut plan);
@@ -255,12 +275,54 @@ fn input(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
     let local = sets.local();
     let open = plan.sets.iter().filter(|set| set.role == Role::Open);
     rules.extend(open.chain(&local).flat_map(|set| looked_up(family, set, &Then::Accept)));
-    rules.extend(each_proto(&structure.stance.protected, |ifs| rule(ifs, Then::Drop)));
+    rules.extend(each_proto(&structure.stance.protected, |ifs| rule(sets.for_now(ifs), Then::Drop)));
     plan.sets.extend(local);
     plan.chains.push(match host {
         Host::Us => ChainPlan { name: INPUT, hooked: Some(Hooked::Input), rules },
         Host::Admin => ChainPlan { name: OURS, hooked: None, rules },
     });
+}
+
+/// The chain by which what came to a guarded port goes on to a container or another host. Only flows that were turned
+/// are its business: what this host merely routes has the same ports.
+fn sent_on(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
+    let family = sets.family;
+    let cuts = plan.cut_sets.iter().flat_map(|set| came_first(family, set, &Then::Drop));
+    let mut rules: Vec<RulePlan> = gate.iter().cloned().chain(cuts).collect();
+    rules.push(rule([If::OfLiveFlow], Then::Accept));
+    let open = plan.sets.iter().filter(|set| set.role == Role::Open);
+    rules.extend(open.flat_map(|set| came_first(family, set, &Then::Accept)));
+    for proto in [Proto::Tcp, Proto::Udp] {
+        let spans = spans(&sets.structure.stance.sent_on, proto);
+        if !spans.is_empty() {
+            let ifs = vec![If::Turned, If::Proto(proto), If::FirstPorts(spans)];
+            rules.push(rule(sets.for_now(ifs), Then::Drop));
+        }
+    }
+    plan.chains.push(ChainPlan { name: SENT_ON, hooked: Some(Hooked::Forward), rules });
+}
+
+/// The rules for a set of doors, looked up by the port that a turned flow came to first. A grant for one of our addresses
+/// only has none: past the translation nobody knows to which of them the flow came.
+fn came_first(family: Family, set: &SetPlan, then: &Then) -> Vec<RulePlan> {
+    let one = |proto: Proto| {
+        let (ports, keys) = match set.keys {
+            Keys::Single(version) => (None, Keys::First(version)),
+            Keys::Range(_, span) => (Some(If::FirstPorts(vec![span])), set.keys),
+            Keys::Narrow(_)
+            | Keys::Turned(_)
+            | Keys::Flow(_)
+            | Keys::Whole(_)
+            | Keys::WholeNarrow(_)
+            | Keys::First(_)
+            | Keys::Proto
+            | Keys::Interfaces => return None,
+        };
+        let is = is_version(family, set).into_iter().chain([If::Turned, If::Proto(proto)]);
+        let ifs = is.chain(ports).chain([If::InSet(keys, set.name.clone())]);
+        Some(rule(ifs, then.clone()))
+    };
+    [Proto::Tcp, Proto::Udp].into_iter().filter_map(one).collect()
 }
 
 /// The sets that a structure asks for in one table.
@@ -309,6 +371,18 @@ impl Sets<'_> {
         let mut sets = self.each(CUT, Role::Cut, Keys::Single);
         sets.extend(self.ranges(CUT, Role::Cut));
         sets
+    }
+
+    /// What the drops hang on, while they are on trial.
+    fn trial(&self) -> Option<SetPlan> {
+        let name = format!("{}{TRIAL}", self.host.prefix());
+        self.structure.trial.map(|_| SetPlan { name, keys: Keys::Proto, role: Role::Trial })
+    }
+
+    /// The conditions of a drop of protected ports: while it is on trial, for so long as the kernel has the element.
+    fn for_now(&self, ifs: Vec<If>) -> Vec<If> {
+        let last = self.trial().map(|set| If::InSet(set.keys, set.name));
+        ifs.into_iter().chain(last).collect()
     }
 
     /// What was turned to this host.
@@ -387,6 +461,8 @@ pub(super) fn looked_up(family: Family, set: &SetPlan, then: &Then) -> Vec<RuleP
         | Keys::Flow(_)
         | Keys::Whole(_)
         | Keys::WholeNarrow(_)
+        | Keys::First(_)
+        | Keys::Proto
         | Keys::Interfaces => None,
     };
     let last = || ports.clone().into_iter().chain([If::InSet(set.keys, set.name.clone())]);
@@ -418,6 +494,8 @@ fn before_set(family: Family, set: &SetPlan) -> Vec<Vec<If>> {
         | Keys::Flow(_)
         | Keys::Whole(_)
         | Keys::WholeNarrow(_)
+        | Keys::First(_)
+        | Keys::Proto
         | Keys::Interfaces => vec![is],
     }
 }
@@ -435,6 +513,18 @@ fn ranges(doors: &[PortSpec]) -> Vec<Span> {
     ranges
 }
 
+fn span_words(spans: &[Span]) -> String {
+    let span = |&(first, last): &Span| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let all: Vec<_> = spans.iter().map(span).collect();
+    match all.as_slice() {
+        [one] => one.clone(),
+        all => format!("{{ {} }}", all.join(", ")),
+    }
+}
+
 impl fmt::Display for If {
     /// As nft writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -445,17 +535,9 @@ impl fmt::Display for If {
             Self::Is(Version::V4) => f.write_str("meta nfproto ipv4"),
             Self::Is(Version::V6) => f.write_str("meta nfproto ipv6"),
             Self::Proto(proto) => write!(f, "meta l4proto {}", proto.as_str()),
-            Self::ToPorts(spans) => {
-                let span = |&(first, last): &Span| match first == last {
-                    true => first.to_string(),
-                    false => format!("{first}-{last}"),
-                };
-                let all: Vec<_> = spans.iter().map(span).collect();
-                match all.as_slice() {
-                    [one] => write!(f, "th dport {one}"),
-                    all => write!(f, "th dport {{ {} }}", all.join(", ")),
-                }
-            }
+            Self::ToPorts(spans) => write!(f, "th dport {}", span_words(spans)),
+            Self::FirstPorts(spans) => write!(f, "ct original proto-dst {}", span_words(spans)),
+            Self::Turned => f.write_str("ct status dnat"),
             Self::InSet(keys, set) => write!(f, "{keys} @{set}"),
             Self::AnswersSet(Keys::Range(_, (first, last)), set) => {
                 write!(f, "th sport {first}-{last} @{set} in answer")
@@ -493,7 +575,7 @@ mod tests {
         PortSpec::parse(text).unwrap()[0]
     }
 
-    const TO_US: Ways = Ways { input: true, through: false, output: false };
+    const TO_US: Ways = Ways { input: true, through: false, output: false, sent_on: false };
 
     fn lines(plan: &TablePlan, chain: &str) -> Vec<String> {
         let chain = plan.chains.iter().find(|known| known.name == chain).unwrap();

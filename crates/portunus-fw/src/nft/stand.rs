@@ -1,12 +1,13 @@
 //! A table that we stand in, and the messages that put us there.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use portunus_model::{Family, Place, Seat};
+use portunus_model::{Family, Place, Proto, Seat};
 
 use super::keys::{self, Bytes, Meaning, Placed, Role};
 use super::message::{Batch, OURS, One, TableName};
-use super::plan::{self, Host, TablePlan, Version, Ways};
+use super::plan::{self, Host, SetPlan, TablePlan, Version, Ways};
 use crate::ruleset::{Hook, Ruleset, Table};
 use crate::{Change, Element, Structure};
 
@@ -70,9 +71,10 @@ impl Stand {
         }
         // Where nobody drops what comes in, we do.
         let input = !theirs.values().any(|ways| ways.input);
-        let ours = Ways { input, through: !structure.nat.is_empty(), output: false };
+        let sent_on = !structure.stance.sent_on.is_empty();
+        let ours = Ways { input, through: !structure.nat.is_empty(), output: false, sent_on };
         let mut stands = Vec::new();
-        if ours.input || ours.through {
+        if ours.input || ours.through || ours.sent_on {
             let table = TableName { family: Family::Inet, name: OURS.to_owned() };
             let plan = plan::table(structure, Family::Inet, Host::Us, ours);
             stands.push(Self { table, plan });
@@ -104,11 +106,25 @@ impl Stand {
                 let names: Vec<_> = structure.stance.interfaces.iter().map(|name| padded(name)).collect();
                 batch.new_elements(&self.table, &set.name, names.iter().map(|name| One::key(name)));
             }
+            if let Some(until) = structure.trial.filter(|_| set.role == Role::Trial) {
+                self.begin_trial(batch, set, until);
+            }
         }
         for chain in &self.plan.chains {
             for rule in &chain.rules {
                 batch.new_rule(&self.table, chain.name, rule, None);
             }
+        }
+    }
+
+    /// What the drops hang on: the kernel forgets both at the same moment. Of a trial that is over there is nothing.
+    fn begin_trial(&self, batch: &mut Batch, set: &SetPlan, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let timeout = u64::try_from(left).ok().filter(|milliseconds| *milliseconds > 0);
+        if timeout.is_some() {
+            let keys = [Proto::Tcp, Proto::Udp].map(|proto| [proto.number()]);
+            let elements = keys.iter().map(|key| One { timeout, ..One::key(key) });
+            batch.new_elements(&self.table, &set.name, elements);
         }
     }
 

@@ -99,6 +99,7 @@ fn show(sets: &Sets<'_>, plan: &mut TablePlan) {
             | Role::Through
             | Role::Turn
             | Role::Cut
+            | Role::Trial
             | Role::Interfaces => looked_up(sets.family, set, &Then::Masquerade),
         }));
         plan.sets.extend(these);

@@ -15,6 +15,7 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
         Wanted::Door(spec) => (format!("{}-{}", spec.first(), spec.last()), spec.proto().as_str()),
         Wanted::AnyPort(proto) => ("PORT".to_owned(), proto.as_str()),
         Wanted::Through(_) => return through(ruleset, &drop.by),
+        Wanted::Live(_) => return live(ruleset, &drop.by),
     };
     let site = &drop.by;
     let table = table_of(ruleset, site);
@@ -48,6 +49,23 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
 
 fn table_of<'r>(ruleset: &'r Ruleset, site: &Site) -> Option<&'r Table> {
     ruleset.tables.iter().find(|t| (t.family, t.held) == (site.family, site.held) && t.name == site.table)
+}
+
+/// Of what has come in already.
+fn live(ruleset: &Ruleset, site: &Site) -> String {
+    let Site { family, table, base, .. } = site;
+    let tool = if *family == TableFamily::Ip6 { "ip6tables" } else { "iptables" };
+    let rule = match table_of(ruleset, site).and_then(keeper) {
+        Some(Keeper::Iptables | Keeper::Ufw) => {
+            format!("{tool} -I {base} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
+        }
+        Some(Keeper::Firewalld | Keeper::Docker | Keeper::Libvirt | Keeper::Owner(_)) => {
+            return "accept established connections in the program that made this table: sessions end with their grant"
+                .to_owned();
+        }
+        None => format!("nft insert rule {family} {table} {base} ct state established,related accept"),
+    };
+    format!("sessions end with their grant: accept what is established before it (`{rule}`)")
 }
 
 /// Of what goes on to another host.

@@ -78,6 +78,8 @@ pub enum Wanted {
     AnyPort(Proto),
     /// A packet of who has a grant, to another host.
     Through(Proto),
+    /// A later packet of a connection, whose grant may be over.
+    Live(PortSpec),
 }
 
 impl fmt::Display for Wanted {
@@ -86,6 +88,7 @@ impl fmt::Display for Wanted {
             Self::Knock(port) => write!(f, "a knock to {port}/udp"),
             Self::Door(port) => write!(f, "a granted packet to {port}"),
             Self::AnyPort(proto) => write!(f, "a granted {} packet", proto.as_str()),
+            Self::Live(port) => write!(f, "a live connection to {port}"),
             Self::Through(proto) => write!(f, "a granted {} packet to another host", proto.as_str()),
         }
     }
@@ -187,6 +190,31 @@ pub fn still_blocked(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Blocked> {
         collect(ruleset, wanted, &probe, Ours::Counted, &mut found);
     }
     found.into_iter().map(|drop| Blocked { mend: mend::sentence(ruleset, &drop), ..drop }).collect()
+}
+
+/// What would end live connections to the doors: a grant's end is not to do that. `place`: where we are to stand, when
+/// rules of ours that stand now do not count.
+#[must_use]
+pub fn cut_short(ruleset: &Ruleset, wish: &Wish<'_>, place: Option<&Place>) -> Vec<Blocked> {
+    let ours = if place.is_some() { Ours::Skipped } else { Ours::Counted };
+    let mut found: Vec<Blocked> = Vec::new();
+    for (wanted, probe) in probes(wish) {
+        let Wanted::Door(port) = wanted else { continue };
+        let Verdict::Dropped(by) = walk::walk_live(ruleset, &probe, ours) else { continue };
+        let before = place.is_some_and(|place| stands_before(ruleset, place, &by));
+        let known = found.iter().any(|b| b.wanted == Wanted::Live(port) && b.version == probe.version);
+        if !before && !known {
+            let (wanted, version) = (Wanted::Live(port), probe.version);
+            found.push(Blocked { wanted, version, by, certain: true, mend: String::new() });
+        }
+    }
+    found.into_iter().map(|drop| Blocked { mend: mend::sentence(ruleset, &drop), ..drop }).collect()
+}
+
+/// Who else has rules here.
+#[must_use]
+pub fn neighbours(ruleset: &Ruleset) -> Vec<Neighbour> {
+    neighbours::all(ruleset)
 }
 
 /// The first rule of a base chain that can drop, or lead to a drop of, a new packet from outside: what is to be let
@@ -299,7 +327,8 @@ fn doors(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Door> {
     let mut doors: Vec<Door> = Vec::new();
     for (wanted, probe) in probes(wish) {
         let Wanted::Door(port) = wanted else { continue };
-        let today = walk::walk(ruleset, &probe, Ours::Skipped);
+        let today = walk::sent_on(ruleset, &probe, Ours::Skipped)
+            .map_or_else(|| walk::walk(ruleset, &probe, Ours::Skipped), Verdict::Forwarded);
         match doors.iter_mut().find(|d| d.port == port && d.version == probe.version) {
             Some(door) if openness(&today) > openness(&door.today) => door.today = today,
             Some(_) => {}
@@ -313,8 +342,9 @@ const fn openness(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Dropped(_) => 0,
         Verdict::Maybe { .. } => 1,
-        Verdict::Forwarded(_) => 2,
-        Verdict::Passes => 3,
+        Verdict::Passes => 2,
+        // Drops of ours end the other, not this.
+        Verdict::Forwarded(_) => 3,
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Keeper {
     Ufw,
     /// iptables-nft, iptables-legacy and what uses them.
     Iptables,
-    /// Docker, over nftables.
+    /// Docker, or podman, over nftables.
     Docker,
     /// libvirt, over nftables.
     Libvirt,
@@ -54,6 +54,8 @@ pub enum Neighbour {
     Ufw,
     /// Docker: published ports are forwarded to containers, past every input chain.
     Docker,
+    /// podman: the same.
+    Podman,
     /// libvirt: its networks are forwarded.
     Libvirt,
     /// Rules of iptables-nft.
@@ -70,6 +72,7 @@ impl fmt::Display for Neighbour {
             Self::Firewalld => "firewalld is here: what it drops must be allowed with firewall-cmd; nothing of ours is put into its table",
             Self::Ufw => "ufw is here: what it drops must be allowed with `ufw allow`; nothing of ours is put into its chains",
             Self::Docker => "docker is here: the ports that it publishes are forwarded to containers, past the input chains: guard them with `forward = true`",
+            Self::Podman => "podman is here: the ports that it publishes are forwarded to containers, past the input chains: guard them with `forward = true`",
             Self::Libvirt => "libvirt is here: its networks are forwarded, past the input chains",
             Self::IptablesNft => "rules of iptables-nft are here: `iptables-save` and `iptables-restore` rewrite their tables",
             Self::IptablesLegacy => "rules of iptables-legacy are here: `nft list ruleset` does not show them, and they count all the same",
@@ -104,7 +107,7 @@ pub(crate) fn keeper(table: &Table) -> Option<Keeper> {
     if is_iptables(table) {
         return Some(Keeper::Iptables);
     }
-    if is_docker(table) {
+    if is_docker(table) || is_podman(table) {
         return Some(Keeper::Docker);
     }
     table.name.starts_with("libvirt").then_some(Keeper::Libvirt)
@@ -115,6 +118,7 @@ fn of_table(table: &Table) -> Vec<Neighbour> {
     found.extend(is_firewalld(table).then_some(Neighbour::Firewalld));
     found.extend((keeper(table) == Some(Keeper::Ufw)).then_some(Neighbour::Ufw));
     found.extend(is_docker(table).then_some(Neighbour::Docker));
+    found.extend(is_podman(table).then_some(Neighbour::Podman));
     let libvirt = table.name.starts_with("libvirt") || has_chain(table, |name| name.starts_with("LIBVIRT_"));
     found.extend(libvirt.then_some(Neighbour::Libvirt));
     let used = is_iptables(table)
@@ -134,6 +138,11 @@ fn is_firewalld(table: &Table) -> bool {
 fn is_docker(table: &Table) -> bool {
     table.name.starts_with("docker-")
         || has_chain(table, |name| name == "DOCKER" || name.starts_with("DOCKER-"))
+}
+
+/// netavark's own table, or its chains in iptables' tables.
+fn is_podman(table: &Table) -> bool {
+    table.name == "netavark" || has_chain(table, |name| name.starts_with("NETAVARK"))
 }
 
 /// Expressions of x_tables, or the names that only its tools give.

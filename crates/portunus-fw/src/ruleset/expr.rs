@@ -115,6 +115,8 @@ pub enum CtKey {
     Status,
     /// The connection's mark.
     Mark,
+    /// The port that its first packet came to, before anything was turned.
+    FirstPort,
     /// Another key.
     Other(u32),
 }
@@ -316,6 +318,8 @@ fn ct(a: &Attrs<'_>) -> Option<Expr> {
         1 => CtKey::Direction,
         2 => CtKey::Status,
         3 => CtKey::Mark,
+        // NFT_CT_PROTO_DST of IP_CT_DIR_ORIGINAL
+        12 if a.get(3).is_some_and(|direction| direction == [0]) => CtKey::FirstPort,
         other => CtKey::Other(other),
     };
     match (reg(a, 1), reg(a, 4)) {

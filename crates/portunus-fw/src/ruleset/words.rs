@@ -256,6 +256,7 @@ fn connection(key: CtKey) -> Loaded {
         CtKey::Direction => Loaded::new("ct direction", Kind::Number),
         CtKey::Status => Loaded::new("ct status", Kind::CtStatus),
         CtKey::Mark => Loaded::new("ct mark", Kind::Mark),
+        CtKey::FirstPort => Loaded::new("ct original proto-dst", Kind::Port),
         CtKey::Other(number) => Loaded::new(&format!("ct key {number}"), Kind::Number),
     }
 }

@@ -175,7 +175,30 @@ impl fmt::Display for Site {
 
 /// What becomes of `probe` among these rules.
 pub fn walk(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Verdict {
-    walk_past(ruleset, probe, ours, &[])
+    walk_past(ruleset, Packet::new(probe), ours, &[])
+}
+
+/// What becomes of a later packet of a connection that began as `probe`, when its grant is over.
+pub fn walk_live(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Verdict {
+    let mut packet = Packet::new(probe);
+    packet.live = true;
+    walk_past(ruleset, packet, ours, &[])
+}
+
+/// The rule that sends `probe` on, or may, to another host or a container, where no chain on that way surely drops it: what
+/// the chains on the way to this host do with it says nothing then.
+#[must_use]
+pub fn sent_on(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Option<Site> {
+    let hooks = [Hook::Ingress, Hook::Prerouting];
+    let mut walker = Walker { packet: Packet::new(probe), ours, budget: MOST_RULES, doubt: None };
+    let mut perhaps = None;
+    if walker.hooks(ruleset, &hooks, &[], &mut perhaps).is_some() {
+        return None;
+    }
+    let site = walker.packet.sent_on.clone().or(walker.packet.may_be_sent_on.clone())?;
+    walker.packet.sent_on = Some(site.clone());
+    let dropped = walker.hooks(ruleset, &[Hook::Forward], &[], &mut perhaps);
+    dropped.is_none().then_some(site)
 }
 
 /// Every place that drops `probe`, in the order in which it would meet them, each with whether it surely does:
@@ -185,7 +208,7 @@ pub fn droppers(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Vec<(Site, bool
     let mut found: Vec<(Site, bool)> = Vec::new();
     loop {
         let past: Vec<&Site> = found.iter().map(|(site, _)| site).collect();
-        match walk_past(ruleset, probe, ours, &past) {
+        match walk_past(ruleset, Packet::new(probe), ours, &past) {
             Verdict::Passes | Verdict::Forwarded(_) => return found,
             Verdict::Dropped(site) => found.push((site, true)),
             Verdict::Maybe { dropped_by, .. } => found.push((dropped_by, false)),
@@ -194,32 +217,16 @@ pub fn droppers(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Vec<(Site, bool
 }
 
 /// As [`walk`], as if the base chains by which the packet came to these sites let it pass.
-fn walk_past(ruleset: &Ruleset, probe: &Probe, ours: Ours, past: &[&Site]) -> Verdict {
-    let mut walker = Walker { packet: Packet::new(probe), ours, budget: MOST_RULES, doubt: None };
+fn walk_past(ruleset: &Ruleset, packet: Packet<'_>, ours: Ours, past: &[&Site]) -> Verdict {
+    let through = packet.goes_through();
+    let mut walker = Walker { packet, ours, budget: MOST_RULES, doubt: None };
     let mut perhaps: Option<Site> = None;
     let hooks: &[Hook] =
-        if probe.through { &[Hook::Forward] } else { &[Hook::Ingress, Hook::Prerouting, Hook::Input] };
-    for &hook in hooks {
-        // A packet whose destination was changed goes another way; the forward chains decide there.
-        let hook = if hook == Hook::Input && walker.packet.sent_on.is_some() { Hook::Forward } else { hook };
-        for (table, chain, base) in chains_at(ruleset, hook) {
-            let Some(sure) = walker.packet.enters(table.family, base) else { continue };
-            if walker.is_skipped(table) || past.iter().any(|site| site.came_by(table, chain)) {
-                continue;
-            }
-            walker.packet.hook = hook;
-            walker.packet.tracked = hook != Hook::Ingress && base.priority > CONNTRACK_PRIORITY;
-            let fates = walker.base(table, chain, base, sure);
-            match (fates.drop, fates.accept) {
-                (Some(site), false) if sure => return Verdict::Dropped(site),
-                (Some(site), _) => {
-                    perhaps.get_or_insert(site);
-                }
-                (None, _) => {}
-            }
-        }
+        if through { &[Hook::Forward] } else { &[Hook::Ingress, Hook::Prerouting, Hook::Input] };
+    match walker.hooks(ruleset, hooks, past, &mut perhaps) {
+        Some(site) => Verdict::Dropped(site),
+        None => walker.end(perhaps),
     }
-    walker.end(perhaps)
 }
 
 /// Whether `rule`, met by `probe`, can drop it or lead it to where it is dropped.
@@ -314,6 +321,42 @@ struct Walker<'p> {
 }
 
 impl Walker<'_> {
+    /// By every base chain of these hooks; who surely drops the packet. `perhaps`: the first who may.
+    fn hooks(
+        &mut self,
+        ruleset: &Ruleset,
+        hooks: &[Hook],
+        past: &[&Site],
+        perhaps: &mut Option<Site>,
+    ) -> Option<Site> {
+        for &hook in hooks {
+            // A packet whose destination was changed goes another way; the forward chains decide there.
+            let hook =
+                if hook == Hook::Input && self.packet.sent_on.is_some() { Hook::Forward } else { hook };
+            for (table, chain, base) in chains_at(ruleset, hook) {
+                // Only a connection's first packet comes by chains that translate.
+                if self.packet.live && base.kind == "nat" {
+                    continue;
+                }
+                let Some(sure) = self.packet.enters(table.family, base) else { continue };
+                if self.is_skipped(table) || past.iter().any(|site| site.came_by(table, chain)) {
+                    continue;
+                }
+                self.packet.hook = hook;
+                self.packet.tracked = hook != Hook::Ingress && base.priority > CONNTRACK_PRIORITY;
+                let fates = self.base(table, chain, base, sure);
+                match (fates.drop, fates.accept) {
+                    (Some(site), false) if sure => return Some(site),
+                    (Some(site), _) => {
+                        perhaps.get_or_insert(site);
+                    }
+                    (None, _) => {}
+                }
+            }
+        }
+        None
+    }
+
     fn base(&mut self, table: &Table, chain: &Chain, base: &Base, sure: bool) -> Fates {
         let at = Place { table, chain, base: &chain.name, hook: base.hook };
         let mut fates = self.chain(&at, sure, 0);

@@ -14,6 +14,9 @@ const SOURCE_PORT: u16 = 49_213;
 /// TCP's SYN, and nothing else, in its flags.
 const SYN: u8 = 0x02;
 
+/// Its ACK, and nothing else: as everything after the first two packets is.
+const ACK: u8 = 0x10;
+
 /// Where a packet is sent on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SentOn {
@@ -39,6 +42,8 @@ pub(super) struct Packet<'p> {
     /// A rule that sends it to another host, or not.
     pub(super) may_be_sent_on: Option<Site>,
     port: Option<u16>,
+    /// It belongs to a connection that lives.
+    pub(super) live: bool,
 }
 
 impl<'p> Packet<'p> {
@@ -54,6 +59,7 @@ impl<'p> Packet<'p> {
             sent_on: None,
             may_be_sent_on: None,
             port: probe.port,
+            live: false,
         }
     }
 
@@ -61,12 +67,17 @@ impl<'p> Packet<'p> {
         self.probe.source == Source::Granted
     }
 
-    pub(super) const fn goes_through(&self) -> bool {
-        self.probe.through
+    pub(super) fn goes_through(&self) -> bool {
+        self.probe.through || self.sent_on.is_some()
     }
 
     pub(super) const fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The port that it was sent to, in network order.
+    pub(super) fn first_port(&self) -> [Byte; 2] {
+        self.probe.port.map_or([Byte::Unknown; 2], |port| port.to_be_bytes().map(Byte::Known))
     }
 
     pub(super) const fn source_port() -> u16 {
@@ -114,10 +125,12 @@ impl<'p> Packet<'p> {
         self.probe.proto
     }
 
-    /// `ct state`, as `NF_CT_STATE_BIT` makes it: new 8, invalid 1 where conntrack has not been, untracked 64.
+    /// `ct state`, as `NF_CT_STATE_BIT` makes it: established 2, new 8, invalid 1 where conntrack has not been,
+    /// untracked 64.
     pub(super) fn state(&self) -> u32 {
         match (self.untracked, self.tracked) {
             (true, _) => 64,
+            (false, true) if self.live => 2,
             (false, true) => 8,
             (false, false) => 1,
         }
@@ -182,7 +195,7 @@ impl<'p> Packet<'p> {
         header.extend(self.port_bytes());
         if self.proto() == Proto::Tcp {
             header.extend([Byte::Unknown; 9]);
-            header.push(Byte::Known(SYN));
+            header.push(Byte::Known(if self.live { ACK } else { SYN }));
         }
         header
     }

@@ -190,6 +190,7 @@ impl Walker<'_> {
             // IPS_DST_NAT
             CtKey::Status => known(&u32::from(self.packet.sent_on.is_some()).wrapping_shl(5).to_ne_bytes()),
             CtKey::Mark => self.packet.connection_mark.to_vec(),
+            CtKey::FirstPort => self.packet.first_port().to_vec(),
             CtKey::Other(_) => vec![Byte::Unknown; 16],
         }
     }

@@ -80,7 +80,7 @@ pub(crate) fn structure(place: Place) -> Structure {
         // The admin drops by themselves.
         Place::Attach(_) | Place::Fwknop(_) => Vec::new(),
     };
-    let stance = Stance { place, interfaces: Vec::new(), protected, knock_port: Some(54154) };
+    let stance = Stance { place, protected, knock_port: Some(54154), ..Stance::default() };
     Structure { doors, stance, most_open: 2000, ..Structure::default() }
 }
 

@@ -13,6 +13,7 @@ mod stand;
 mod tale;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -39,6 +40,7 @@ use duty::Duty;
 use naps::Ahead;
 use runner::ErrandRunner;
 use stand::Ground;
+use trial::Watching;
 
 /// Messages of the front that go into one transaction.
 const MESSAGES: usize = 16;
@@ -90,6 +92,8 @@ struct Grantor {
     witness: Witness<Fact>,
     /// Whether the last try to put our rules back failed: that is written down once.
     not_put_back: bool,
+    /// The drops are on trial.
+    trial: Option<Watching>,
     last_nonsense: Mono,
     /// Messages that the front has no room for yet. While one waits nothing more of the front's is read.
     answers: VecDeque<Vec<u8>>,
@@ -128,6 +132,12 @@ impl Grantor {
             Ok(place) => place,
             Err(why) => return refuse(why),
         };
+        if snapshot.wish.trial.is_some() && place.is_of_iptables() {
+            return refuse(NO_TRIAL.to_owned());
+        }
+        if !snapshot.wish.sent_on.is_empty() && place.is_of_iptables() {
+            return refuse(NOT_SENT_ON.to_owned());
+        }
         let errand = if place.is_of_iptables() { Some(fetch_errand(&keeper)?) } else { None };
         let firewall = match stand::back_end(&snapshot.wish, &place, errand.clone()) {
             Ok(firewall) => firewall,
@@ -149,6 +159,13 @@ impl Grantor {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
             return Ok(None);
         }
+        let trial = match snapshot.wish.trial.as_ref().map(Watching::begin).transpose() {
+            Ok(trial) => trial,
+            Err(why) => {
+                message::send(&keeper, &FromGrantor::Refused { why }, &[])?;
+                return Ok(None);
+            }
+        };
         let mut grantor = Self {
             poll: Poll::new()?,
             alarm: Alarm::new()?,
@@ -166,6 +183,7 @@ impl Grantor {
             place,
             errand,
             duty,
+            trial,
         };
         grantor.front.make_room(1 << 20);
         grantor.watch()?;
@@ -221,6 +239,7 @@ impl Grantor {
                 self.tell_rules();
             }
             self.put_back(clock::mono());
+            self.look_at_trial(clock::mono())?;
             if front {
                 self.on_front()?;
             }
@@ -244,7 +263,8 @@ impl Grantor {
     /// How long nothing is to be done.
     fn patience(&self, now: Mono) -> Option<Duration> {
         let tell = self.witness.waits().then_some(witness::AGAIN);
-        [self.duty.patience(now), tell].into_iter().flatten().min()
+        let trial = self.trial.as_ref().map(|trial| trial.patience(now));
+        [self.duty.patience(now), tell, trial].into_iter().flatten().min()
     }
 
     fn on_front(&mut self) -> io::Result<()> {
@@ -402,6 +422,10 @@ impl Grantor {
         let changed = self.duty.change_limits(clock::now(), snapshot.limits.clone(), &structure);
         changed.map_err(|e| e.to_string())?;
         self.tell_rules();
+        // It was proven; what is proven is never on trial again.
+        if snapshot.wish.trial.is_none() {
+            self.trial = None;
+        }
         self.snapshot = snapshot;
         self.duty.by_dates = place.is_of_iptables();
         self.place = place;
@@ -475,6 +499,14 @@ impl Grantor {
         self.say_in_force().map_err(|e| e.to_string())
     }
 }
+
+/// Its chains here guard the way to this host only.
+const NOT_SENT_ON: &str = "iptables drops the ports here, and what is sent on to a container or another host is guarded by \
+    nftables only: let nftables do the dropping, or take `forward = true` out of services.toml";
+
+/// A drop that the kernel takes back by itself hangs on an element of a set.
+const NO_TRIAL: &str = "iptables drops the ports here, and it has no drops that the kernel ends by itself, so there can be \
+    no trial: run `portunus init --force` without --try, and keep a second session open while the server starts";
 
 /// Reads the clocks for [`Ahead`].
 fn ahead() -> Ahead {

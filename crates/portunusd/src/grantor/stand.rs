@@ -1,5 +1,7 @@
 //! Where we stand in the ruleset, and by which back end.
 
+use std::time::Instant;
+
 use portunus_config::render_place;
 use portunus_fw::iptables::{self, Fwknop, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Finding, Wanted};
@@ -107,8 +109,9 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
     for door in finding.unreached().filter(|_| !wish.protected.is_empty()) {
         tracing::error!(port = %door.port, over = %door.version, "open to everybody: no chain of `place` sees such packets: add one of that family that drops them, or drop them in a table `inet`");
     }
-    for (door, site) in finding.unguarded() {
-        tracing::warn!(port = %door.port, to = %site, "this port is sent on to another host or a container: no drop of ours guards it");
+    let guarded = |door: &place::Door| wish.sent_on.contains(&door.port);
+    for (door, site) in finding.unguarded().filter(|(door, _)| !guarded(door)) {
+        tracing::warn!(port = %door.port, to = %site, "this port is sent on to another host or a container: no drop of ours guards it: write `forward = true` for its service");
     }
     Ok(finding.place)
 }
@@ -157,6 +160,7 @@ pub(super) fn structure(limits: &Limits, wish: &Wish, place: Place) -> Structure
         any_port: limits.any_port,
         destinations: limits.destinations,
         nat: limits.nat.clone(),
+        trial: wish.trial.as_ref().map(|trial| Instant::now() + trial.until.since(clock::mono())),
     }
 }
 

@@ -74,9 +74,11 @@ fn wish() -> Wish {
         place: Some(Place::Own),
         interfaces: Vec::new(),
         protected: PortSpec::parse("22/tcp").unwrap(),
+        sent_on: Vec::new(),
         knock_port: None,
         listen_port: None,
         firewall: Backend::Nft,
+        trial: None,
     }
 }
 
@@ -331,7 +333,10 @@ fn a_reload_takes_back_what_nobody_may_have_any_more() {
         match message::receive::<FromGrantor>(&stage.keeper).unwrap().unwrap().value {
             FromGrantor::Facts { facts: some, .. } => facts.extend(some),
             FromGrantor::InForce { .. } => break,
-            other @ (FromGrantor::NeedErrand | FromGrantor::Refused { .. }) => panic!("{other:?}"),
+            other @ (FromGrantor::NeedErrand
+            | FromGrantor::Refused { .. }
+            | FromGrantor::Came { .. }
+            | FromGrantor::TrialOver) => panic!("{other:?}"),
         }
     }
     assert!(matches!(facts.as_slice(), [Fact::Opened { ports, .. }] if ports == "22/tcp,8000-8010/udp"));

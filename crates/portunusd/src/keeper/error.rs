@@ -33,6 +33,11 @@ pub(crate) enum StartError {
     File(#[from] files::FileError),
     #[error("{0}")]
     Firewall(String),
+    #[error(
+        "the trial of the drops is over, and nobody had knocked and come in, so nothing is dropped: try again with \
+         `portunus init --try 5m`, or run `portunus teardown` to do without a trial"
+    )]
+    TrialOver,
     #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
     NoUser,
     #[error("{0}: {1}")]
@@ -60,6 +65,7 @@ impl StartError {
             | Self::File(_)
             | Self::Firewall(_)
             | Self::NoUser
+            | Self::TrialOver
             | Self::Part { lasting: true, .. } => EX_CONFIG,
         }
     }

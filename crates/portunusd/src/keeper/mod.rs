@@ -12,6 +12,7 @@ mod part;
 mod reload;
 mod sniff;
 mod state;
+mod trial;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,6 +46,7 @@ use portunus_config::fwknop::Receive;
 use portunus_store::audit::{By, Fact};
 pub(crate) use sniff::check;
 use sniff::{Gone, Sniffer, Sockets};
+use trial::Trial;
 
 /// How long a part may take for what it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,6 +119,8 @@ struct Keeper<'p> {
     sniffer: Option<Sniffer>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
+    /// Whether the drops are on trial.
+    trial: Trial,
     last_sessions: Mono,
     _alone: Alone,
 }
@@ -158,6 +162,7 @@ impl<'p> Keeper<'p> {
         let audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry()).map_err(|e| {
             StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
         })?;
+        let trial = Trial::of(plan)?;
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
         let mut metrics = Metrics::new(plan, ids, since);
@@ -197,6 +202,7 @@ impl<'p> Keeper<'p> {
             logs,
             sniffer,
             asked: 0,
+            trial,
             last_sessions: Mono::default(),
             plan,
             supervisor,
@@ -245,7 +251,9 @@ impl<'p> Keeper<'p> {
         // What it did comes before what is listened on.
         self.on_logs();
         say_sources(&self.settings, self.sniffer.as_ref());
-        state::remember(self.plan, &self.settings);
+        if self.trial.until.is_none() {
+            state::remember(self.plan, &self.settings);
+        }
         ears.open_health()?;
         ears.open_tcp()?;
         self.wait_for_front_ready()?;
@@ -256,7 +264,7 @@ impl<'p> Keeper<'p> {
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
-        let brief = message::beside(&reload::grantor_brief(self.plan, &self.settings))
+        let brief = message::beside(&reload::grantor_brief(self.plan, &self.settings, self.trial.until))
             .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
         let descriptors = [brief.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
@@ -325,6 +333,8 @@ impl<'p> Keeper<'p> {
                 }
                 FromGrantor::NeedErrand => self.start_errand()?,
                 FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
+                FromGrantor::Came { address, port } => self.trial.came(address, port),
+                FromGrantor::TrialOver => self.trial.end(),
             }
         }
     }
@@ -419,6 +429,9 @@ impl<'p> Keeper<'p> {
 
     fn run(&mut self) -> ExitCode {
         let code = loop {
+            if let Some(code) = self.settle_trial() {
+                break code;
+            }
             // Asked while the last one was under way: it may have read the files too early for them. The wait comes all
             // the same, or a front that asks for ever could keep us from hearing anybody else.
             let settled = self.reload_at.map(|at| at.since(clock::mono()));
@@ -625,6 +638,8 @@ impl<'p> Keeper<'p> {
                     FromGrantor::InForce { place } => self.about.place = place,
                     FromGrantor::Refused { why } => tracing::error!(why, "the firewall"),
                     FromGrantor::NeedErrand => (),
+                    FromGrantor::Came { address, port } => self.trial.came(address, port),
+                    FromGrantor::TrialOver => self.trial.end(),
                     FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
                 },
                 Ok(Taken::Nothing) => break,
@@ -706,6 +721,10 @@ impl<'p> Keeper<'p> {
         self.on_logs();
         if self.plan.fwknopd.is_some() {
             tracing::info!("Shutting Down fwknopd.");
+            return code;
+        }
+        if self.trial.until.is_some() {
+            tracing::info!("ended; drops on trial end by themselves");
             return code;
         }
         tracing::info!(

@@ -2,13 +2,13 @@
 //! its rules between two datagrams.
 
 use portunus_config::Settings;
-use portunus_model::{ClientName, HolderNames};
+use portunus_model::{ClientName, HolderNames, Mono};
 
 use super::{Keeper, PATIENCE};
 use crate::Plan;
 use crate::message::{
     self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorBrief, GrantorSnapshot,
-    Helper, Keys, Listening, Taken, ToFront, ToGrantor, Wish,
+    Helper, Keys, Listening, Taken, ToFront, ToGrantor, Trial, Wish,
 };
 use portunus_ctl::control::GONE;
 use portunus_ctl::frame;
@@ -17,18 +17,22 @@ use portunus_sys::{clock, process};
 use std::os::fd::AsFd;
 
 /// What the grantor runs by.
-pub(super) fn grantor_snapshot(plan: &Plan, settings: &Settings) -> GrantorSnapshot {
+pub(super) fn grantor_snapshot(plan: &Plan, settings: &Settings, trial: Option<Mono>) -> GrantorSnapshot {
     let port = settings.listen.first().map(std::net::SocketAddr::port);
     let mut wish = Wish::of(&settings.stance, port);
     if plan.dry() {
         wish.firewall = Backend::Nothing;
     }
+    wish.trial = trial.map(|until| Trial { until, proves: settings.served() });
     GrantorSnapshot { limits: settings.limits.clone(), wish }
 }
 
 /// All that the grantor is told.
-pub(super) fn grantor_brief(plan: &Plan, settings: &Settings) -> GrantorBrief {
-    GrantorBrief { snapshot: grantor_snapshot(plan, settings), names: HolderNames::of(&settings.rules) }
+pub(super) fn grantor_brief(plan: &Plan, settings: &Settings, trial: Option<Mono>) -> GrantorBrief {
+    GrantorBrief {
+        snapshot: grantor_snapshot(plan, settings, trial),
+        names: HolderNames::of(&settings.rules),
+    }
 }
 
 /// The port that fwknop's packets go to where nobody says another one.
@@ -182,7 +186,9 @@ impl Keeper<'_> {
         self.generation += 1;
         self.reload_helpers()?;
         self.reload_front()?;
-        super::state::remember(self.plan, &self.settings);
+        if self.trial.until.is_none() {
+            super::state::remember(self.plan, &self.settings);
+        }
         if self.plan.fwknopd.is_none() {
             for warning in &warnings {
                 tracing::warn!(at = warning.as_str(), "configuration");
@@ -194,11 +200,17 @@ impl Keeper<'_> {
     }
 
     fn reload_grantor(&mut self, new: &Settings) -> Result<(), String> {
-        let brief = grantor_brief(self.plan, new);
-        if brief == grantor_brief(self.plan, &self.settings) {
+        let until = self.trial.until;
+        let brief = grantor_brief(self.plan, new, until);
+        if brief == grantor_brief(self.plan, &self.settings, until) {
             return Ok(());
         }
-        let beside = message::beside(&brief).map_err(|e| e.to_string())?;
+        self.say_to_grantor(&brief).map_err(|why| super::in_its_place(new, &why))
+    }
+
+    /// Has the grantor make the kernel agree with this.
+    pub(super) fn say_to_grantor(&mut self, brief: &GrantorBrief) -> Result<(), String> {
+        let beside = message::beside(brief).map_err(|e| e.to_string())?;
         let said = self.grantor.say(&ToGrantor::Reload, &[beside.as_fd()]);
         said.map_err(|e| e.to_string())?;
         loop {
@@ -208,7 +220,10 @@ impl Keeper<'_> {
                         self.about.place = place;
                         return Ok(());
                     }
-                    FromGrantor::Refused { why } => return Err(super::in_its_place(new, &why)),
+                    FromGrantor::Refused { why } => return Err(why),
+                    // Said before it read ours: settled in the next round.
+                    FromGrantor::Came { address, port } => self.trial.came(address, port),
+                    FromGrantor::TrialOver => self.trial.end(),
                     FromGrantor::NeedErrand => self.start_errand().map_err(|e| e.to_string())?,
                     FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),
                 },

@@ -17,6 +17,7 @@ use crate::Plan;
 use crate::message::{
     self, Came, FromFront, FromGrantor, GrantorBrief, GrantorSnapshot, Sessions, Taken, ToGrantor,
 };
+use crate::trial::{self, Stage};
 
 fn stance_file(plan: &Plan) -> PathBuf {
     plan.state_dir.join("stance")
@@ -27,7 +28,7 @@ pub(super) fn remember(plan: &Plan, settings: &Settings) {
     if plan.dry() {
         return;
     }
-    let snapshot = reload::grantor_snapshot(plan, settings);
+    let snapshot = reload::grantor_snapshot(plan, settings, None);
     let Ok(bytes) = postcard::to_stdvec(&snapshot) else { return };
     let path = stance_file(plan);
     if files::read_bytes(&path, files::Secrecy::Public).is_ok_and(|old| old == bytes) {
@@ -41,6 +42,10 @@ pub(super) fn remember(plan: &Plan, settings: &Settings) {
 /// The start has failed, so nobody can be let in; but after a boot the ports that were protected would stand open. So
 /// the rules of the last start that worked are put in, with no grant but those that are still due.
 pub(super) fn hold_the_doors(plan: &Plan) {
+    // What was never proven holds nothing.
+    if trial::stage(&plan.state_dir) != Stage::None {
+        return;
+    }
     let Ok(bytes) = files::read_bytes(&stance_file(plan), files::Secrecy::Secret) else { return };
     let Ok(snapshot) = postcard::from_bytes::<GrantorSnapshot>(&bytes) else { return };
     // Nothing to hold: somebody else drops, as everywhere with fwknop's chains. Then a failed start puts nothing in.
@@ -78,6 +83,8 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
             Ok(Taken::Message(came)) => match came.value {
                 FromGrantor::InForce { .. } => break Ok(()),
                 FromGrantor::Refused { why } => break Err(why),
+                // There is no trial.
+                FromGrantor::Came { .. } | FromGrantor::TrialOver => (),
                 FromGrantor::NeedErrand => {
                     let (process, channel) = part::start_errand(plan, None).map_err(words)?;
                     errand = Some(process);

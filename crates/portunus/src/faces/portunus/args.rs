@@ -94,14 +94,17 @@ pub(crate) enum Command {
 /// `portunus init`
 #[derive(Args, Debug)]
 #[command(after_help = "Changes no firewall rule: it looks, and says what `serve` would do.
+Only with --try it does: the protected ports are dropped, and the kernel takes the drops back when
+nobody has knocked and come in from another machine in time.
 
 Example:
   sudo portunus init --host home.example.org
+  sudo portunus init --try 5m
   sudo portunus init --host 203.0.113.7 --interface eth0 --place attach:inet/filter/input")]
 pub(crate) struct Init {
     /// The name or address by which clients reach this machine
-    #[arg(long, value_name = "HOST", value_parser = values::host)]
-    pub(crate) host: String,
+    #[arg(long, value_name = "HOST", value_parser = values::host, required_unless_present = "trial")]
+    pub(crate) host: Option<String>,
     /// The UDP port to listen on
     #[arg(long, default_value_t = 54154, value_parser = values::port)]
     pub(crate) port: u16,
@@ -120,6 +123,10 @@ pub(crate) struct Init {
     /// Write portunus.toml anew where there is one; keys, services and clients stay
     #[arg(long)]
     pub(crate) force: bool,
+    /// Run the server with its drops on trial: kept once somebody knocked and came in from another machine, given back by
+    /// the kernel after this time
+    #[arg(long = "try", id = "trial", value_name = "TIME", value_parser = values::trial)]
+    pub(crate) trial: Option<Duration>,
 }
 
 /// Which firewall to drive.

@@ -9,6 +9,7 @@ use portunus_client::{Families, resolve, source_towards};
 use portunus_config::{Settings, native};
 use portunus_ctl::control::{Client, ControlError};
 use portunus_sys::{clock, users};
+use portunusd::trial::{self, Stage};
 use serde_json::json;
 
 use super::args::Doctor;
@@ -17,6 +18,9 @@ use crate::places::{Places, USER};
 use crate::ruleset;
 use crate::say::{FAILED, Failure, line};
 use crate::wallet::Wallet;
+
+/// A refusal comes at once or not at all.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 /// One thing that was looked at.
 struct Finding {
@@ -105,6 +109,8 @@ fn server_side(walk: &mut Walk, places: &Places) {
             user(walk);
             let running = daemon(walk, places);
             path(walk, &settings, running);
+            upstream(walk, &settings);
+            on_trial(walk, places);
             firewall(walk, &settings, running);
         }
     }
@@ -183,6 +189,62 @@ fn path(walk: &mut Walk, settings: &Settings, running: bool) {
         )),
         Err(error) => walk
             .wrong(format!("the health port {health}/tcp does not answer ({error}): see the server's log")),
+    }
+}
+
+/// Who stands between the world and this machine is seen from here only where they refuse a datagram of ours.
+fn upstream(walk: &mut Walk, settings: &Settings) {
+    let Some(port) = settings.listen.first().map(SocketAddr::port) else { return };
+    let found = settings.host.as_deref().map(|host| resolve(host, port, Families::All));
+    match found {
+        Some(Ok(addresses)) => addresses.into_iter().for_each(|to| elsewhere(walk, to)),
+        Some(Err(error)) => walk.wrong(error.to_string()),
+        None => (),
+    }
+    walk.note(format!(
+        "whether somebody before this machine (a router, the provider's firewall) stops {port}/udp cannot be known from \
+         here: on another machine `portunus status PROFILE --knock` tells"
+    ));
+}
+
+/// Clients knock at an address that is not this machine's: somebody has to send it on to here.
+fn elsewhere(walk: &mut Walk, to: SocketAddr) {
+    // Only an address of our own can be bound to.
+    if UdpSocket::bind((to.ip(), 0)).is_ok() {
+        return;
+    }
+    let (address, port) = (to.ip(), to.port());
+    let what = format!("clients knock at {address}, which is no address of this machine");
+    match refused(to) {
+        Some(error) => walk.wrong(format!(
+            "{what}, and {port}/udp is refused there ({error}): have whoever has it send {port}/udp on to this machine, or \
+             correct `host`"
+        )),
+        None => walk.note(format!("{what}: whoever has it must send {port}/udp on to this machine")),
+    }
+}
+
+/// What comes back when an empty datagram is refused; one that is taken, or lost, has no answer.
+fn refused(to: SocketAddr) -> Option<std::io::Error> {
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.set_read_timeout(Some(ANSWERED_WITHIN)).ok()?;
+    let answer = socket.connect(to).and_then(|()| socket.send(&[])).and_then(|_| socket.recv(&mut [0; 1]));
+    answer.err().filter(|error| {
+        !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    })
+}
+
+fn on_trial(walk: &mut Walk, places: &Places) {
+    match trial::stage(&places.state_dir) {
+        Stage::None => (),
+        Stage::Until(_) => {
+            walk.note("the drops are on trial: knock and connect from another machine to keep them");
+        }
+        Stage::Over => walk.wrong(
+            "a trial of the drops is over that nobody passed, so nothing is dropped and `serve` does not start: \
+             `portunus init --try 5m` again, or `portunus teardown` to do without",
+        ),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `init`: keys, configuration, and a look at the firewall. Changes no rule.
+//! `init`: keys, configuration, and a look at the firewall. Changes no rule; `--try` does, on trial.
 
 use std::path::Path;
 
@@ -7,17 +7,31 @@ use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place}
 use portunus_model::{Dialect, Place};
 use portunus_sys::files;
 
-use super::NAME;
 use super::args::{DialectName, FirewallKind, Init};
+use super::{NAME, trial};
 use crate::edit::{self, PRIVATE};
 use crate::files::RealFiles;
-use crate::places::Places;
+use crate::places::{Places, no_server};
 use crate::ruleset::{self, Look};
 use crate::say::{CONFIG, Done, Failure, USAGE, line, remark};
 use crate::{identity, values};
 
 /// `portunus init`.
 pub(super) fn run(places: &Places, wish: &Init) -> Done {
+    let there = Paths::new(&places.config_dir).server().exists();
+    match (&wish.trial, &wish.host) {
+        (Some(lasting), None) if there => trial::run(places, *lasting),
+        (Some(_), None) => Err(no_server(&places.config_dir)),
+        (trial, Some(host)) => {
+            make(places, wish, host)?;
+            trial.map_or(Ok(()), |lasting| trial::run(places, lasting))
+        }
+        // The flags ask for one of them.
+        (None, None) => Err(no_server(&places.config_dir)),
+    }
+}
+
+fn make(places: &Places, wish: &Init, host: &str) -> Done {
     let dir = &places.config_dir;
     let asked = place(wish)?;
     files::make_folder(dir, 0o755)?;
@@ -29,12 +43,12 @@ pub(super) fn run(places: &Places, wish: &Init) -> Done {
         return Err(Failure::file("it exists already", &paths.server(), "use --force to write it anew"));
     }
     let aside = edit::keep_aside(&paths.server())?;
-    write(&paths, wish, asked.clone())?;
+    write(&paths, wish, host, asked.clone())?;
     let settings = native::load(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
     let look = ruleset::look(&settings);
     let place = asked.clone().or_else(|| look.as_ref().ok().and_then(|look| look.place.clone()));
     if asked.is_none() && place.is_some() {
-        let text = native::server_text(&template(wish, place.clone()));
+        let text = native::server_text(&template(wish, host, place.clone()));
         files::replace(&paths.server(), text.as_bytes(), 0o644)?;
     }
     drop(lock);
@@ -52,9 +66,9 @@ fn place(wish: &Init) -> Result<Option<Place>, Failure> {
     parse_place(&words).map(Some).map_err(|error| Failure::new(error, "--place", "").code(USAGE))
 }
 
-fn template(wish: &Init, place: Option<Place>) -> native::Init {
+fn template(wish: &Init, host: &str, place: Option<Place>) -> native::Init {
     native::Init {
-        host: wish.host.clone(),
+        host: host.to_owned(),
         port: wish.port,
         firewall: match wish.firewall {
             FirewallKind::Auto => Kind::Auto,
@@ -75,7 +89,7 @@ fn template(wish: &Init, place: Option<Place>) -> native::Init {
 }
 
 /// What is there stays: a new server key would make every profile useless.
-fn write(paths: &Paths, wish: &Init, place: Option<Place>) -> Done {
+fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
     files::make_folder(&paths.keys_dir(), 0o700)?;
     files::make_folder(&paths.clients_dir(), 0o700)?;
     if !paths.openme_key().exists() {
@@ -85,7 +99,7 @@ fn write(paths: &Paths, wish: &Init, place: Option<Place>) -> Done {
     if !paths.services().exists() {
         files::create(&paths.services(), native::services_text().as_bytes(), 0o644)?;
     }
-    let text = native::server_text(&template(wish, place));
+    let text = native::server_text(&template(wish, host, place));
     Ok(files::replace(&paths.server(), text.as_bytes(), 0o644)?)
 }
 
@@ -113,6 +127,7 @@ fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Loo
     line("");
     line("nothing was changed in the firewall. next:");
     line("  portunus add NAME --ports ssh     prints NAME's profile");
+    line("  portunus init --try 5m            drops the ports on trial, until NAME has knocked and come in");
     line("  systemctl enable --now portunus   starts the server");
     Ok(())
 }

@@ -17,6 +17,7 @@ mod profiles;
 mod proxy;
 mod server;
 mod sessions;
+mod trial;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,0 +1,425 @@
+//! `init --try`: the drops on trial. Kept only when somebody knocked and came in from outside; given back in every other
+//! case, whatever is killed and when.
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use portunus_interop::{Daemon, Firewall, Knocker, SERVER, World, closed, connects, open_within, serve_tcp};
+use rustix::process::{Pid, Signal, kill_process};
+
+const DOOR: &str = "10.90.0.1:22";
+const SOON: Duration = Duration::from_secs(1);
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A trial that runs.
+struct Try<'w> {
+    world: &'w World,
+    init: Child,
+    said: std::path::PathBuf,
+}
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Init,
+    Keeper,
+    Front,
+    Grantor,
+    All,
+}
+
+const VICTIMS: [Victim; 5] = [Victim::Init, Victim::Keeper, Victim::Front, Victim::Grantor, Victim::All];
+
+impl<'w> Try<'w> {
+    /// Starts it; nothing is waited for.
+    fn start(world: &'w World, lasting: &str) -> Self {
+        let said = world.folder().join("said");
+        let to = |name: &str| OwnedFd::from(fs::File::create(world.folder().join(name)).expect("a file"));
+        let mut command = world.command(&["init", "--try", lasting]);
+        command.stdin(Stdio::null()).stdout(to("said")).stderr(to("complaint"));
+        Self { world, init: command.spawn().expect("the binary under test runs"), said }
+    }
+
+    /// Starts it and waits until the drops are in, and the server serves.
+    fn begin(world: &'w World, lasting: &str) -> Self {
+        let mut trial = Self::start(world, lasting);
+        let start = Instant::now();
+        while !trial.said().contains("on trial") {
+            let ended = trial.init.try_wait().expect("a child can be asked");
+            assert!(ended.is_none() && start.elapsed() < LONG, "no trial: {}", trial.all_said());
+            thread::sleep(Duration::from_millis(5));
+        }
+        trial
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
+    fn all_said(&self) -> String {
+        let of = |path| fs::read_to_string(path).unwrap_or_default();
+        let complaint = of(self.world.folder().join("complaint"));
+        format!("{}\n{complaint}\n{}", self.said(), of(self.world.place("state").join("trial.log")))
+    }
+
+    /// How it ended.
+    fn end(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.init.try_wait().expect("a child can be asked") {
+                return status;
+            }
+            assert!(start.elapsed() < LONG, "it does not end: {}", self.all_said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The processes of a victim.
+    fn processes(&self, victim: Victim) -> Vec<u32> {
+        let named = |word: &str| -> Vec<u32> {
+            server_processes(self.world)
+                .into_iter()
+                .filter(|(_, line)| has(line, word))
+                .map(|(pid, _)| pid)
+                .collect()
+        };
+        match victim {
+            Victim::Init => vec![self.init.id()],
+            Victim::Keeper => named("serve"),
+            Victim::Front => named("front"),
+            Victim::Grantor => named("grantor"),
+            Victim::All => {
+                let mut all = vec![self.init.id()];
+                all.extend(server_processes(self.world).into_iter().map(|(pid, _)| pid));
+                all
+            }
+        }
+    }
+
+    fn kill(&self, victim: Victim) {
+        let processes = self.processes(victim);
+        assert!(!processes.is_empty(), "there is no {victim:?}: {}", self.all_said());
+        processes.iter().for_each(|&pid| signal(pid, Signal::KILL));
+        // A zombie has let go of everything.
+        let there = |pid: &&u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+        };
+        let start = Instant::now();
+        while let Some(pid) = processes.iter().find(there) {
+            assert!(start.elapsed() < LONG, "{victim:?} {pid} outlives SIGKILL");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+        for (pid, _) in server_processes(self.world) {
+            signal(pid, Signal::KILL);
+        }
+        // Their namespace goes next.
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every process of ours in the server's namespace that is no `init`, with its words.
+fn server_processes(world: &World) -> Vec<(u32, Vec<u8>)> {
+    let pids = world.server.run("sh", &["-c", "ip netns pids $(ip netns identify $$)"]);
+    let pids = pids.lines().filter_map(|line| line.trim().parse::<u32>().ok());
+    let with_words = pids.map(|pid| (pid, fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()));
+    with_words.filter(|(_, line)| has(line, "serve") || has(line, "--part")).collect()
+}
+
+fn has(line: &[u8], word: &str) -> bool {
+    line.split(|&byte| byte == 0).any(|one| one == word.as_bytes())
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a number");
+    let _ = kill_process(pid, signal);
+}
+
+/// A server without a firewall, with a client who may open its ssh.
+fn world(firewall: Firewall) -> (World, Knocker) {
+    let world = World::new(firewall);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "2s"]);
+    (world, alice)
+}
+
+/// A connection that was there before.
+fn session(world: &World) -> TcpStream {
+    let stream = world.client.inside(|| TcpStream::connect(DOOR)).expect("the door is open before");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket can have a time limit");
+    stream
+}
+
+fn lives(mut stream: &TcpStream) -> bool {
+    let mut bytes = [0; 4];
+    stream.write_all(b"ping").is_ok() && stream.read_exact(&mut bytes).is_ok() && bytes == *b"ping"
+}
+
+fn knock_and_connect(world: &World, alice: &Knocker) -> bool {
+    alice.knock(&world.client, SERVER);
+    open_within(&world.client, DOOR, SOON).is_some()
+}
+
+fn open(world: &World) -> bool {
+    connects(&world.client, DOOR, SOON)
+}
+
+fn is_on_trial(world: &World) -> bool {
+    world.place("state").join("trial").exists()
+}
+
+#[test]
+fn a_knock_and_a_connection_from_outside_keep_the_drops() {
+    let (world, alice) = world(Firewall::None);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let session = session(&world);
+    let mut trial = Try::begin(&world, "60s");
+    assert!(closed(&world.client, DOOR), "nothing is dropped");
+    assert!(world.server.ruleset().contains("@trial drop"), "{}", world.server.ruleset());
+    assert!(knock_and_connect(&world, &alice), "a grant does not get through: {}", trial.all_said());
+    assert!(trial.end().success(), "{}", trial.all_said());
+    assert!(trial.said().contains("kept"), "{}", trial.said());
+    assert!(!is_on_trial(&world));
+    let rules = world.server.ruleset();
+    assert!(!rules.contains("trial") && rules.contains("drop"), "they are not permanent: {rules}");
+    assert!(lives(&session), "a live session was cut");
+    thread::sleep(Duration::from_millis(2300));
+    assert!(closed(&world.client, DOOR), "the grant is over");
+    assert!(knock_and_connect(&world, &alice), "the server went on");
+    trial.kill(Victim::Keeper);
+    thread::sleep(Duration::from_millis(2300));
+    assert!(closed(&world.client, DOOR), "the drops outlive the server");
+    let _daemon = world.serve();
+    assert!(closed(&world.client, DOOR));
+    assert!(lives(&session));
+}
+
+#[test]
+fn drops_that_nobody_proved_are_given_back() {
+    let (world, alice) = world(Firewall::None);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let session = session(&world);
+    let mut trial = Try::begin(&world, "3s");
+    assert!(closed(&world.client, DOOR));
+    // Only half of it: nobody connects.
+    alice.knock(&world.client, SERVER);
+    assert!(lives(&session), "a live session was cut");
+    assert_eq!(trial.end().code(), Some(1), "{}", trial.all_said());
+    assert!(trial.all_said().contains("given back"), "{}", trial.all_said());
+    assert!(open(&world), "the door stays closed");
+    assert!(!world.server.ruleset().contains("portunus"), "something stays: {}", world.server.ruleset());
+    assert!(!is_on_trial(&world) && server_processes(&world).is_empty());
+    assert!(lives(&session));
+}
+
+#[test]
+fn whoever_is_killed_the_ports_are_given_back_in_time() {
+    thread::scope(|scope| {
+        for knocks in [false, true] {
+            for victim in VICTIMS {
+                scope.spawn(move || {
+                    let (world, alice) = world(Firewall::None);
+                    let _listener = serve_tcp(&world.server, DOOR);
+                    let trial = Try::begin(&world, "6s");
+                    let begun = Instant::now();
+                    if knocks {
+                        alice.knock(&world.client, SERVER);
+                    }
+                    trial.kill(victim);
+                    // A connection through the grant would prove it: the time is waited for.
+                    thread::sleep(Duration::from_secs(7).saturating_sub(begun.elapsed()));
+                    assert!(open(&world), "{victim:?} killed, knocked: {knocks}: {}", world.server.ruleset());
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn killed_before_and_while_the_drops_are_put_in() {
+    thread::scope(|scope| {
+        for after in [0, 5, 20, 60, 120, 250] {
+            scope.spawn(move || {
+                let (world, _) = world(Firewall::None);
+                let _listener = serve_tcp(&world.server, DOOR);
+                let trial = Try::start(&world, "3s");
+                thread::sleep(Duration::from_millis(after));
+                trial.kill(Victim::All);
+                thread::sleep(Duration::from_millis(3200));
+                assert!(open(&world), "killed after {after} ms: {}", world.server.ruleset());
+            });
+        }
+    });
+}
+
+/// Between the connection and the word about it either may be: permanent, but then by proof; or as before.
+#[test]
+fn killed_right_after_the_connection_it_is_proven_or_given_back() {
+    thread::scope(|scope| {
+        for victim in VICTIMS {
+            for after in [0, 100, 250] {
+                scope.spawn(move || {
+                    let (world, alice) = world(Firewall::None);
+                    let _listener = serve_tcp(&world.server, DOOR);
+                    let trial = Try::begin(&world, "5s");
+                    let begun = Instant::now();
+                    assert!(knock_and_connect(&world, &alice), "{}", trial.all_said());
+                    thread::sleep(Duration::from_millis(after));
+                    trial.kill(victim);
+                    thread::sleep(Duration::from_secs(7).saturating_sub(begun.elapsed()));
+                    if closed(&world.client, DOOR) {
+                        assert!(
+                            !is_on_trial(&world),
+                            "{victim:?}: closed without proof: {}",
+                            trial.all_said()
+                        );
+                        assert!(!world.server.ruleset().contains("trial"), "{}", world.server.ruleset());
+                    }
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn proven_they_stay_whoever_is_killed() {
+    thread::scope(|scope| {
+        for victim in [Victim::Keeper, Victim::Front, Victim::Grantor, Victim::All] {
+            scope.spawn(move || {
+                let (world, alice) = world(Firewall::None);
+                let _listener = serve_tcp(&world.server, DOOR);
+                let mut trial = Try::begin(&world, "4s");
+                let begun = Instant::now();
+                assert!(knock_and_connect(&world, &alice), "{}", trial.all_said());
+                assert!(trial.end().success(), "{}", trial.all_said());
+                trial.kill(victim);
+                thread::sleep(Duration::from_millis(4500).saturating_sub(begun.elapsed()));
+                assert!(closed(&world.client, DOOR), "{victim:?}: {}", world.server.ruleset());
+            });
+        }
+    });
+}
+
+#[test]
+fn with_init_killed_the_server_keeps_or_gives_back_by_itself() {
+    let (world, alice) = world(Firewall::None);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let trial = Try::begin(&world, "10s");
+    let begun = Instant::now();
+    trial.kill(Victim::Init);
+    assert!(knock_and_connect(&world, &alice), "{}", trial.all_said());
+    thread::sleep(Duration::from_secs(11).saturating_sub(begun.elapsed()));
+    assert!(!is_on_trial(&world), "{}", trial.all_said());
+    assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+    assert!(knock_and_connect(&world, &alice), "the server runs on");
+}
+
+#[test]
+fn who_comes_from_the_server_itself_proves_nothing() {
+    let (world, alice) = world(Firewall::None);
+    let _listeners = [DOOR, "127.0.0.1:22"].map(|door| serve_tcp(&world.server, door));
+    let mut trial = Try::begin(&world, "5s");
+    for host in [SERVER, "127.0.0.1"] {
+        alice.knock(&world.server, host);
+        assert!(connects(&world.server, &format!("{host}:22"), SOON));
+    }
+    thread::sleep(Duration::from_millis(600));
+    assert!(closed(&world.client, DOOR));
+    assert!(is_on_trial(&world), "{}", trial.all_said());
+    let log = fs::read_to_string(world.place("state").join("trial.log")).expect("there is a log");
+    assert!(log.contains("proves nothing"), "nobody had a grant: {log}");
+    assert_eq!(trial.end().code(), Some(1), "{}", trial.all_said());
+    assert!(open(&world));
+}
+
+#[test]
+fn ctrl_c_gives_back_at_once() {
+    let (world, _) = world(Firewall::None);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let mut trial = Try::begin(&world, "10m");
+    assert!(closed(&world.client, DOOR));
+    signal(trial.init.id(), Signal::INT);
+    assert_eq!(trial.end().code(), Some(1), "{}", trial.all_said());
+    assert!(trial.all_said().contains("interrupted: given back"), "{}", trial.all_said());
+    assert!(open(&world) && !world.server.ruleset().contains("portunus"));
+    assert!(!is_on_trial(&world) && server_processes(&world).is_empty());
+}
+
+/// As a supervisor would, or a boot.
+#[test]
+fn a_start_after_a_trial_that_nobody_proved_drops_nothing() {
+    let (world, alice) = world(Firewall::None);
+    let _listener = serve_tcp(&world.server, DOOR);
+    // What worked once must not be held either.
+    assert!(world.serve().stop().success());
+    world.portunus(&["teardown"]);
+    let trial = Try::begin(&world, "3s");
+    let begun = Instant::now();
+    trial.kill(Victim::All);
+    // While it runs a start goes on with it, and makes it no longer.
+    let daemon = world.serve();
+    assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+    daemon.kill_all();
+    thread::sleep(Duration::from_millis(3200).saturating_sub(begun.elapsed()));
+    assert!(open(&world), "{}", world.server.ruleset());
+    let Err((status, log)) = Daemon::try_start(&world, &["serve"]) else { panic!("it serves") };
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("nobody had knocked and come in"), "{log}");
+    assert!(open(&world), "{}", world.server.ruleset());
+    world.portunus(&["teardown"]);
+    let daemon = world.serve();
+    assert!(closed(&world.client, DOOR));
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+}
+
+#[test]
+fn in_the_admins_own_table_it_is_tried_too_and_leaves_it_as_it_was() {
+    let (world, alice) = world(Firewall::PolicyDrop);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let before = world.server.ruleset();
+    let mut trial = Try::begin(&world, "3s");
+    assert!(world.server.ruleset().contains("@portunus_trial drop"), "{}", world.server.ruleset());
+    assert_eq!(trial.end().code(), Some(1));
+    assert_eq!(world.server.ruleset(), before);
+    drop(trial);
+    let mut trial = Try::begin(&world, "60s");
+    assert!(knock_and_connect(&world, &alice), "{}", trial.all_said());
+    assert!(trial.end().success(), "{}", trial.all_said());
+    assert!(!world.server.ruleset().contains("trial"), "{}", world.server.ruleset());
+}
+
+#[test]
+fn where_there_is_nothing_to_try_or_no_way_to_it_says_so() {
+    let refused = |world: &World, words: &str| {
+        let out = world.try_portunus(&["init", "--try", "5m"]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains(words), "{said:?} does not say {words:?}");
+    };
+    let (without, _) = (World::new(Firewall::None), ());
+    refused(&without, "there is no client yet who could knock");
+    let (tables, _) = world(Firewall::Iptables);
+    refused(&tables, "iptables drops the ports here");
+    let (running, _) = world(Firewall::None);
+    let daemon = running.serve();
+    refused(&running, "a server is running");
+    assert!(daemon.stop().success());
+    refused(&running, "rules of ours keep ports shut already");
+    for word in ["1s", "2h", "soon"] {
+        assert_eq!(running.try_portunus(&["init", "--try", word]).status.code(), Some(2), "{word}");
+    }
+    let bare = World::bare(Firewall::None);
+    assert_eq!(bare.try_portunus(&["init", "--try", "5m"]).status.code(), Some(78));
+}
