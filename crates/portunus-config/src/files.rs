@@ -22,6 +22,14 @@ pub trait Files {
     /// [`FileError`] says why there is none.
     fn read(&self, path: &Path, secrecy: Secrecy) -> Result<String, FileError>;
 
+    /// The same of a file of bytes, which need not be text.
+    ///
+    /// # Errors
+    /// [`FileError`] says why there is none.
+    fn read_bytes(&self, path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
+        self.read(path, secrecy).map(String::into_bytes)
+    }
+
     /// The entries of a folder, as full paths, in any order.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ pub mod fwknoprc;
 mod keys;
 mod lower;
 pub mod native;
+pub mod odd_bytes;
 pub mod openme;
 mod place;
 mod ports;

@@ -10,15 +10,22 @@ pub(crate) struct RealFiles;
 
 impl Files for RealFiles {
     fn read(&self, path: &Path, secrecy: Secrecy) -> Result<String, FileError> {
-        let secrecy = match secrecy {
-            Secrecy::Public => files::Secrecy::Public,
-            Secrecy::Secret => files::Secrecy::Secret,
-        };
-        files::read(path, secrecy).map_err(|error| plain(&error))
+        files::read(path, of(secrecy)).map_err(|error| plain(&error))
+    }
+
+    fn read_bytes(&self, path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
+        files::read_bytes(path, of(secrecy)).map_err(|error| plain(&error))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, FileError> {
         files::list(dir).map_err(|error| plain(&error))
+    }
+}
+
+fn of(secrecy: Secrecy) -> files::Secrecy {
+    match secrecy {
+        Secrecy::Public => files::Secrecy::Public,
+        Secrecy::Secret => files::Secrecy::Secret,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -241,4 +241,35 @@ fn in_the_background_it_speaks_to_the_systems_log() {
     let line =
         said.split("<158>").find(|line| line.contains("SPA Packet from IP: 10.90.0.2")).unwrap_or_default();
     assert!(line.contains(" gatekeeper[") && line.contains("(stanza #1)"), "{said}");
+}
+
+/// People's files are older than UTF-8: a remark and a passphrase in Latin-1 are bytes, to the original and to us.
+#[test]
+fn a_passphrase_in_latin_1_is_the_same_bytes_on_both_sides() {
+    let world = World::bare(Firewall::Iptables);
+    let files = Files::new(&world);
+    fs::write(&files.access, b"# Schl\xfcssel\nSOURCE ANY\nKEY p\xe4ssw\xf6rter\nHMAC_KEY gr\xfc\xdfe\n")
+        .unwrap();
+    assert_eq!(files.says(&world, &[]).1, 0);
+    let rc = world.folder().join("latin");
+    let text =
+        b"# f\xfcr zuhause\n[default]\n[home]\nKEY p\xe4ssw\xf6rter\nHMAC_KEY gr\xfc\xdfe\nUSE_HMAC Y\n";
+    fs::write(&rc, text).unwrap();
+    fs::set_permissions(&rc, fs::Permissions::from_mode(0o600)).unwrap();
+    for (whose, port) in [(Whose::Theirs, "22"), (Whose::Ours, "80")] {
+        let program = if whose == Whose::Ours { binary() } else { "/usr/bin/fwknop".into() };
+        let mut command = world.client.command(program);
+        if whose == Whose::Ours {
+            command.arg("fwknop");
+        }
+        command.env("HOME", world.folder()).env("LOGNAME", "alice").arg("--rc-file").arg(&rc);
+        let door = format!("tcp/{port}");
+        command.args(["-n", "home", "--no-save-args", "-D", "10.90.0.1", "-a", "10.90.0.2", "-A", &door]);
+        let out = command.stdin(Stdio::null()).output().unwrap();
+        assert!(out.status.success(), "{whose:?} {}", String::from_utf8_lossy(&out.stderr));
+        let open = || grants(&world).iter().any(|rule| rule.contains(&format!(" {port} ")));
+        assert!(within(Duration::from_secs(5), open), "{whose:?}: {:?}", grants(&world));
+    }
+    assert_eq!(fs::read(&rc).unwrap(), text, "the file is as it was");
+    files.says(&world, &["-K"]);
 }

@@ -25,6 +25,7 @@ pub use explain::{Effect, Row, Theirs, explain};
 pub use lines::Spot;
 pub use variable::Variable;
 
+use crate::odd_bytes;
 use crate::source::Findings;
 use crate::{Diagnostic, FileError, Files, Secrecy, Settings};
 
@@ -149,8 +150,9 @@ fn read(
 /// A file's text. Others may be able to read it, or own it: the original warns of that, and goes on.
 fn open(files: &dyn Files, path: &Path, findings: &mut Findings) -> Result<Zeroizing<String>, FileError> {
     let shown = path.display();
-    let what = match files.read(path, Secrecy::Secret) {
-        Ok(text) => return Ok(Zeroizing::new(text)),
+    let text = |bytes: Vec<u8>| odd_bytes::to_text(&Zeroizing::new(bytes));
+    let what = match files.read_bytes(path, Secrecy::Secret) {
+        Ok(bytes) => return Ok(text(bytes)),
         Err(FileError::TooOpen { .. }) => {
             format!("file: {shown} permissions should only be user read/write (0600, -rw-------)")
         }
@@ -161,7 +163,7 @@ fn open(files: &dyn Files, path: &Path, findings: &mut Findings) -> Result<Zeroi
     };
     let mend = format!("chown root {shown} and chmod 600 {shown}");
     findings.remark(|| Diagnostic::of_file(path, what, mend));
-    files.read(path, Secrecy::Public).map(Zeroizing::new)
+    files.read_bytes(path, Secrecy::Public).map(text)
 }
 
 #[cfg(test)]

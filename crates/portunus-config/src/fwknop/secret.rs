@@ -14,6 +14,7 @@ use super::conf::Conf;
 use super::field::Field;
 use super::lines::Spot;
 use super::variable::Variable;
+use crate::odd_bytes;
 use crate::source::Findings;
 
 /// What a stanza says of GnuPG.
@@ -72,7 +73,7 @@ pub(super) fn key(
 ) -> Result<Option<Zeroizing<Vec<u8>>>, NotBase64> {
     let Some((field, value)) = written.later(plain, base64) else { return Ok(None) };
     if field == plain {
-        return Ok(Some(Zeroizing::new(value.text.as_bytes().to_vec())));
+        return Ok(Some(odd_bytes::to_bytes(&value.text)));
     }
     // Whatever stands behind a first = is not looked at.
     let bare = value.text.split('=').next().unwrap_or_default();

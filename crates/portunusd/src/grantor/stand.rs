@@ -93,6 +93,13 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
         return Err("the ports are dropped by iptables, and `firewall` says nft: set it to auto or iptables"
             .to_owned());
     }
+    let mut finding = finding;
+    if log::words() == Words::Fwknopd && finding.place.is_of_iptables() {
+        // fwknopd.conf has no `place`: what nftables drop it opens there.
+        for blocked in finding.blocked.iter_mut().filter(|blocked| blocked.mend.starts_with("use place =")) {
+            NFT_IS_WHAT_DROPS.clone_into(&mut blocked.mend);
+        }
+    }
     for blocked in &finding.blocked {
         tracing::warn!(blocked = %blocked, "somebody else's rule");
     }
@@ -119,6 +126,9 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
 /// To whom fwknopd.conf is what counts.
 const NFT_BESIDE_IPTABLES: &str = "FIREWALL is nft, and the ports are dropped by rules of iptables, which no rule of \
     nftables can overrule: take FIREWALL out, so that fwknop's own iptables chains are used, or let nftables do the dropping";
+
+const NFT_IS_WHAT_DROPS: &str =
+    "write FIREWALL nft in fwknopd.conf, so that it is opened there, or accept it before that rule";
 
 /// The back end for a place.
 pub(super) fn back_end(

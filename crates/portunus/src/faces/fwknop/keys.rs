@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use portunus_config::odd_bytes;
 use portunus_dialect::fwknop::{Keys, KeysError, Mode};
 use portunus_sys::files::{self, FileError, Secrecy};
 use zeroize::Zeroizing;
@@ -106,16 +107,16 @@ fn one(
 
 /// The key of `server` in a file with a `SERVER: KEY` a line; the key is all that follows the blanks.
 fn of_file(path: &Path, server: &str) -> Result<KeyBytes, Failure> {
-    let text = match files::read(path, Secrecy::Secret) {
+    let bytes = match files::read_bytes(path, Secrecy::Secret) {
         Err(error @ (FileError::TooOpen { .. } | FileError::Foreign { .. })) => {
             remark(NAME, error);
-            files::read(path, Secrecy::Public)
+            files::read_bytes(path, Secrecy::Public)
         }
         other => other,
     };
-    let text =
-        text.map_err(|error| Failure::new(format_args!("Could not open key file: {error}"), "", ""))?;
-    let text = Zeroizing::new(text);
+    let bytes =
+        bytes.map_err(|error| Failure::new(format_args!("Could not open key file: {error}"), "", ""))?;
+    let text = odd_bytes::to_text(&Zeroizing::new(bytes));
     let found = text.lines().find_map(|line| {
         let (host, key) = line.split_once(':').filter(|_| !server.contains(':')).or_else(|| {
             // An IPv6 address has colons of its own.
@@ -131,7 +132,7 @@ fn of_file(path: &Path, server: &str) -> Result<KeyBytes, Failure> {
             "the file has a line for each server: its name as after -D, a colon, a blank, the key",
         )
     })?;
-    Ok(Zeroizing::new(key.as_bytes().to_vec()))
+    Ok(odd_bytes::to_bytes(key))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use portunus_config::fwknoprc::{self, DEFAULT, Entry, Save, TEMPLATE, Variable};
+use portunus_config::odd_bytes;
 use portunus_sys::files::{self, FileError, Secrecy};
 use zeroize::Zeroizing;
 
@@ -56,23 +57,24 @@ pub(super) fn place(task: &Task) -> Result<Option<PathBuf>, Failure> {
 /// It is there and cannot be read.
 pub(super) fn open(path: &Path) -> Result<RcFile, Failure> {
     let path = path.to_owned();
-    let text = match files::read(&path, Secrecy::Secret) {
+    let bytes = match files::read_bytes(&path, Secrecy::Secret) {
         Err(FileError::Missing(_)) => {
             line(format_args!("[*] Creating initial rc file: {}.", path.display()));
             if let Err(error) = files::create(&path, TEMPLATE.as_bytes(), 0o600) {
                 remark(NAME, format_args!("the rc file was not made: {error}"));
             }
-            TEMPLATE.to_owned()
+            TEMPLATE.as_bytes().to_vec()
         }
         // The original warns, and people's files are as they are.
         Err(error @ (FileError::TooOpen { .. } | FileError::Foreign { .. })) => {
             let rights = "its permissions should only be user read/write (0600, -rw-------)";
             remark(NAME, format_args!("{error} ({rights})"));
-            files::read(&path, Secrecy::Public)?
+            files::read_bytes(&path, Secrecy::Public)?
         }
         other => other?,
     };
-    Ok(RcFile { path, text: text.into() })
+    let text = odd_bytes::to_text(&Zeroizing::new(bytes));
+    Ok(RcFile { path, text })
 }
 
 /// The entries of the stanza `name`; `None` when there is none of that name.
@@ -88,8 +90,8 @@ pub(super) fn stanza(rc: &RcFile, name: &str) -> Result<Option<Vec<Entry>>, Fail
 /// # Errors
 /// There is no file.
 pub(super) fn list(path: &Path) -> Result<(), Failure> {
-    let text = files::read(path, Secrecy::Public)
-        .map(Zeroizing::new)
+    let text = files::read_bytes(path, Secrecy::Public)
+        .map(|bytes| odd_bytes::to_text(&Zeroizing::new(bytes)))
         .map_err(|error| Failure::new("Unable to open rc file", error, ""))?;
     line(format_args!("The following stanzas are configured in {} :", path.display()));
     for name in fwknoprc::names(&text) {
@@ -129,7 +131,7 @@ pub(super) fn save(
     let entries: Vec<(Variable, &str)> =
         entries.iter().map(|(variable, value)| (*variable, value.as_str())).collect();
     rc.text = fwknoprc::save(&rc.text, &name, &entries, how);
-    files::replace(&rc.path, rc.text.as_bytes(), 0o600)?;
+    files::replace(&rc.path, &odd_bytes::to_bytes(&rc.text), 0o600)?;
     Ok(refused)
 }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use portunus_config::fwknoprc::Variable;
+use portunus_config::odd_bytes;
 use portunus_dialect::fwknop::{HashType, LONGEST_HMAC_KEY, Mode};
-use zeroize::Zeroizing;
 
 use super::values::{self, KeyBytes, ModeWord, Refused, Way};
 
@@ -189,5 +189,5 @@ fn signed_offset(text: &str) -> Result<i64, Refused> {
 }
 
 fn bytes(text: &str) -> KeyBytes {
-    Zeroizing::new(text.as_bytes().to_vec())
+    odd_bytes::to_bytes(text)
 }
