@@ -14,9 +14,9 @@ use super::naps::Ahead;
 
 /// Where the kernel holds the timer, what is due is struck off this much later, many at a time.
 const LATE: Duration = Duration::from_secs(1);
-/// The same where each door is a rule of iptables, that stands until it is removed though it lets nobody in any more;
-/// and where it does let in until then.
-const SWEPT: Duration = Duration::from_millis(500);
+/// The same where each door is a rule of iptables, whose date lets the whole second pass in which its end lies; and where
+/// it has no date.
+const SWEPT: Duration = Duration::from_millis(200);
 const GATHERED: Duration = Duration::from_millis(100);
 /// How often a back end that cannot be watched is asked whether it still stands.
 const ASK_EVERY: Duration = Duration::from_secs(2);
