@@ -128,7 +128,7 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
                     blocked.push(format!("{port} over {version} {}", sent_on(&site, false)));
                 }
                 Verdict::Passes if settings.stance.protect => blocked.push(format!(
-                    "{port} over {version} is open to everybody though the server runs: see its log"
+                    "{port} over {version} is open to everybody though the server runs: a rule of yours accepts it before our drops: take that rule out (`nft -a list ruleset` shows it)"
                 )),
                 Verdict::Passes => lines.push(format!(
                     "{port} over {version} is open to everybody: nothing here drops it (`protect` is off)"

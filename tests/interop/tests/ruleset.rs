@@ -171,3 +171,39 @@ fn only_the_named_interface_is_guarded_and_opened() {
     drop(daemon);
     let _ = log.lines().next().expect("a log has a first line");
 }
+
+/// The commonest table that is written by hand lets ssh in by a rule of its own, and ours in its chain come after that.
+#[test]
+fn a_rule_that_lets_everybody_in_before_ours_is_said() {
+    let world = World::bare(Firewall::None);
+    let table = |rule: &str| {
+        world.server.nft(&format!(
+            "flush ruleset\ntable inet adm {{ chain input {{ type filter hook input priority 0; policy drop; \
+             iif lo accept; ct state established,related accept; icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept; {rule}\n}}\n}}\n"
+        ));
+    };
+    table("tcp dport 22 accept");
+    world.portunus(&["init", "--host", SERVER]);
+    let _ = world.add("alice", &["--ports", "ssh"]);
+    let _listener = serve_tcp(&world.server, DOOR);
+    let tried = world.try_portunus(&["init", "--try", "5s"]);
+    let said = String::from_utf8_lossy(&[tried.stdout, tried.stderr].concat()).into_owned();
+    assert!(
+        !tried.status.success() && said.contains("a rule of yours accepts it before our drops"),
+        "{said}"
+    );
+
+    let _ = world.try_portunus(&["teardown", "--force"]);
+    let daemon = world.serve();
+    daemon.until_logged("22/tcp over IPv4 is open to everybody: a rule of yours accepts it before our drops");
+    assert!(connects(&world.client, DOOR, SOON), "the administrator's rule counts");
+    assert!(daemon.stop().success());
+    table("");
+    let daemon = world.serve();
+    assert!(
+        !daemon.log().rsplit("serving").next().unwrap_or_default().contains("open to everybody"),
+        "{}",
+        daemon.log()
+    );
+    assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+}

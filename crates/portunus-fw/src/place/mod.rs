@@ -176,7 +176,13 @@ pub fn find(ruleset: &Ruleset, wish: &Wish<'_>) -> Finding {
         .filter(|drop| !stands_before(ruleset, &place, &drop.by))
         .map(|drop| Blocked { mend: mend::sentence(ruleset, &drop), ..drop })
         .collect();
-    Finding { doors: doors(ruleset, wish), blocked, refused, neighbours: neighbours::all(ruleset), place }
+    Finding {
+        doors: doors(ruleset, wish, Ours::Skipped),
+        blocked,
+        refused,
+        neighbours: neighbours::all(ruleset),
+        place,
+    }
 }
 
 /// Checks the rules as they stand, ours among them: what still keeps a granted packet or a knock out.
@@ -190,6 +196,15 @@ pub fn still_blocked(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Blocked> {
         collect(ruleset, wanted, &probe, Ours::Counted, &mut found);
     }
     found.into_iter().map(|drop| Blocked { mend: mend::sentence(ruleset, &drop), ..drop }).collect()
+}
+
+/// Checks the rules as they stand, ours among them: doors that a stranger surely gets in by all the same. In a chain of the
+/// administrator's that is where a rule accepts the port before our jump.
+#[must_use]
+pub fn still_open(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Door> {
+    let mut doors = doors(ruleset, wish, Ours::Counted);
+    doors.retain(|door| door.today == Verdict::Passes);
+    doors
 }
 
 /// What would end live connections to the doors: a grant's end is not to do that. `place`: where we are to stand, when
@@ -323,12 +338,12 @@ fn stands_before(ruleset: &Ruleset, place: &Place, site: &Site) -> bool {
     }
 }
 
-fn doors(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Door> {
+fn doors(ruleset: &Ruleset, wish: &Wish<'_>, ours: Ours) -> Vec<Door> {
     let mut doors: Vec<Door> = Vec::new();
     for (wanted, probe) in probes(wish) {
         let Wanted::Door(port) = wanted else { continue };
-        let today = walk::sent_on(ruleset, &probe, Ours::Skipped)
-            .map_or_else(|| walk::walk(ruleset, &probe, Ours::Skipped), Verdict::Forwarded);
+        let today = walk::sent_on(ruleset, &probe, ours)
+            .map_or_else(|| walk::walk(ruleset, &probe, ours), Verdict::Forwarded);
         match doors.iter_mut().find(|d| d.port == port && d.version == probe.version) {
             Some(door) if openness(&today) > openness(&door.today) => door.today = today,
             Some(_) => {}

@@ -159,6 +159,13 @@ impl Grantor {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
             return Ok(None);
         }
+        let open = ground.open_all_the_same(&snapshot.limits, &snapshot.wish, &place);
+        open.iter().for_each(|said| tracing::error!("{said}"));
+        if let (Some(_), Some(why)) = (&snapshot.wish.trial, open.first()) {
+            // It would try nothing, and be believed.
+            message::send(&keeper, &FromGrantor::Refused { why: why.clone() }, &[])?;
+            return Ok(None);
+        }
         let trial = match snapshot.wish.trial.as_ref().map(Watching::begin).transpose() {
             Ok(trial) => trial,
             Err(why) => {

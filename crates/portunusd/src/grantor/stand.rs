@@ -49,26 +49,62 @@ impl Ground {
             Err(why) => return Err(why),
         };
         ruleset.tables.extend(self.legacy.tables.iter().cloned());
-        let only = |one: &&Interface| wish.interfaces.is_empty() || wish.interfaces.contains(&one.name);
-        let interfaces: Vec<Interface> = self.interfaces.iter().filter(only).cloned().collect();
-        let asked = place::Wish {
-            doors: &limits.doors,
-            any_port: limits.any_port,
-            through: limits.nat.goes_through(),
-            knock_port: wish.knock_port.or(wish.listen_port),
-            interfaces: &interfaces,
-            place: match &wish.place {
-                Some(place @ Place::Fwknop(_)) => Some(place),
-                place => {
-                    if by_iptables {
-                        Some(&Place::Iptables)
-                    } else {
-                        place.as_ref()
-                    }
+        let interfaces = self.interfaces_of(wish);
+        let place = match &wish.place {
+            Some(place @ Place::Fwknop(_)) => Some(place),
+            place => {
+                if by_iptables {
+                    Some(&Place::Iptables)
+                } else {
+                    place.as_ref()
                 }
-            },
+            }
         };
+        let asked = asked(limits, wish, &interfaces, place);
         judge(place::find(&ruleset, &asked), limits, wish)
+    }
+
+    /// Protected ports that a stranger gets in by though our rules stand: a rule of the chain that we were put into accepts
+    /// them before us. A sentence each, with the mend.
+    pub(super) fn open_all_the_same(&self, limits: &Limits, wish: &Wish, place: &Place) -> Vec<String> {
+        let Place::Attach(seats) = place else { return Vec::new() };
+        let Ok(ruleset) = read() else { return Vec::new() };
+        let interfaces = self.interfaces_of(wish);
+        let doors = place::still_open(&ruleset, &asked(limits, wish, &interfaces, Some(place)));
+        let chains: Vec<String> = seats
+            .iter()
+            .map(|seat| format!("nft -a list chain {} {} {}", seat.family.as_str(), seat.table, seat.chain))
+            .collect();
+        let said = |door: place::Door| {
+            format!(
+                "{} over {} is open to everybody: a rule of yours accepts it before our drops: take that rule out (`{}` shows it)",
+                door.port,
+                door.version,
+                chains.join("`, `")
+            )
+        };
+        doors.into_iter().filter(|door| wish.protected.contains(&door.port)).map(said).collect()
+    }
+
+    fn interfaces_of(&self, wish: &Wish) -> Vec<Interface> {
+        let only = |one: &&Interface| wish.interfaces.is_empty() || wish.interfaces.contains(&one.name);
+        self.interfaces.iter().filter(only).cloned().collect()
+    }
+}
+
+fn asked<'w>(
+    limits: &'w Limits,
+    wish: &Wish,
+    interfaces: &'w [Interface],
+    place: Option<&'w Place>,
+) -> place::Wish<'w> {
+    place::Wish {
+        doors: &limits.doors,
+        any_port: limits.any_port,
+        through: limits.nat.goes_through(),
+        knock_port: wish.knock_port.or(wish.listen_port),
+        interfaces,
+        place,
     }
 }
 
