@@ -42,7 +42,8 @@ fn what_somebody_flushes_is_put_back_with_its_grants() {
     let mut worst = Duration::ZERO;
     for _ in 0..3 {
         world.server.nft("flush ruleset");
-        worst = worst.max(put_back(&world, &daemon, || !answers("[fd90::1]:22")));
+        // On a busy machine an open door may take longer than a moment to answer, once.
+        worst = worst.max(put_back(&world, &daemon, || (0..3).all(|_| !answers("[fd90::1]:22"))));
         assert!(connects(&world.client, DOOR, SOON), "the grant did not come back");
         assert!(closed(&world.client, "[fd90::1]:22"), "the drops did not come back");
         std::thread::sleep(Duration::from_millis(400));
