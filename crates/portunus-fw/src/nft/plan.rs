@@ -1,7 +1,8 @@
 //! What is to stand in one table, as values: sets, a chain, its rules. Pure.
 //!
 //! The order of the rules is the promise (docs/adr/0005): who has a live connection and the host itself are never cut
-//! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped.
+//! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped. Long so that this order is
+//! read in one file.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,5 +1,8 @@
 //! The keeper: the process that was started. It reads the configuration, opens what the parts need, starts them, and
 //! ends when one of them does, so that the supervisor starts all anew. It never sees a byte of a stranger's.
+//!
+//! Long because the order of a start is one story, and the loop after it shares every field; the stages that stand by
+//! themselves are the modules below.
 
 mod audit;
 mod error;

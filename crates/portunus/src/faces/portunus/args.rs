@@ -1,4 +1,5 @@
-//! The table of flags of the `portunus` face: help, man page and completions are views of it.
+//! The table of flags of the `portunus` face: help, man page and completions are views of it. Long
+//! because it is a table.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
