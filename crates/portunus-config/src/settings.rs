@@ -30,6 +30,8 @@ pub struct Settings {
     /// Whether somebody wrote `listen`. Where nobody did, it is every address of both families, and a family that
     /// the host lacks is left out without a word.
     pub listen_named: bool,
+    /// The group to which a rule of the firewall's logs knocks; `None`: none does.
+    pub nflog: Option<u16>,
     /// The TCP port that answers `status`; `None`: nobody listens.
     pub health_port: Option<u16>,
     /// The private keys.

@@ -25,6 +25,8 @@ pub struct Capture<'r> {
     interfaces: Vec<Interface>,
     filter: Option<Filter>,
     wanted: Wanted,
+    /// How many bytes of the file lie behind us.
+    done: u64,
     ended: bool,
 }
 
@@ -87,20 +89,44 @@ impl<'r> Capture<'r> {
             | PcapError::OwnedNomError(..) => CaptureError::Unknown,
         })?;
         let newer = reader.data().starts_with(SECTION_HEADER);
-        Ok(Self { reader, room: ROOM, newer, interfaces: Vec::new(), filter, wanted, ended: false })
+        Ok(Self { reader, room: ROOM, newer, interfaces: Vec::new(), filter, wanted, done: 0, ended: false })
     }
 
-    fn advance(&mut self) -> Result<Option<Caught>, CaptureError> {
+    /// What a file that grows has more, as far as it is whole. What begins before `from` is passed over.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when it is no capture any more.
+    pub(crate) fn go_on(&mut self, from: u64) -> Result<Option<Caught>, CaptureError> {
+        if self.reader.reader_exhausted() {
+            self.refill()?;
+        }
+        self.advance(from)
+    }
+
+    /// How many bytes of the file were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.done + self.reader.data().len() as u64
+    }
+
+    /// From now on payloads of these lengths, and by these rules.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    fn advance(&mut self, from: u64) -> Result<Option<Caught>, CaptureError> {
         loop {
             if self.newer && contradicts_itself(self.reader.data()) {
                 return Err(CaptureError::Damaged);
             }
             match self.reader.next() {
                 Ok((length, block)) => {
+                    let new = self.done >= from;
                     let caught = told(&block, &mut self.interfaces).and_then(|told| {
+                        let told = told.filter(|_| new);
                         told.map_or(Ok(None), |told| told.caught(self.filter.as_ref(), &self.wanted))
                     });
                     self.reader.consume(length);
+                    self.done += length as u64;
                     if let Some(caught) = caught? {
                         return Ok(Some(caught));
                     }
@@ -138,7 +164,7 @@ impl Iterator for Capture<'_> {
         if self.ended {
             return None;
         }
-        let next = self.advance().transpose();
+        let next = self.advance(0).transpose();
         self.ended = !matches!(next, Some(Ok(_)));
         next
     }

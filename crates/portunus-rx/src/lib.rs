@@ -1,7 +1,7 @@
 //! Receivers: each turns a source of packets into datagrams.
 //!
-//! [`Receiver`] is what the front's loop waits for and reads: UDP sockets, packet sockets (sniffing), TCP sockets with HTTP.
-//! [`Capture`] reads a file in their place. What a stranger sent is only cut free here: [`Frame::payload`] strips headers,
+//! [`Receiver`] is what the front's loop waits for and reads: UDP sockets, packet sockets (sniffing), TCP sockets with HTTP,
+//! packets that a rule logs, a capture that grows. [`Capture`] reads a whole file in their place. What a stranger sent is only cut free here: [`Frame::payload`] strips headers,
 //! [`HttpRules::knock`] reads a request, [`Wanted`] says what can be a knock at all.
 //!
 //! In a loop: each of [`Receiver::descriptors`] is added to the poll with its number; when one is ready,
@@ -14,9 +14,11 @@
 mod echo;
 mod file;
 mod filter;
+mod followed;
 mod frame;
 mod http;
 mod link;
+mod nflog;
 mod packet;
 mod receiver;
 mod tcp;
@@ -26,9 +28,11 @@ mod wanted;
 pub use echo::Echoes;
 pub use file::{Capture, CaptureError, Caught};
 pub use filter::{Fault, Filter, FilterError};
+pub use followed::Followed;
 pub use frame::{Carrier, Frame, Payload};
 pub use http::{HttpKnock, HttpRules, NotHttp};
 pub use link::Link;
+pub use nflog::{Nflog, open_nflog};
 pub use packet::{OpenError, Packet, Sniffing, WhenGone};
 pub use portunus_sys::packet::Ear;
 pub use receiver::{ReceiveError, Received, Receiver};

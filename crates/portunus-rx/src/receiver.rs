@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use portunus_model::{Datagram, Mono};
 use portunus_sys::{memory, udp};
 
-use crate::{Packet, Tcp, Udp};
+use crate::{Followed, Nflog, Packet, Tcp, Udp};
 
 /// A source of datagrams.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub enum Receiver {
     Packet(Packet),
     /// TCP sockets of ours, with HTTP or without.
     Tcp(Tcp),
+    /// Packets that a rule logs to a group.
+    Nflog(Nflog),
+    /// A capture file that grows.
+    Followed(Box<Followed>),
 }
 
 /// What a call received.
@@ -38,6 +42,9 @@ pub enum ReceiveError {
     /// The interface of this ear went down or away: see [`Packet`].
     #[error("its interface went down or away")]
     Gone,
+    /// What is read is no such thing: said once, and waited for.
+    #[error("{0}")]
+    Broken(String),
     /// What the system says; the next packet may be fine.
     #[error("{0}")]
     System(String),
@@ -57,6 +64,8 @@ impl Receiver {
             Self::Udp(udp) => udp.descriptors().enumerate().collect(),
             Self::Packet(packet) => packet.descriptors().collect(),
             Self::Tcp(tcp) => vec![(0, tcp.descriptor())],
+            Self::Nflog(nflog) => vec![(0, nflog.descriptor())],
+            Self::Followed(followed) => followed.descriptor().map(|fd| (0, fd)).into_iter().collect(),
         }
     }
 
@@ -77,6 +86,8 @@ impl Receiver {
             }
             Self::Packet(packet) => packet.receive(index, now, each),
             Self::Tcp(tcp) => tcp.receive(now, each).map_err(|e| ReceiveError::of(&e)),
+            Self::Nflog(nflog) => nflog.receive(now, each),
+            Self::Followed(followed) => followed.receive(now, each),
         }
     }
 
@@ -84,17 +95,27 @@ impl Receiver {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         match self {
-            Self::Udp(_) | Self::Packet(_) => None,
+            Self::Udp(_) | Self::Packet(_) | Self::Nflog(_) => None,
             Self::Tcp(tcp) => tcp.poll_timeout(),
+            Self::Followed(followed) => followed.poll_timeout(),
         }
     }
 
     /// The time of [`Self::poll_timeout`] has come.
-    pub fn handle_timeout(&mut self, now: Mono, each: impl FnMut(Datagram)) {
+    ///
+    /// # Errors
+    /// As of [`Self::receive`].
+    pub fn handle_timeout(&mut self, now: Mono, each: impl FnMut(Datagram)) -> Result<(), ReceiveError> {
         match self {
-            Self::Udp(_) | Self::Packet(_) => (),
+            Self::Udp(_) | Self::Packet(_) | Self::Nflog(_) => (),
             Self::Tcp(tcp) => tcp.handle_timeout(now, each),
+            Self::Followed(followed) => {
+                if followed.poll_timeout().is_some() {
+                    followed.receive(now, each)?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// The word for it in metrics.
@@ -104,6 +125,8 @@ impl Receiver {
             Self::Udp(_) => "udp",
             Self::Packet(_) => "sniffed",
             Self::Tcp(_) => "tcp",
+            Self::Nflog(_) => "nflog",
+            Self::Followed(_) => "followed",
         }
     }
 
@@ -111,14 +134,14 @@ impl Receiver {
     #[must_use]
     pub fn buffers(&self) -> (u64, u64) {
         match self {
-            Self::Udp(_) | Self::Packet(_) => {
+            Self::Udp(_) | Self::Packet(_) | Self::Nflog(_) => {
                 let sockets = self.descriptors();
                 let told = sockets.into_iter().filter_map(|(_, fd)| memory::buffer(fd).ok());
                 told.fold((0, 0), |(used, size), one| {
                     (used + u64::from(one.used), size + u64::from(one.size))
                 })
             }
-            Self::Tcp(_) => (0, 0),
+            Self::Tcp(_) | Self::Followed(_) => (0, 0),
         }
     }
 
@@ -129,6 +152,8 @@ impl Receiver {
             Self::Udp(udp) => udp.dropped(),
             Self::Packet(packet) => packet.dropped(),
             Self::Tcp(tcp) => tcp.dropped(),
+            Self::Nflog(nflog) => nflog.dropped(),
+            Self::Followed(_) => 0,
         }
     }
 }

@@ -120,6 +120,14 @@ fn of_reading(path: &Path, error: &io::Error) -> FileError {
     }
 }
 
+/// How long an open file is now.
+///
+/// # Errors
+/// As the system says.
+pub fn length(file: &File) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or_default())
+}
+
 /// Reads a text file whole.
 ///
 /// # Errors

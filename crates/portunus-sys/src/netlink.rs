@@ -149,6 +149,19 @@ impl NetlinkSocket {
     }
 }
 
+impl From<NetlinkSocket> for OwnedFd {
+    fn from(socket: NetlinkSocket) -> Self {
+        socket.fd
+    }
+}
+
+/// One that another process has opened, and to whose port nobody looks any more.
+impl From<OwnedFd> for NetlinkSocket {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, port: 0 }
+    }
+}
+
 impl AsFd for NetlinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

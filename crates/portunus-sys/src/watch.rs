@@ -86,6 +86,43 @@ impl AsFd for Watch {
     }
 }
 
+/// Sees that one file grows. Whoever has it needs no right to the file, and no path.
+#[derive(Debug)]
+pub struct Growth {
+    fd: OwnedFd,
+}
+
+impl Growth {
+    /// Of the file that has this name now.
+    ///
+    /// # Errors
+    /// When it is not there, or the system has no descriptors or watches left.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&fd, path, WatchFlags::MODIFY)?;
+        Ok(Self { fd })
+    }
+
+    /// Takes what was said, so that the descriptor is quiet until more is written.
+    pub fn heed(&self) {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&self.fd, &mut space);
+        while reader.next().is_ok() {}
+    }
+}
+
+impl From<OwnedFd> for Growth {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
+impl AsFd for Growth {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -56,8 +56,18 @@ impl Pipeline {
                 told.step("shape", "openme v1".to_owned());
                 self.proof(&packet, key, wall, &mut told);
             }
-            (Some(Candidate::Fwknop(_)), _) if !self.fwknop.is_empty() => {
+            (Some(Candidate::Fwknop(packet)), _) if !self.fwknop.is_empty() => {
                 told.step("shape", "fwknop".to_owned());
+                if let Some(why) = self.why_not(&packet) {
+                    told.step("keys", why);
+                }
+            }
+            (None, _) if !self.fwknop.is_empty() && fwknop::has_prefix(&caught.bytes) => {
+                let what = "of an old fwknop 1.9, with \"Salted__\" in front: later clients leave that out, and a packet \
+                            with it is refused, for it would be the same packet in a second form";
+                told.step("shape", what.to_owned());
+                told.step("verdict", "noise".to_owned());
+                return told;
             }
             (Some(Candidate::Openme(_) | Candidate::Fwknop(_)) | None, _) => {
                 told.step("shape", self.shapes());
@@ -78,6 +88,25 @@ impl Pipeline {
         }
         told.step("", "whether it was used before is known to the running server alone".to_owned());
         told
+    }
+
+    /// Why no keys open it, as far as some keys came; nothing where some do.
+    fn why_not(&self, packet: &fwknop::Packet<'_>) -> Option<String> {
+        let opened = self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).map(|keys| keys.open(packet));
+        let mut best = None;
+        for result in opened {
+            let Err(error) = result else { return None };
+            if best.as_ref().is_none_or(|best| how_far(&error) > how_far(best)) {
+                best = Some(error);
+            }
+        }
+        let best = best?;
+        let whose = if how_far(&best) > how_far(&fwknop::OpenError::Decryption) {
+            "made with keys that are here, and refused"
+        } else {
+            "made with none that are here"
+        };
+        Some(format!("{whose}: {best}"))
     }
 
     /// What the bytes would have to look like.
@@ -153,6 +182,18 @@ impl Pipeline {
 impl Told {
     fn step(&mut self, name: &'static str, what: String) {
         self.steps.push((name, what));
+    }
+}
+
+/// How much of a packet was right before it was refused.
+fn how_far(error: &fwknop::OpenError) -> u8 {
+    match error {
+        fwknop::OpenError::Shape => 0,
+        fwknop::OpenError::Hmac => 1,
+        fwknop::OpenError::NotCanonical => 2,
+        fwknop::OpenError::Decryption => 3,
+        fwknop::OpenError::Padding => 4,
+        fwknop::OpenError::Field(_) => 5,
     }
 }
 

@@ -77,6 +77,10 @@ pub(crate) struct Brought {
     pub(crate) ears: Vec<bool>,
     /// TCP sockets that listen.
     pub(crate) tcp: u16,
+    /// The socket of what a rule logs.
+    pub(crate) nflog: bool,
+    /// Whether a capture file that grows will be handed over.
+    pub(crate) followed: bool,
 }
 
 /// The private keys on their way from the keeper to the front.
@@ -218,6 +222,8 @@ pub(crate) enum ToFront {
     Helper(Helper),
     /// The interface of this ear is there again. With: its socket.
     Ear(u16),
+    /// A capture file to follow from now on. With: the file, and what says that it has grown.
+    Followed { from_end: bool },
     /// With: a connection of the exporter's, as if it had come to the control socket. It only reads.
     Exporter,
     /// The reload that the first `asked` of those who wait have asked for is over.

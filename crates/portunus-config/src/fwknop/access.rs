@@ -1,11 +1,13 @@
 //! access.conf and what it includes: stanzas as they are written, each from its SOURCE to the next.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::conf::unknown_mend;
+use super::era::{self, Old};
 use super::field::Field;
 use super::lines::{Body, Spot, lines};
 use super::open;
@@ -80,7 +82,14 @@ pub(super) fn read(
     place: Place<'_>,
     findings: &mut Findings,
 ) -> (Vec<Written>, Vec<PathBuf>) {
-    let mut reader = Reader { files, findings, stanzas: Vec::new(), sources: Vec::new(), lost: false };
+    let mut reader = Reader {
+        files,
+        findings,
+        stanzas: Vec::new(),
+        sources: Vec::new(),
+        old: BTreeSet::new(),
+        lost: false,
+    };
     let path = match place {
         Place::File(path) => {
             reader.first_file(path);
@@ -113,6 +122,8 @@ struct Reader<'f> {
     findings: &'f mut Findings,
     stanzas: Vec<Written>,
     sources: Vec<PathBuf>,
+    /// Old variables of which was spoken.
+    old: BTreeSet<String>,
     /// Files include each other too deeply: nothing more is read.
     lost: bool,
 }
@@ -283,6 +294,9 @@ impl Reader<'_> {
         let name = entry.name;
         let Some(field) = Field::of_name(name) else {
             let what = format!("Ignoring unknown access parameter: '{name}' in {}", path.display());
+            if let Some(old) = era::of_access(name, entry.value) {
+                return self.old(entry, old, what);
+            }
             let mend = unknown_mend(name, Field::ALL.iter().map(|known| known.name()));
             return self.findings.remark(|| entry.name_at.diagnostic(what, mend));
         };
@@ -300,6 +314,21 @@ impl Reader<'_> {
             return;
         }
         self.set(at, field, entry.value, entry.value_at.clone());
+    }
+
+    /// A variable of 1.9. What does nothing is spoken of once, however many stanzas have it.
+    fn old(&mut self, entry: &Entry<'_>, old: Old, what: String) {
+        match old {
+            Old::Limit(mend) => {
+                let what = format!("{} of fwknop 1.9 held back what nothing holds back here", entry.name);
+                self.findings.tell(|| entry.name_at.diagnostic(what, mend));
+            }
+            Old::Nothing(why) => {
+                if self.old.insert(entry.name.to_owned()) {
+                    self.findings.remark(|| entry.name_at.diagnostic(what, format!("take it out: {why}")));
+                }
+            }
+        }
     }
 
     fn orphan(&mut self, entry: &Entry<'_>) {

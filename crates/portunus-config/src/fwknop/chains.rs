@@ -63,6 +63,11 @@ fn row(variable: Variable, text: &str, spot: &Spot, findings: &mut Findings) -> 
     let name = variable.name();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ' ' | '\t');
     let fields: Vec<&str> = text.split([',', ' ', '\t']).filter(|field| !field.is_empty()).collect();
+    // 1.9 said in the second place which end is meant; each chain has one that it can mean.
+    let fields = match fields.as_slice() {
+        [target, "src" | "dst" | "both", rest @ ..] if rest.len() == 5 => [&[*target], rest].concat(),
+        fields => fields.to_vec(),
+    };
     let [target, table, from, jump, chain, position] = fields.as_slice() else {
         return unfit(name, spot, findings);
     };

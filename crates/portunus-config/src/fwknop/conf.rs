@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::era::{self, Old};
 use super::lines::{Body, Spot, lines};
 use super::variable::{Kind, Variable};
 use super::{CommandLine, open};
 use crate::source::Findings;
-use crate::{Diagnostic, FileError, Files};
+use crate::{Diagnostic, FileError, Files, Secrecy};
 
 /// A value and where somebody wrote it.
 #[derive(Debug, Clone)]
@@ -30,16 +31,24 @@ pub(super) struct Conf {
 
 /// Reads it all and checks each value by itself.
 pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Findings) -> Conf {
+    let main = main_file(files, &wish.config);
     let mut conf = Conf {
-        path: wish.config.clone(),
+        path: main.clone(),
         settings: Variable::ALL.iter().map(|_| None).collect(),
         derived: Variable::ALL.iter().map(|_| None).collect(),
         sources: Vec::new(),
     };
-    if let Some(text) = conf.text_of(files, &wish.config, findings) {
+    if main != wish.config {
+        let what = format!("{} is read, the name of fwknop 1.9", main.display());
+        let mend = format!("rename it to {} when you change it next", wish.config.display());
+        findings.remark(|| Diagnostic::of_file(&main, what, mend));
+        // Once the newer one comes it is seen.
+        conf.sources.push(wish.config.clone());
+    }
+    if let Some(text) = conf.text_of(files, &main, findings) {
         // Twice, as the original does it: a variable can be used before the line that sets it.
-        conf.take(&wish.config, &text, &mut Findings::default());
-        conf.take(&wish.config, &text, findings);
+        conf.take(&main, &text, &mut Findings::default());
+        conf.take(&main, &text, findings);
     }
     for path in conf.overrides(wish) {
         if let Some(text) = conf.text_of(files, &path, findings) {
@@ -53,6 +62,14 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
     conf.derive(wish);
     conf.check(findings);
     conf
+}
+
+/// fwknopd.conf; where there is none, fwknop.conf beside it, as 1.9 called it.
+fn main_file(files: &dyn Files, path: &Path) -> PathBuf {
+    let is_there = |path: &Path| !matches!(files.read_bytes(path, Secrecy::Public), Err(FileError::Missing));
+    let older = path.with_file_name("fwknop.conf");
+    let newer = path.file_name().is_some_and(|name| name == "fwknopd.conf");
+    if newer && !is_there(path) && is_there(&older) { older } else { path.to_owned() }
 }
 
 impl Conf {
@@ -85,6 +102,11 @@ impl Conf {
 
     pub(super) fn path(&self, variable: Variable) -> PathBuf {
         PathBuf::from(self.text(variable).unwrap_or_default())
+    }
+
+    /// AUTH_MODE, where it is a known one.
+    pub(super) fn acquired(&self) -> Option<era::Acquired> {
+        self.text(Variable::AuthMode).and_then(era::Acquired::named)
     }
 
     fn set(&mut self, variable: Variable, text: String, spot: Spot) {
@@ -129,8 +151,21 @@ impl Conf {
                     Some(variable) => (variable, value, at(value_at)),
                     None => {
                         let what = format!("Ignoring unknown configuration parameter: '{name}' in {shown}");
-                        let mend = unknown_mend(name, Variable::ALL.iter().map(|known| known.name()));
-                        findings.remark(|| at(name_at).diagnostic(what, mend));
+                        match era::of_conf(name, value) {
+                            Some(Old::Limit(mend)) => {
+                                let what =
+                                    format!("{name} of fwknop 1.9 held back what nothing holds back here");
+                                findings.tell(|| at(name_at).diagnostic(what, mend));
+                            }
+                            Some(Old::Nothing(why)) => {
+                                findings
+                                    .remark(|| at(name_at).diagnostic(what, format!("take it out: {why}")));
+                            }
+                            None => {
+                                let mend = unknown_mend(name, Variable::ALL.iter().map(|known| known.name()));
+                                findings.remark(|| at(name_at).diagnostic(what, mend));
+                            }
+                        }
                         continue;
                     }
                 },
@@ -190,7 +225,9 @@ impl Conf {
             }
         }
         // Packets of a capture are as old as the capture.
+        let grows = self.acquired() == Some(era::Acquired::Followed);
         if self.setting(Variable::PcapFile).is_some()
+            && !grows
             && let Some(slot) = self.derived.get_mut(Variable::EnableSpaPacketAging.index())
         {
             *slot = Some("N".to_owned());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use portunus_model::Net;
 
 use super::conf::Conf;
+use super::era::Acquired;
 use super::lines::Spot;
 use super::variable::Variable;
 use crate::parse_interface;
@@ -61,6 +62,10 @@ pub enum Receive {
     Udp(u16),
     /// A capture file (PCAP_FILE).
     File(PathBuf),
+    /// Logged by a rule of the firewall's to this group (ours, NFLOG_GROUP).
+    Nflog(u16),
+    /// A capture file that grows, from where it ends now (AUTH_MODE of 1.9).
+    Followed(PathBuf),
 }
 
 /// How interfaces and captures are read.
@@ -119,10 +124,37 @@ pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
     }
 }
 
-/// A capture goes before a UDP socket, and that before the interfaces.
+/// The capture that 1.9 follows where nobody names one.
+const SNIFFED: &str = "/var/log/sniff.pcap";
+
+/// A capture goes before what a rule logs, that before a UDP socket, and that before the interfaces.
 fn receive(conf: &Conf, findings: &mut Findings) -> Receive {
+    if let Some(word) = conf.text(Variable::AuthMode) {
+        let spot = conf.spot(Variable::AuthMode);
+        match Acquired::named(word) {
+            Some(Acquired::Seen) => {}
+            Some(Acquired::Followed) => {
+                let named = conf.setting(Variable::PcapFile).or(conf.setting(Variable::PcapPktFile));
+                return Receive::Followed(named.map_or(SNIFFED, |setting| &setting.text).into());
+            }
+            Some(Acquired::Gone(mend)) => {
+                let what = format!("packets are not come by as AUTH_MODE {word} says");
+                findings.tell(|| spot.diagnostic(what, mend));
+            }
+            None => findings.tell(|| spot.diagnostic(format!("AUTH_MODE is '{word}'"), Acquired::WORDS)),
+        }
+    }
     if let Some(path) = conf.setting(Variable::PcapFile) {
         return Receive::File(PathBuf::from(&path.text));
+    }
+    if let Some(setting) = conf.setting(Variable::NflogGroup) {
+        let group = setting.text.parse().ok();
+        if group.is_none() {
+            let what = format!("NFLOG_GROUP '{}' is no group", setting.text);
+            let mend = "write the number of `log group` in nft, or of --nflog-group: 0 to 65535";
+            findings.tell(|| setting.spot.diagnostic(what, mend));
+        }
+        return Receive::Nflog(group.unwrap_or_default());
     }
     if conf.flag(Variable::EnableUdpServer)
         && let Some(port) = port(conf, Variable::UdpservPort, findings)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::conf::{Conf, yes};
 use super::daemon::Receive;
+use super::era::{self, Old};
 use super::field::Field;
 use super::lines::{Body, lines};
 use super::variable::Variable;
@@ -218,7 +219,10 @@ impl<'c> About<'c> {
     /// A line of fwknopd.conf.
     fn variable(&self, name: &str, value: &str) -> (String, Effect) {
         let effect = match Variable::of_name(name) {
-            None => Effect::Nothing(of_another_build(name).to_owned()),
+            None => Effect::Nothing(match era::of_conf(name, value) {
+                Some(Old::Nothing(why)) => format!("of fwknop 1.9: {why}"),
+                Some(Old::Limit(_)) | None => of_another_build(name).to_owned(),
+            }),
             Some(variable) => {
                 let why = self.why_nothing(variable, value);
                 why.map_or(Effect::Same(None), |why| Effect::Nothing(why.to_owned()))
@@ -260,8 +264,11 @@ impl<'c> About<'c> {
             | V::PcapFilter
             | V::MaxSniffBytes => match self.receive {
                 Receive::Udp(_) => Some("packets come by a UDP socket"),
-                Receive::File(_) if variable != V::PcapFilter => Some("packets come out of a capture"),
-                Receive::File(_) | Receive::Sniffed => None,
+                Receive::Nflog(_) => Some("the rule that logs says which packets"),
+                Receive::File(_) | Receive::Followed(_) if variable != V::PcapFilter => {
+                    Some("packets come out of a capture")
+                }
+                Receive::File(_) | Receive::Followed(_) | Receive::Sniffed => None,
             },
             V::EnableRulePrepend
             | V::EnableIptOutput
@@ -273,7 +280,13 @@ impl<'c> About<'c> {
             | V::IptSnatAccess
             | V::IptMasqueradeAccess
             | V::FirewallExe => self.nft.then_some(NO_CHAINS),
+            V::PcapPktFile if !matches!(self.receive, Receive::Followed(_)) => {
+                Some("it needs AUTH_MODE FILE_PCAP")
+            }
             V::OverrideConfig
+            | V::NflogGroup
+            | V::AuthMode
+            | V::PcapPktFile
             | V::PcapFile
             | V::EnableSpaPacketAging
             | V::MaxSpaPacketAge
@@ -314,7 +327,11 @@ impl<'c> About<'c> {
             return (value.to_owned(), Effect::Same(None));
         }
         let Some(field) = Field::of_name(bare) else {
-            return (value.to_owned(), Effect::Nothing(String::new()));
+            let why = match era::of_access(bare, value) {
+                Some(Old::Nothing(why)) => format!("of fwknop 1.9: {why}"),
+                Some(Old::Limit(_)) | None => String::new(),
+            };
+            return (value.to_owned(), Effect::Nothing(why));
         };
         let shown = if field.is_secret() { "(not shown)" } else { value }.to_owned();
         if bare.starts_with("GPG_") {

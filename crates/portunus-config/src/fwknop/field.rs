@@ -56,6 +56,8 @@ fields! {
     GpgIgnoreSigVerifyError "GPG_IGNORE_SIG_VERIFY_ERROR";
     GpgRemoteId "GPG_REMOTE_ID";
     GpgFingerprintId "GPG_FINGERPRINT_ID";
+    DataCollectMode "DATA_COLLECT_MODE";
+    PermitClientPorts "PERMIT_CLIENT_PORTS";
 }
 
 impl Field {

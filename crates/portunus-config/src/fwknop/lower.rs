@@ -47,7 +47,11 @@ pub(super) fn settings(
     let stance = stance(conf, rows, &all, findings);
     let listen = match daemon.receive {
         Receive::Udp(port) => crate::everywhere(port),
-        Receive::Sniffed | Receive::File(_) => Vec::new(),
+        Receive::Sniffed | Receive::File(_) | Receive::Followed(_) | Receive::Nflog(_) => Vec::new(),
+    };
+    let nflog = match daemon.receive {
+        Receive::Nflog(group) => Some(group),
+        Receive::Udp(_) | Receive::Sniffed | Receive::File(_) | Receive::Followed(_) => None,
     };
     // Who stops the original and starts it again has thrown everybody out, unless this is N.
     let close = conf.flag(Variable::FlushIptAtExit);
@@ -58,6 +62,7 @@ pub(super) fn settings(
         stance,
         listen,
         listen_named: false,
+        nflog,
         health_port: None,
         secrets: Secrets { openme: None, fwknop: keys.into_values().collect() },
         admins: Vec::new(),

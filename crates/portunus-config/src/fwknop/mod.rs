@@ -8,6 +8,7 @@ mod chains;
 mod conf;
 mod daemon;
 mod dump;
+mod era;
 mod explain;
 mod field;
 mod lines;

@@ -12,6 +12,7 @@ use portunus_model::{
 use super::Host;
 use super::access::{Value, Written};
 use super::conf::{Conf, leading_number};
+use super::era::Acquired;
 use super::field::Field;
 use super::secret::{self, Gpg};
 use super::variable::Variable;
@@ -74,6 +75,7 @@ pub(super) fn check(written: &Written, conf: &Conf, host: &dyn Host, findings: &
         let mend = "say Y, and let clients name their address (-a or -R): else whoever relays a packet opens for himself";
         check.findings.remark(|| written.spot.diagnostic(what, mend));
     }
+    check.era();
     let timer = check.timer();
     let rules = Stanza {
         number: written.number,
@@ -176,6 +178,34 @@ impl Check<'_> {
             }
         }
         Some(crate::ports::tidy(ports))
+    }
+
+    /// What fwknop 1.9 could say of a stanza, and 2 cannot.
+    fn era(&mut self) {
+        if let Some(word) = self.written.text(Field::DataCollectMode) {
+            let (what, mend) = match Acquired::named(word) {
+                Some(Acquired::Seen | Acquired::Followed) => (String::new(), ""),
+                Some(Acquired::Gone(mend)) => {
+                    (format!("packets are not come by as DATA_COLLECT_MODE {word} says"), mend)
+                }
+                None => (format!("DATA_COLLECT_MODE is '{word}'"), Acquired::WORDS),
+            };
+            if !mend.is_empty() {
+                self.wrong(Some(Field::DataCollectMode), what, mend);
+            }
+        }
+        if self.written.get(Field::PermitClientPorts).is_none() {
+            return;
+        }
+        let chosen = self.written.flag(Field::PermitClientPorts);
+        let listed = self.written.get(Field::OpenPorts).is_some();
+        if !chosen && !listed {
+            let what = "PERMIT_CLIENT_PORTS says no, and without OPEN_PORTS clients choose any port today";
+            self.wrong(Some(Field::PermitClientPorts), what, "write OPEN_PORTS and the ports that are meant");
+        } else if chosen && listed {
+            let what = "PERMIT_CLIENT_PORTS does nothing beside OPEN_PORTS: only what is listed there opens";
+            self.odd(Field::PermitClientPorts, what, "take OPEN_PORTS out, if clients shall choose");
+        }
     }
 
     /// How long a grant lasts, and the longest that a client may ask for, in seconds.

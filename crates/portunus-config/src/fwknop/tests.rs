@@ -275,6 +275,81 @@ fn nftables_for_who_wants_it() {
     assert_eq!(said("FIREWALL pf\n", STANZA), ["FIREWALL is 'pf'"]);
 }
 
+/// As 1.9 had them: colons, semicolons, seven fields, its own ways to come by packets.
+#[test]
+fn files_of_1_9_mean_what_they_meant() {
+    let access = "### of 1.9\nSOURCE: ANY;\nOPEN_PORTS: tcp/22, udp/53;\nDATA_COLLECT_MODE: PCAP;\nKEY: tutorialkey;\n\
+                  REQUIRE_USERNAME: mbr;\nREQUIRE_SOURCE_ADDRESS: Y;\nFW_ACCESS_TIMEOUT: 30;\n";
+    let two = format!("{access}PERMIT_CLIENT_TIMEOUT: N;\n{access}PERMIT_CLIENT_TIMEOUT: N;\n");
+    let conf =
+        "EMAIL_ADDRESSES root@localhost;\nIPT_INPUT_ACCESS ACCEPT, src, filter, INPUT, 1, FWKNOP_INPUT, 1;\n";
+    let settings = loaded(conf, &two);
+    let (one, stanza) = client(&settings, 2);
+    assert_eq!(stanza.open_ports, Some(ports(&["22/tcp", "53/udp"])));
+    assert_eq!((stanza.username.as_deref(), one.lasting), (Some("mbr"), Duration::from_secs(30)));
+    let said: Vec<String> = settings.warnings.iter().map(ToString::to_string).collect();
+    let once = "a.conf:9:1: Ignoring unknown access parameter: 'PERMIT_CLIENT_TIMEOUT' in a.conf: take it out: \
+                MAX_FW_TIMEOUT says how long clients may ask for";
+    assert_eq!(said.iter().filter(|said| said.contains("PERMIT")).collect::<Vec<_>>(), [once], "{said:?}");
+    let Some(Place::Fwknop(chains)) = &settings.stance.place else { panic!("fwknop's chains") };
+    assert_eq!((chains.input.from.as_str(), chains.input.chain.as_str()), ("INPUT", "FWKNOP_INPUT"));
+    let from = |conf: &str| loaded(conf, STANZA).fwknop.unwrap().receive;
+    assert_eq!(from("AUTH_MODE PCAP;\n"), Receive::Sniffed);
+    assert_eq!(from("AUTH_MODE FILE_PCAP;\n"), Receive::Followed("/var/log/sniff.pcap".into()));
+    assert_eq!(from("AUTH_MODE ulogd;\nPCAP_PKT_FILE /x;\n"), Receive::Followed("/x".into()));
+    assert_eq!(from("NFLOG_GROUP 5\n"), Receive::Nflog(5));
+    assert_eq!(loaded("NFLOG_GROUP 5\n", STANZA).nflog, Some(5));
+    let followed = loaded("AUTH_MODE FILE_PCAP\nPCAP_FILE /x\n", STANZA);
+    assert!(client(&followed, 1).1.window.is_some(), "what comes now is as old as it says");
+}
+
+#[test]
+fn fwknop_conf_is_read_where_there_is_no_fwknopd_conf() {
+    let mut wish = wish();
+    wish.config = PathBuf::from("etc/fwknopd.conf");
+    let old = Memory::default().with("etc/fwknop.conf", "VERBOSE 3;\n").with("a.conf", STANZA);
+    let settings = load_with(&old, &wish).unwrap();
+    assert_eq!(settings.fwknop.as_ref().unwrap().verbose, 3);
+    assert_eq!(settings.sources, ["etc/fwknopd.conf", "etc/fwknop.conf", "a.conf"].map(PathBuf::from));
+    assert!(settings.warnings[0].what.contains("the name of fwknop 1.9"), "{:?}", settings.warnings);
+    let both = old.with("etc/fwknopd.conf", "VERBOSE 1\n");
+    assert_eq!(load_with(&both, &wish).unwrap().fwknop.unwrap().verbose, 1, "the newer one counts");
+}
+
+/// What 1.9 held back and nothing holds back here is a mistake; what did nothing is said and passed over.
+#[test]
+fn what_1_9_held_back_is_not_opened_in_silence() {
+    let back = |name: &str| format!("{name} of fwknop 1.9 held back what nothing holds back here");
+    for line in ["BLACKLIST 192.0.2.0/24;", "REQUIRE_SOURCE_ADDRESS Y;"] {
+        let name = line.split(' ').next().unwrap();
+        assert_eq!(said(line, STANZA), [back(name)], "{line}");
+    }
+    for line in
+        ["BLACKLIST NONE;", "REQUIRE_SOURCE_ADDRESS N;", "gpgCmd /x;", "KNOPMD_X 1;", "IPT_EXEC_TRIES 1;"]
+    {
+        assert_eq!(warned(line, STANZA).len(), 1, "{line}");
+    }
+    for line in
+        ["RESTRICT_INTF: eth0;", "CMD_REGEX: ^ls$;", "REQUIRE_OS_REGEX: linux;", "DISABLE_FW_ACCESS: Y;"]
+    {
+        let name = line.split(':').next().unwrap();
+        assert_eq!(said("", &format!("{STANZA}{line}\n")), [back(name)], "{line}");
+    }
+    let no = "PERMIT_CLIENT_PORTS says no, and without OPEN_PORTS clients choose any port today";
+    assert_eq!(said("", &format!("{STANZA}PERMIT_CLIENT_PORTS: N;\n")), [no]);
+    assert!(said("", &format!("{STANZA}PERMIT_CLIENT_PORTS: N;\nOPEN_PORTS: tcp/22;\n")).is_empty());
+    for (mode, what) in [
+        ("SYSLOG", "packets are not come by as AUTH_MODE SYSLOG says"),
+        ("KNOCK", "packets are not come by as AUTH_MODE KNOCK says"),
+        ("foo", "AUTH_MODE is 'foo'"),
+    ] {
+        assert_eq!(said(&format!("AUTH_MODE {mode};\n"), STANZA), [what]);
+        let stanza = format!("{STANZA}DATA_COLLECT_MODE: {mode};\n");
+        assert_eq!(said("", &stanza), [what.replace("AUTH_MODE", "DATA_COLLECT_MODE")]);
+    }
+    assert_eq!(said("NFLOG_GROUP 70000\n", STANZA), ["NFLOG_GROUP '70000' is no group"]);
+}
+
 /// Lines of fwknopd.conf, and what they say.
 const CONF: &[(&str, &str)] = &[
     ("PCAP_DISPATCH_COUNT 0", "var PCAP_DISPATCH_COUNT value '0' not in the range 1-8388608"),

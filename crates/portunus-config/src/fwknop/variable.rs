@@ -166,6 +166,12 @@ variables! {
     Firewall "FIREWALL" Text, None;
     /// Ours: the proxies whose X-Forwarded-For counts.
     TrustedProxies "TRUSTED_PROXIES" Text, None;
+    /// Ours: the group to which a rule logs packets.
+    NflogGroup "NFLOG_GROUP" Text, None;
+    /// Of 1.9: how packets are come by.
+    AuthMode "AUTH_MODE" Text, None;
+    /// Of 1.9: the capture that grows, where they come out of one.
+    PcapPktFile "PCAP_PKT_FILE" Text, None;
 }
 
 impl Variable {
@@ -175,6 +181,12 @@ impl Variable {
     /// The one of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
+        // The older spellings.
+        let name = match name {
+            "ACCESS_CONF" => "ACCESS_FILE",
+            "GPG_DEFAULT_HOME_DIR" => "GPG_HOME_DIR",
+            name => name,
+        };
         Self::ALL.iter().copied().find(|variable| variable.name() == name)
     }
 

@@ -20,11 +20,12 @@ use crate::{
     Secrets, Settings, StanceWish, ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
 };
 
-const TOP: [&str; 15] = [
+const TOP: [&str; 16] = [
     "host",
     "profile",
     "listen",
     "port",
+    "nflog",
     "health",
     "health_port",
     "dialects",
@@ -50,6 +51,7 @@ struct Server {
     profile_name: String,
     listen: Vec<SocketAddr>,
     listen_named: bool,
+    nflog: Option<u16>,
     openme: bool,
     fwknop: bool,
     on_exit: OnExit,
@@ -110,6 +112,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         stance,
         listen: server.listen,
         listen_named: server.listen_named,
+        nflog: server.nflog,
         health_port: policy.health_port,
         secrets: Secrets { fwknop, ..secrets },
         admins: server.admins,
@@ -163,6 +166,9 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         host,
         listen,
         listen_named,
+        nflog: s
+            .number("nflog", 0, u64::from(u16::MAX), findings)
+            .and_then(|group| u16::try_from(group).ok()),
         openme,
         fwknop,
         on_exit: s.word("on_exit", &OnExit::WORDS, findings).unwrap_or_default(),

@@ -52,6 +52,10 @@ port = @PORT@
 # Only on these addresses instead; then `port` may be left out.
 # listen = ["192.0.2.1:54154", "[2001:db8::1]:54154"]
 
+# Knocks are also taken from packets that a rule of yours logs to this group, as `log group 5` in nft or
+# `-j NFLOG --nflog-group 5` in iptables does: for a port that nothing shall listen on.
+# nflog = 5
+
 # Whether a TCP port answers `portunus status`, opened by a knock like every other door; and which (left out: port).
 # health = true
 # health_port = 54154

@@ -75,6 +75,7 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         stance,
         listen: crate::everywhere(policy.knock_port),
         listen_named: false,
+        nflog: None,
         health_port: policy.health_port,
         secrets: Secrets { openme: server.secret, ..Secrets::default() },
         admins: Vec::new(),

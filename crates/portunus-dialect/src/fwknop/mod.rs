@@ -22,7 +22,7 @@ pub use keys::{Keys, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, LONGE
 pub use listing::Fields;
 pub use message::{LONGEST_HOST, LONGEST_MESSAGE, Message, Nat, read_ports};
 pub use open::OpenError;
-pub use packet::{LONGEST, Packet, SHORTEST};
+pub use packet::{LONGEST, Packet, SHORTEST, has_prefix};
 pub use plain::Asked;
 pub use raw::RawKeys;
 pub use seal::{Envelope, SealError, Sealed, envelope, seal};

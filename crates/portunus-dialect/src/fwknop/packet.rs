@@ -11,6 +11,12 @@ pub const LONGEST: usize = 1500;
 /// What the sender leaves out of a symmetric packet: base64 of `Salted__`, as far as the salt has no part in a letter.
 pub(super) const PREFIX: &str = "U2FsdGVkX1";
 
+/// Whether these bytes begin with what senders have left out but in the oldest releases of 1.9. Such text is no packet.
+#[must_use]
+pub fn has_prefix(bytes: &[u8]) -> bool {
+    bytes.starts_with(PREFIX.as_bytes())
+}
+
 /// What the sender leaves out of a GnuPG packet.
 const GPG_PREFIX: &str = "hQ";
 /// Up to here a packet may begin with [`GPG_PREFIX`].

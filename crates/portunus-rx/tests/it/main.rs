@@ -12,6 +12,7 @@ mod craft;
 mod file;
 mod filter;
 mod libpcap;
+mod logged;
 mod original;
 mod sniff;
 mod tcp;

@@ -56,7 +56,7 @@ impl Server {
     /// What the timer brings, at this time.
     fn tick(&mut self, now: Mono) -> Vec<Datagram> {
         let mut heard = Vec::new();
-        self.receiver.handle_timeout(now, |datagram| heard.push(datagram));
+        self.receiver.handle_timeout(now, |datagram| heard.push(datagram)).unwrap();
         heard
     }
 }

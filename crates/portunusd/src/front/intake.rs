@@ -1,12 +1,16 @@
 //! What the front receives from: UDP sockets, packet sockets and TCP sockets, which the keeper has opened.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use portunus_ctl::figures;
 use portunus_model::{Datagram, Mono, Via};
-use portunus_rx::{Bounds, Echoes, HttpRules, Packet, ReceiveError, Received, Receiver, Tcp, Udp, Wanted};
+use portunus_rx::{
+    Bounds, Echoes, Filter, Followed, HttpRules, Nflog, Packet, ReceiveError, Received, Receiver, Tcp, Udp,
+    Wanted,
+};
 use portunus_sys::poll::{Interest, Poll};
 
 use crate::message::{Brought, Came, Listening, ToFront};
@@ -59,7 +63,14 @@ impl Intake {
             receivers.push(Receiver::Packet(packet));
         }
         if !tcp.is_empty() {
-            receivers.push(Receiver::Tcp(Tcp::new(tcp, wanted, Bounds::default())?));
+            receivers.push(Receiver::Tcp(Tcp::new(tcp, wanted.clone(), Bounds::default())?));
+        }
+        if brought.nflog {
+            receivers.push(Receiver::Nflog(Nflog::new(came.descriptor()?, wanted.clone())));
+        }
+        if brought.followed {
+            let filter = Filter::parse(&listening.capture_filter).map_err(io::Error::other)?;
+            receivers.push(Receiver::Followed(Box::new(Followed::new(filter, wanted))));
         }
         let twice = brought.tcp > 0 && !brought.ears.is_empty();
         let twins = twice.then(|| Echoes::within(TWINS));
@@ -68,6 +79,10 @@ impl Intake {
 
     pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
         for (receiver, base) in self.receivers.iter().zip((FIRST..).step_by(EACH as usize)) {
+            // Waited for since it was handed over.
+            if matches!(receiver, Receiver::Followed(_)) {
+                continue;
+            }
             for (number, fd) in receiver.descriptors() {
                 poll.add(fd, base + number as u64, Interest::Read)?;
             }
@@ -97,6 +112,10 @@ impl Intake {
                 Outcome::Received(taken)
             }
             Err(ReceiveError::Gone) => Outcome::Gone(number),
+            Err(ReceiveError::Broken(why)) => {
+                say_broken(&why);
+                nothing
+            }
             // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
             Err(error @ ReceiveError::System(_)) => {
                 tracing::debug!(%error, "receiving");
@@ -126,6 +145,27 @@ impl Intake {
         Ok(())
     }
 
+    /// Follows a capture file from now on; what is left of the one before is read first.
+    pub(super) fn follow(
+        &mut self,
+        poll: &Poll,
+        (file, growth): (OwnedFd, OwnedFd),
+        from_end: bool,
+        now: Mono,
+        mut each: impl FnMut(Datagram),
+    ) -> io::Result<()> {
+        for (receiver, base) in self.receivers.iter_mut().zip((FIRST..).step_by(EACH as usize)) {
+            let Receiver::Followed(followed) = receiver else { continue };
+            if let Some(old) = followed.descriptor() {
+                poll.remove(old)?;
+                while followed.receive(now, &mut each).is_ok_and(|read| !read.drained) {}
+            }
+            poll.add(growth.as_fd(), base, Interest::Read)?;
+            return followed.follow(File::from(file), growth.into(), from_end, now);
+        }
+        Ok(())
+    }
+
     fn packet_sockets(&self) -> Vec<(usize, std::os::fd::BorrowedFd<'_>)> {
         let packet = self.receivers.iter().find(|one| matches!(one, Receiver::Packet(_)));
         packet.map(Receiver::descriptors).unwrap_or_default()
@@ -138,6 +178,8 @@ impl Intake {
                 Receiver::Udp(udp) => udp.restrict_to(interfaces.to_vec()),
                 Receiver::Packet(packet) => packet.want(wanted(listening)),
                 Receiver::Tcp(tcp) => tcp.want(wanted(listening)),
+                Receiver::Nflog(nflog) => nflog.want(wanted(listening)),
+                Receiver::Followed(followed) => followed.want(wanted(listening)),
             }
         }
     }
@@ -149,11 +191,14 @@ impl Intake {
     pub(super) fn handle_timeout(&mut self, now: Mono, mut each: impl FnMut(Datagram)) {
         let twins = &mut self.twins;
         for (receiver, place) in self.receivers.iter_mut().zip(0..) {
-            receiver.handle_timeout(now, |datagram| {
+            let done = receiver.handle_timeout(now, |datagram| {
                 if !is_twin(twins, &datagram, place, now) {
                     each(datagram);
                 }
             });
+            if let Err(error) = done {
+                say_broken(&error.to_string());
+            }
         }
     }
 
@@ -175,6 +220,10 @@ impl Intake {
     pub(super) fn dropped(&self) -> u64 {
         self.receivers.iter().map(Receiver::dropped).sum()
     }
+}
+
+fn say_broken(why: &str) {
+    tracing::warn!(why, "the capture file is none: it is waited for until it is written anew");
 }
 
 /// Whether it is a TCP knock that another receiver has shown already.

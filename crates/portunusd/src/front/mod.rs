@@ -365,6 +365,16 @@ impl Front {
                 let ear = usize::from(*ear);
                 self.intake.replace_ear(&self.poll, ear, came.descriptor()?)
             }
+            ToFront::Followed { from_end } => {
+                let from_end = *from_end;
+                let now = self.now();
+                let (file, growth) = (came.descriptor()?, came.descriptor()?);
+                let gate = &mut self.gate;
+                // What the file before it still has goes first.
+                self.intake.follow(&self.poll, (file, growth), from_end, now.mono, |datagram| {
+                    gate.handle_datagram(now, datagram);
+                })
+            }
             ToFront::Exporter => {
                 let stream = UnixStream::from(came.descriptor()?);
                 self.desk.adopt(&self.poll, stream)

@@ -6,6 +6,7 @@
 
 mod audit;
 mod error;
+mod follow;
 mod helpers;
 mod logs;
 mod marks;
@@ -39,6 +40,7 @@ use crate::{Plan, log};
 use audit::Audit;
 pub(crate) use error::EX_CONFIG;
 use error::StartError;
+use follow::{Follower, Leader};
 use helpers::Helpers;
 use logs::Logs;
 use marks::Marks;
@@ -104,6 +106,8 @@ struct Keeper<'p> {
     watch: Option<Watch>,
     /// The files have changed, and are read again then.
     reload_at: Option<Mono>,
+    /// Whom the parts run as.
+    ids: Option<Ids>,
     settings: Settings,
     marks: Marks,
     audit: Audit,
@@ -120,6 +124,8 @@ struct Keeper<'p> {
     /// The parts' lines, where they go to the system's log.
     logs: Option<Logs>,
     sniffer: Option<Sniffer>,
+    /// A capture file that grows.
+    follower: Option<Follower>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
     /// Whether the drops are on trial.
@@ -143,6 +149,7 @@ const LOGS: u64 = 5;
 const LINKS: u64 = 6;
 const COMMANDS: u64 = 7;
 const METRICS: u64 = 8;
+const FOLLOWED: u64 = 9;
 /// Messages of one part that one round takes.
 const AT_ONCE: usize = 64;
 
@@ -172,6 +179,8 @@ impl<'p> Keeper<'p> {
         metrics.open(settings.metrics.as_ref())?;
         let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;
         let (sniffer, sockets) = sniffed.map_or((None, Vec::new()), |(one, sockets)| (Some(one), sockets));
+        let (follower, leader) =
+            Follower::of(&settings)?.map_or((None, None), |(one, file)| (Some(one), file));
         let logs = plan.fwknopd.as_ref().is_some_and(|fwknopd| fwknopd.syslog.is_some());
         let logs = logs.then(Logs::new).transpose().map_err(system("a pipe"))?;
         let stderr = || logs.as_ref().and_then(|logs| logs.end().ok());
@@ -198,12 +207,14 @@ impl<'p> Keeper<'p> {
         let mut keeper = Self {
             watch: None,
             reload_at: None,
+            ids,
             generation: 1,
             let_go: std::collections::BTreeSet::new(),
             errand: None,
             helpers: Helpers::new(ids),
             logs,
             sniffer,
+            follower,
             asked: 0,
             trial,
             last_sessions: Mono::default(),
@@ -220,7 +231,7 @@ impl<'p> Keeper<'p> {
             grantor,
             _alone: alone,
         };
-        if let Err(mut error) = keeper.bring_up((front_end, grantor_end), &ears, &sockets, ids) {
+        if let Err(mut error) = keeper.bring_up((front_end, grantor_end), &ears, &sockets, leader) {
             // They have their own words to say, and nothing of theirs may go on beside whoever comes next.
             let ended = [&mut keeper.front, &mut keeper.grantor].map(Part::end_now);
             if let StartError::Part { lasting, .. } = &mut error {
@@ -246,10 +257,13 @@ impl<'p> Keeper<'p> {
         ends: (Channel, Channel),
         ears: &Ears,
         sniffed: &Sockets,
-        ids: Option<Ids>,
+        leader: Option<Leader>,
     ) -> Result<(), StartError> {
         self.set_up_grantor(ends.1)?;
-        self.set_up_front(ends.0, ears, sniffed, ids)?;
+        self.set_up_front(ends.0, ears, sniffed)?;
+        if let Some(leader) = leader {
+            self.hand_on_file(&leader).map_err(|_| part("front"))?;
+        }
         self.about.place = self.wait_for_grantor()?;
         // What it did comes before what is listened on.
         self.on_logs();
@@ -283,19 +297,19 @@ impl<'p> Keeper<'p> {
         grantor_end: Channel,
         ears: &Ears,
         sniffed: &[Option<OwnedFd>],
-        ids: Option<Ids>,
     ) -> Result<(), StartError> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
         let snapshot = message::beside(&self.front_snapshot())
             .map_err(|e| StartError::System("the front's rules", e.to_string()))?;
         let [a, b] = open::pair(&self.plan.state_dir, "replay")?;
-        let control = open::control(&self.plan.run_dir, ids)?;
+        let control = open::control(&self.plan.run_dir, self.ids)?;
         let mut descriptors =
             vec![snapshot.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd(), control.as_fd()];
         let helpers = self.start_helpers().map_err(system("starting a helper"))?;
         let daemon = self.settings.fwknop.as_deref();
         let digests = daemon.filter(|daemon| daemon.keeps_digests).map(open::digests).transpose()?;
         let capture = sniff::capture(&self.settings)?;
+        let nflog = sniff::nflog(&self.settings)?;
         let [commands, resolver] = &helpers;
         let count = |sockets: &[OwnedFd]| u16::try_from(sockets.len()).unwrap_or(u16::MAX);
         let brought = Brought {
@@ -306,12 +320,15 @@ impl<'p> Keeper<'p> {
             udp: count(&ears.sockets),
             ears: sniffed.iter().map(Option::is_some).collect(),
             tcp: count(&ears.tcp),
+            nflog: nflog.is_some(),
+            followed: self.follower.is_some(),
         };
         descriptors.extend(helpers.iter().flatten().map(AsFd::as_fd));
         descriptors.extend(digests.iter().chain(&capture).map(AsFd::as_fd));
         descriptors.extend(message::borrowed(&ears.sockets));
         descriptors.extend(sniffed.iter().flatten().map(AsFd::as_fd));
         descriptors.extend(message::borrowed(&ears.tcp));
+        descriptors.extend(nflog.iter().map(AsFd::as_fd));
         let store = open::pair_words(&self.plan.state_dir, "replay");
         let said = self.front.say(&ToFront::Setup { store, brought }, &descriptors);
         drop(grantor_end);
@@ -424,9 +441,8 @@ impl<'p> Keeper<'p> {
         let daemon = self.settings.fwknop.as_deref();
         match daemon.map(|daemon| (&daemon.receive, daemon.tcp)) {
             Some((Receive::Udp(port), _)) => format!("Kicking off UDP server to listen on port {port}."),
-            Some((Receive::Sniffed | Receive::File(_), _)) | None => {
-                "Starting fwknopd main event loop.".to_owned()
-            }
+            Some((Receive::Sniffed | Receive::File(_) | Receive::Followed(_) | Receive::Nflog(_), _))
+            | None => "Starting fwknopd main event loop.".to_owned(),
         }
     }
 
@@ -473,6 +489,9 @@ impl<'p> Keeper<'p> {
         if let Some(links) = self.sniffer.as_ref().and_then(Sniffer::watch) {
             poll.add(links, LINKS, Interest::Read)?;
         }
+        if let Some(follower) = &self.follower {
+            poll.add(follower, FOLLOWED, Interest::Read)?;
+        }
         if let Some(part) = self.metrics.part() {
             poll.add(&part.channel, METRICS, Interest::Read)?;
         }
@@ -488,6 +507,7 @@ impl<'p> Keeper<'p> {
                 GRANTOR => self.on_grantor(),
                 LOGS => self.on_logs(),
                 LINKS => self.on_links(),
+                FOLLOWED => self.on_followed(),
                 COMMANDS => self.on_commands(),
                 METRICS => self.on_metrics(),
                 _ => Next::Go,
@@ -613,6 +633,19 @@ impl<'p> Keeper<'p> {
     fn on_links(&mut self) -> Next {
         let back = self.sniffer.as_mut().map(Sniffer::changed).unwrap_or_default();
         self.hand_on_ears(back)
+    }
+
+    fn on_followed(&mut self) -> Next {
+        let leader = self.follower.as_mut().and_then(Follower::changed);
+        match leader.map(|leader| self.hand_on_file(&leader)) {
+            Some(Err(_)) => self.part_gone("front"),
+            Some(Ok(())) | None => Next::Go,
+        }
+    }
+
+    fn hand_on_file(&self, leader: &Leader) -> io::Result<()> {
+        let said = ToFront::Followed { from_end: leader.from_end };
+        self.front.say(&said, &[leader.file.as_fd(), leader.growth.as_fd()])
     }
 
     fn hand_on_ears(&mut self, back: Vec<(u16, OwnedFd)>) -> Next {
@@ -799,8 +832,13 @@ fn say_sources(settings: &Settings, sniffer: Option<&Sniffer>) {
         tracing::info!("Sniffing interface: {}", sniffer.names());
         tracing::info!("PCAP filter is: '{filter}'");
     }
-    if let Receive::File(path) = &daemon.receive {
-        tracing::info!("Reading pcap file: {}", path.display());
+    match &daemon.receive {
+        Receive::File(path) => tracing::info!("Reading pcap file: {}", path.display()),
+        Receive::Followed(path) => tracing::info!("Following pcap file: {}", path.display()),
+        Receive::Nflog(group) => tracing::info!("Packets that are logged to group {group}"),
+        Receive::Sniffed | Receive::Udp(_) => (),
+    }
+    if matches!(daemon.receive, Receive::File(_) | Receive::Followed(_)) {
         tracing::info!("PCAP filter is: '{filter}'");
     }
     if !daemon.keeps_digests {

@@ -131,9 +131,22 @@ fn filter(daemon: &Daemon) -> Result<Filter, Diagnostic> {
 /// Whether PCAP_FILTER is one, where it is used.
 pub(crate) fn check(daemon: &Daemon) -> Result<(), Diagnostic> {
     match daemon.receive {
-        Receive::Sniffed | Receive::File(_) => filter(daemon).map(drop),
-        Receive::Udp(_) => Ok(()),
+        Receive::Sniffed | Receive::File(_) | Receive::Followed(_) => filter(daemon).map(drop),
+        Receive::Udp(_) | Receive::Nflog(_) => Ok(()),
     }
+}
+
+/// The socket for what a rule logs, where one does.
+pub(super) fn nflog(settings: &Settings) -> Result<Option<OwnedFd>, StartError> {
+    let Some(group) = settings.nflog else { return Ok(None) };
+    let wrong = |e: io::Error| {
+        // We have the right to ask: the kernel says so of a group that another socket has.
+        let taken = matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy);
+        let words = "another program listens to it, as ulogd does: use another group".to_owned();
+        let words = if taken { words } else { e.to_string() };
+        StartError::System("packets that a rule logs", format!("group {group}: {words}"))
+    };
+    portunus_rx::open_nflog(group).map(Some).map_err(wrong)
 }
 
 /// The capture file, where one is read.
