@@ -21,7 +21,8 @@ const ASSURED: u32 = 1 << 2;
 const TCP: u8 = 6;
 const STEP: &str = "looking who came in";
 
-/// Somebody came in through a grant.
+/// Somebody came in through a grant; or from this host itself, which proves nothing, and is told since whoever tries it so
+/// waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Came {
     /// From there.
@@ -72,20 +73,16 @@ impl Proof {
         let lets_in = |element: &&Element| {
             element.address == address && element.port.is_some_and(|port| is_of(port, &tuple))
         };
-        let grant = self.granted.iter().find(lets_in);
-        match grant {
-            // Half a handshake, or a question without an answer: perhaps the next look sees more.
-            Some(_) if !is_answered(&tuple, status) => None,
-            Some(grant) => {
-                let port = grant.port.and_then(|port| PortSpec::single(port.proto(), to).ok());
-                self.known.insert(tuple);
-                port.filter(|_| !address.is_loopback()).map(|port| Came { address, port })
-            }
-            None => {
-                self.known.insert(tuple);
-                None
-            }
+        let from_itself = address.is_loopback() || address == tuple.to.0;
+        let counts = from_itself || self.granted.iter().any(|element| lets_in(&element));
+        // Half a handshake, or a question without an answer: perhaps the next look sees more.
+        if counts && !is_answered(&tuple, status) {
+            return None;
         }
+        self.known.insert(tuple);
+        let proto = self.ports.iter().find(|port| is_of(**port, &tuple))?.proto();
+        let port = PortSpec::single(proto, to).ok().filter(|_| counts)?;
+        Some(Came { address, port })
     }
 
     /// The flows to our ports, each with its status.
@@ -159,9 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn the_loopback_proves_nothing() {
+    fn who_comes_from_this_host_is_told_without_a_grant() {
         let mut proof = proof();
-        proof.granted.insert(Element::here([127, 0, 0, 1].into(), port("22/tcp")));
-        assert_eq!(proof.judge(flow("127.0.0.1", 1000, 6), ASSURED), None);
+        for from in ["127.0.0.1", "192.0.2.1"] {
+            let came = Some(Came { address: from.parse().unwrap(), port: port("22/tcp") });
+            assert_eq!(proof.judge(flow(from, 1000, 6), SEEN_REPLY), None, "half a handshake");
+            assert_eq!(proof.judge(flow(from, 1000, 6), ASSURED), came);
+            assert_eq!(proof.judge(flow(from, 1000, 6), ASSURED), None, "once");
+        }
     }
 }

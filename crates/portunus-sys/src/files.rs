@@ -266,6 +266,21 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Removes a file, durably. One that is not there is removed already.
+///
+/// # Errors
+/// [`FileError`].
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(FileError::of(path, &e)),
+        Ok(()) => {
+            sync_folder(path);
+            Ok(())
+        }
+    }
+}
+
 /// Creates a file that was not there before.
 ///
 /// # Errors

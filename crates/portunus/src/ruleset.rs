@@ -2,8 +2,7 @@
 //!
 //! Called by `init`, `doctor` and `teardown`. Only the last one changes anything.
 
-use portunus_config::{FirewallKind, Settings, native};
-use portunus_ctl::control::Client;
+use portunus_config::{FirewallKind, Settings};
 use portunus_fw::iptables::{self, Iptables, Programs, Variant};
 use portunus_fw::place::{self, Door, Finding, Wish};
 use portunus_fw::ruleset::{Held, Ruleset, Table};
@@ -11,9 +10,7 @@ use portunus_fw::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, V
 use portunus_fw::{Firewall, FirewallError, Nft};
 use portunus_model::{Place, PortSpec};
 
-use crate::files::RealFiles;
-use crate::places::Places;
-use crate::say::{Done, Failure, line};
+use crate::say::{Done, Failure};
 
 /// What a look at the rules says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,32 +196,41 @@ fn read() -> Result<Ruleset, Failure> {
     Ok(ruleset)
 }
 
-/// `portunus teardown`: the one command that opens doors to everybody, so it says which.
-pub(crate) fn teardown(places: &Places, force: bool) -> Done {
-    if !force && Client::connect(&places.run_dir).is_ok() {
-        return Err(Failure::new(
-            "a server is running and would put its rules back",
-            places.run_dir.display(),
-            "stop it first (systemctl stop portunus), or use --force",
-        ));
-    }
+/// Takes everything of ours away, in nftables and in iptables.
+///
+/// # Errors
+/// It was not removed.
+pub(crate) fn remove_all() -> Done {
     let before = read()?;
     let failed = |error: FirewallError| Failure::new("our rules were not removed", error, "");
     Nft::open().and_then(|mut nft| nft.teardown()).map_err(failed)?;
     for variant in held_by_iptables(&before) {
         Iptables::new(Programs::new(variant), portunus_sys::clock::wall).teardown().map_err(failed)?;
     }
-    portunusd::trial::end(&places.state_dir)?;
-    line("nothing of ours is in the firewall any more");
-    // Without a configuration nobody knows which ports were meant.
-    let Ok(settings) = native::load(&RealFiles, &places.config_dir) else { return Ok(()) };
-    let after = read()?;
-    let interfaces = interfaces(&settings);
-    let finding = place::find(&after, &wish(&settings, &interfaces));
-    for said in doors(&finding, &[], |_| "is open to everybody now", |_| false) {
-        line(said);
-    }
     Ok(())
+}
+
+/// What becomes of each door now that nothing of ours is there, one thing a line.
+///
+/// # Errors
+/// The rules cannot be read.
+pub(crate) fn open_now(settings: &Settings) -> Result<Vec<String>, Failure> {
+    let interfaces = interfaces(settings);
+    let finding = place::find(&read()?, &wish(settings, &interfaces));
+    Ok(doors(&finding, &[], |_| "is open to everybody now", |_| false))
+}
+
+/// Protected ports that are sent on to a container or another host past every drop of ours, each with the rule that does it.
+///
+/// # Errors
+/// The rules cannot be read.
+pub(crate) fn sent_past(settings: &Settings) -> Result<Vec<(PortSpec, String)>, Failure> {
+    let interfaces = interfaces(settings);
+    let finding = place::find(&read()?, &wish(settings, &interfaces));
+    let past = finding.unguarded().filter(|(door, _)| !settings.stance.sent_on.contains(&door.port));
+    Ok(past
+        .map(|(door, site)| (door.port, format!("over {} {}", door.version, sent_on(site, false))))
+        .collect())
 }
 
 /// Whether rules of ours keep ports shut for good: drops on trial are no such rules.

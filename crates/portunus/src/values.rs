@@ -33,9 +33,8 @@ impl PlaceWish {
 
 /// How long drops are on trial.
 pub(crate) fn trial(text: &str) -> Result<Duration, String> {
-    let lasting = span(text)?;
-    let fits = (Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&lasting);
-    if fits { Ok(lasting) } else { Err("use a time from 2s to 1h, as in 5m".to_owned()) }
+    let fits = |lasting: &Duration| (Duration::from_secs(2)..=Duration::from_secs(3600)).contains(lasting);
+    span(text).ok().filter(fits).ok_or_else(|| "use a time from 2s to 1h, as in 5m".to_owned())
 }
 
 /// A port: 1 to 65535.
@@ -176,6 +175,15 @@ mod tests {
         assert_eq!(span("2h"), Ok(Duration::from_secs(7200)));
         for bad in ["", "30", "s", "0s", "-1s", "1 s", "5x", "99999999999999999999h"] {
             assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_trial_has_its_bounds_and_one_sentence_for_all_else() {
+        assert_eq!(trial("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(trial("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["0s", "1s", "999999d", "-5s", "2h", "5", "soon", ""] {
+            assert_eq!(trial(bad), Err("use a time from 2s to 1h, as in 5m".to_owned()), "{bad}");
         }
     }
 

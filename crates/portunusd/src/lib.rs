@@ -29,6 +29,7 @@ use portunus_store::StoreError;
 use portunus_sys::confine::Landlock;
 use portunus_sys::users::Ids;
 
+pub use notify::ON_TRIAL;
 pub use plan::{Fwknopd, Loader, LogLevel, Plan, StillThere};
 use words::Words;
 

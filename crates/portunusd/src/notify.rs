@@ -5,6 +5,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+/// The variable in which that is said: names that begin so are everybody's own.
+pub const ON_TRIAL: &str = "X_PORTUNUS_TRIAL";
+
 /// The way to the supervisor; silent when there is none.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -33,6 +36,11 @@ impl Supervisor {
     /// We are ending.
     pub(crate) fn stopping(&self) {
         self.say("STOPPING=1\n");
+    }
+
+    /// While the drops are on trial: what the command that waits for it is to show. Other supervisors know no such word.
+    pub(crate) fn on_trial(&self, what: &str) {
+        self.say(&format!("{ON_TRIAL}={what}\n"));
     }
 
     fn say(&self, text: &str) {

@@ -15,6 +15,7 @@ mod lag;
 mod namespace;
 mod original;
 mod tool;
+mod trial;
 mod world;
 
 pub use crowd::{Member, crowd, honoured, in_bursts, new_key, paced, settle};
@@ -26,4 +27,5 @@ pub use lag::Lag;
 pub use namespace::Namespace;
 pub use original::{Heard, Original};
 pub use tool::{binary, run, run_with_input, try_run};
+pub use trial::{Try, VICTIMS, Victim, server_processes, signal};
 pub use world::{CLIENT, CLIENT6, Firewall, SERVER, SERVER6, World};

@@ -7,7 +7,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use portunus_interop::{Firewall, Knocker, Namespace, Open, SERVER, World, closed, connects, run, serve_tcp};
+use portunus_interop::{
+    Firewall, Knocker, Namespace, Open, SERVER, Try, World, closed, connects, open_within, run, serve_tcp,
+};
 
 /// What is published.
 const DOOR: &str = "10.90.0.1:8080";
@@ -177,4 +179,50 @@ fn where_iptables_drops_it_is_not_called_guarded() {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(78), "{said}");
     assert!(said.contains("take `forward = true` out of services.toml"), "{said}");
+}
+
+#[test]
+fn a_trial_calls_no_port_dropped_that_goes_past_our_drops_and_no_way_in_by_it_a_proof() {
+    for publisher in [Publisher::Docker, Publisher::Podman] {
+        let host = Host::new(Firewall::None, publisher, NOT_GUARDED);
+        let Host { world, alice, .. } = &host;
+        let mut trial = Try::begin(world, "60s");
+        let said = trial.said();
+        assert!(said.contains("on trial       22/tcp dropped for"), "{said}");
+        let past = said.lines().find(|line| line.starts_with("not dropped")).expect(&said);
+        assert!(
+            past.contains("8080/tcp over IPv4 is sent on") && past.contains("`forward = true`"),
+            "{past}"
+        );
+        alice.knock(&world.client, SERVER);
+        assert!(connects(&world.client, DOOR, SOON), "{publisher:?}");
+        std::thread::sleep(Duration::from_millis(1000));
+        portunus_interop::signal(trial.pid(), rustix::process::Signal::INT);
+        assert_eq!(trial.end().code(), Some(1), "{publisher:?}: {}", trial.all_said());
+    }
+}
+
+#[test]
+fn a_trial_of_ports_that_are_sent_on_is_proven_where_they_are_guarded() {
+    let host = Host::new(Firewall::None, Publisher::Docker, GUARDED);
+    let Host { world, alice, .. } = &host;
+    let mut trial = Try::begin(world, "60s");
+    assert!(trial.said().contains("22/tcp, 8080/tcp dropped for"), "{}", trial.said());
+    assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+    alice.knock(&world.client, SERVER);
+    assert!(open_within(&world.client, DOOR, SOON).is_some(), "{}", trial.all_said());
+    assert!(trial.end().success(), "{}", trial.all_said());
+}
+
+/// A rule of iptables in the forward chain sees the port behind the translation.
+#[test]
+fn the_mend_of_a_forward_chain_that_drops_names_the_port_behind_the_translation() {
+    let host = Host::new(Firewall::None, Publisher::Podman, GUARDED);
+    host.world.server.run("iptables", &["-P", "FORWARD", "DROP"]);
+    let said = host.doctor();
+    let mend = "iptables -I FORWARD -p tcp --dport 80 -j ACCEPT";
+    assert!(said.contains(mend) && !said.contains("--dport 8080"), "{said}");
+    host.world.server.run("sh", &["-c", mend]);
+    let said = host.doctor();
+    assert!(!said.contains("FORWARD"), "{said}");
 }

@@ -41,6 +41,11 @@ pub(crate) fn grants(name: &str, through: bool) -> bool {
     name == INTERFACES || words.iter().any(|word| name.starts_with(word))
 }
 
+/// Whether a set of ours, by its name, is what the drops of a trial hang on.
+pub(crate) fn is_trial(name: &str) -> bool {
+    name.strip_prefix(PREFIX).unwrap_or(name) == TRIAL
+}
+
 /// IPv4 or IPv6, where a table may hold either or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Version {

@@ -1,16 +1,20 @@
 //! What to do about a drop, in one sentence.
 
-use portunus_model::Seat;
+use portunus_model::{PortSpec, Seat};
 
 use super::neighbours::{Keeper, keeper};
 use super::{Blocked, SeatError, Wanted, check_seat};
 use crate::ruleset::{Hook, Ruleset, Table, TableFamily};
-use crate::walk::Site;
+use crate::walk::{self, IpVersion, Ours, Probe, Site, Source};
 
 /// The mend, starting lower-case, to follow a colon.
 pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
     let (ports, proto) = match drop.wanted {
         Wanted::Knock(port) => (port.to_string(), "udp"),
+        // There it has the port that the inner host knows.
+        Wanted::Door(spec) if drop.by.hook == Hook::Forward => {
+            (sent_on(ruleset, spec, drop.version), spec.proto().as_str())
+        }
         Wanted::Door(spec) if spec.is_single() => (spec.first().to_string(), spec.proto().as_str()),
         Wanted::Door(spec) => (format!("{}-{}", spec.first(), spec.last()), spec.proto().as_str()),
         Wanted::AnyPort(proto) => ("PORT".to_owned(), proto.as_str()),
@@ -30,10 +34,9 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
         Some(Keeper::Iptables) => {
             let tool = if site.family == TableFamily::Ip6 { "ip6tables" } else { "iptables" };
             let ports = ports.replace('-', ":");
-            format!(
-                "use place = \"iptables\", or allow it there (`{tool} -I {} -p {proto} --dport {ports} -j ACCEPT`)",
-                site.base
-            )
+            // Our place in iptables guards the way to this host only.
+            let place = if site.hook == Hook::Forward { "" } else { "use place = \"iptables\", or " };
+            format!("{place}allow it there (`{tool} -I {} -p {proto} --dport {ports} -j ACCEPT`)", site.base)
         }
         Some(Keeper::Owner(port)) => {
             format!(
@@ -45,6 +48,21 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
         }
         None => native(ruleset, site, &ports, proto),
     }
+}
+
+/// The port of a door behind the translation that sends it on to another host.
+fn sent_on(ruleset: &Ruleset, door: PortSpec, version: IpVersion) -> String {
+    let probe = Probe {
+        version,
+        proto: door.proto(),
+        port: Some(door.first()),
+        source: Source::Outside,
+        destination: None,
+        interface: None,
+        through: false,
+    };
+    let known = walk::port_sent_on(ruleset, &probe, Ours::Counted).filter(|_| door.is_single());
+    known.map_or_else(|| "PORT".to_owned(), |port| port.to_string())
 }
 
 fn table_of<'r>(ruleset: &'r Ruleset, site: &Site) -> Option<&'r Table> {

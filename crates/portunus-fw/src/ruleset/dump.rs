@@ -189,12 +189,13 @@ impl<W: Wire> Dump<'_, W> {
     }
 }
 
-/// The sets whose elements decide something. Ours hold who has a grant, and no walk asks for their names.
+/// The sets whose elements decide something. Ours hold who has a grant, and no walk asks for their names; but for what the
+/// drops of a trial hang on.
 fn filled_sets(ruleset: &Ruleset) -> Vec<(u8, String, String)> {
     let wanted = |table: &Table, set: &Set| {
         let ours =
             crate::walk::is_our_table(table) || set.comment.as_deref().is_some_and(crate::walk::is_ours);
-        set.anonymous || (!ours && !set.unread)
+        set.anonymous || ((!ours || crate::nft::is_trial(&set.name)) && !set.unread)
     };
     let sets = ruleset.tables.iter().flat_map(|t| t.sets.iter().map(move |s| (t, s)));
     sets.filter(|(table, set)| wanted(table, set))

@@ -201,6 +201,15 @@ pub fn sent_on(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Option<Site> {
     dropped.is_none().then_some(site)
 }
 
+/// The port that `probe` has on its way to another host, behind the translation that sends it there. `None`: that cannot be
+/// told.
+#[must_use]
+pub fn port_sent_on(ruleset: &Ruleset, probe: &Probe, ours: Ours) -> Option<u16> {
+    let mut walker = Walker { packet: Packet::new(probe), ours, budget: MOST_RULES, doubt: None };
+    walker.hooks(ruleset, &[Hook::Ingress, Hook::Prerouting], &[], &mut None);
+    walker.packet.port()
+}
+
 /// Every place that drops `probe`, in the order in which it would meet them, each with whether it surely does:
 /// the second drop matters as soon as somebody mends the first.
 #[must_use]

@@ -90,6 +90,32 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// The drops are on trial. Said by each start in that time.
+    TrialBegun {
+        /// The kernel takes them back then.
+        until: String,
+        /// Which ports.
+        ports: String,
+    },
+    /// While they were, somebody came in without proving anything: from this machine itself.
+    TrialNotProven {
+        /// From there.
+        address: IpAddr,
+        /// To this port.
+        port: String,
+    },
+    /// Somebody knocked and came in from outside: the drops are for good.
+    TrialProven {
+        /// From there.
+        address: IpAddr,
+        /// To this port.
+        port: String,
+    },
+    /// It has ended, and nothing is proven.
+    TrialEnded {
+        /// `over`: nobody came in in time; `teardown`; `stopped`: the daemon was told to end, or a part of it died; `somebody`: its file was taken away.
+        why: String,
+    },
     /// The daemon ends.
     Stopped {
         /// Whether open grants are closed with it.

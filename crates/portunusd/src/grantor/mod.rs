@@ -166,13 +166,15 @@ impl Grantor {
             message::send(&keeper, &FromGrantor::Refused { why: why.clone() }, &[])?;
             return Ok(None);
         }
-        let trial = match snapshot.wish.trial.as_ref().map(Watching::begin).transpose() {
-            Ok(trial) => trial,
-            Err(why) => {
-                message::send(&keeper, &FromGrantor::Refused { why }, &[])?;
-                return Ok(None);
-            }
-        };
+        let past = || ground.sent_past(&snapshot.limits, &snapshot.wish, &place);
+        let trial =
+            match snapshot.wish.trial.as_ref().map(|trial| Watching::begin(trial, &past())).transpose() {
+                Ok(trial) => trial,
+                Err(why) => {
+                    message::send(&keeper, &FromGrantor::Refused { why }, &[])?;
+                    return Ok(None);
+                }
+            };
         let mut grantor = Self {
             poll: Poll::new()?,
             alarm: Alarm::new()?,

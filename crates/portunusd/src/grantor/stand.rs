@@ -8,7 +8,7 @@ use portunus_fw::place::{self, Finding, Wanted};
 use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
 use portunus_fw::{Firewall, Nft, Record, Structure};
-use portunus_model::{Limits, Place};
+use portunus_model::{Limits, Place, PortSpec};
 use portunus_sys::clock;
 use portunus_sys::netlink::NetlinkSocket;
 
@@ -84,6 +84,15 @@ impl Ground {
             )
         };
         doors.into_iter().filter(|door| wish.protected.contains(&door.port)).map(said).collect()
+    }
+
+    /// Protected ports that are sent on to another host past every drop of ours.
+    pub(super) fn sent_past(&self, limits: &Limits, wish: &Wish, place: &Place) -> Vec<PortSpec> {
+        let Ok(ruleset) = read() else { return Vec::new() };
+        let interfaces = self.interfaces_of(wish);
+        let finding = place::find(&ruleset, &asked(limits, wish, &interfaces, Some(place)));
+        let ports = finding.unguarded().map(|(door, _)| door.port);
+        ports.filter(|port| !wish.sent_on.contains(port)).collect()
     }
 
     fn interfaces_of(&self, wish: &Wish) -> Vec<Interface> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portunus_fw::{Came, Proof};
-use portunus_model::Mono;
+use portunus_model::{Mono, PortSpec};
 use portunus_sys::clock;
 
 use super::Grantor;
@@ -20,9 +20,11 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Begins to look, when the drops are in.
-    pub(super) fn begin(trial: &Trial) -> Result<Self, String> {
-        let proof = Proof::begin(trial.proves.clone()).map_err(|error| error.to_string())?;
+    /// Begins to look, when the drops are in. `past`: ports at which everybody comes in, knock or no knock, since they are
+    /// sent on to another host.
+    pub(super) fn begin(trial: &Trial, past: &[PortSpec]) -> Result<Self, String> {
+        let proves = trial.proves.iter().filter(|port| !past.contains(port)).copied().collect();
+        let proof = Proof::begin(proves).map_err(|error| error.to_string())?;
         Ok(Self { until: trial.until, proof, next: clock::mono() })
     }
 

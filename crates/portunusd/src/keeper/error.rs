@@ -38,6 +38,17 @@ pub(crate) enum StartError {
          `portunus init --try 5m`, or run `portunus teardown` to do without a trial"
     )]
     TrialOver,
+    #[error(
+        "a trial of the drops is being ended by `portunus teardown`, so nothing is dropped: where that was cut short, run \
+         `portunus teardown` again"
+    )]
+    TrialEnded,
+    #[error(
+        "a trial of the drops runs here{}, and nobody serves beside it: wait for its end, or end it with \
+         `portunus teardown`",
+        process(*.0)
+    )]
+    TrialRuns(Option<u32>),
     #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
     NoUser,
     #[error("{0}: {1}")]
@@ -66,9 +77,16 @@ impl StartError {
             | Self::Firewall(_)
             | Self::NoUser
             | Self::TrialOver
+            | Self::TrialEnded
+            | Self::TrialRuns(_)
             | Self::Part { lasting: true, .. } => EX_CONFIG,
         }
     }
+}
+
+/// Which process it is, where that is known.
+pub(super) fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
 }
 
 fn lines(diagnostics: &[Diagnostic]) -> String {

@@ -45,6 +45,7 @@ use helpers::Helpers;
 use logs::Logs;
 use marks::Marks;
 use metrics::Metrics;
+pub(crate) use open::STATE_LOCK;
 use open::{Alone, Ears};
 use part::{Part, how_it_ended};
 use portunus_config::fwknop::Receive;
@@ -166,13 +167,13 @@ impl<'p> Keeper<'p> {
         if !users::have_net_admin() {
             return Err(StartError::MissingCapability);
         }
-        let alone = Alone::be(plan)?;
+        let alone = trial::alone(plan)?;
         let marks = Marks::open(&plan.state_dir)?;
         marks.give(&mut settings);
-        let audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry()).map_err(|e| {
+        let mut audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry()).map_err(|e| {
             StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
         })?;
-        let trial = Trial::of(plan)?;
+        let trial = Trial::of(plan, &mut audit)?;
         let ids = parts_user(plan)?;
         let ears = Ears::open(&settings)?;
         let mut metrics = Metrics::new(plan, ids, since);
@@ -399,6 +400,7 @@ impl<'p> Keeper<'p> {
             after_clean_end: self.audit.after_clean_end(),
         };
         self.audit.add(By::Keeper, fact);
+        self.note_trial();
         self.audit.flush();
     }
 
@@ -751,6 +753,7 @@ impl<'p> Keeper<'p> {
         self.finish_grantor();
         self.finish_others();
         let asked = code == ExitCode::SUCCESS;
+        self.note_trials_end();
         self.audit.add(By::Keeper, Fact::Stopped { grants_closed: close, asked });
         self.audit.flush();
         let _ = std::fs::remove_file(self.plan.run_dir.join(portunus_ctl::control::SOCKET));

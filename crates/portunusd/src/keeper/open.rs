@@ -20,11 +20,12 @@ use portunus_sys::users::Ids;
 use portunus_sys::{tcp, udp, users};
 
 use super::StartError;
+use super::error::process;
 use crate::Plan;
 
 /// The locks' names in the run folder and in the state folder, and the name in the network namespace.
 const LOCK: &str = "daemon.lock";
-const STATE_LOCK: &str = "state.lock";
+pub(crate) const STATE_LOCK: &str = "state.lock";
 const NAMESPACE_NAME: &str = "portunus/daemon";
 
 /// One daemon a run folder, a state folder and a network namespace: two would undo each other's rules, and let in twice
@@ -44,7 +45,7 @@ impl Alone {
         let namespace = name.and_then(|name| {
             UnixListener::bind_addr(&name).map_err(|_| {
                 let there = UnixStream::connect_addr(&name).and_then(users::peer_process);
-                io::Error::other(format!("it runs in this network namespace{}", process_words(there.ok())))
+                io::Error::other(format!("it runs in this network namespace{}", process(there.ok())))
             })
         });
         let namespace = namespace.map_err(|e| StartError::Another(e.to_string()))?;
@@ -56,13 +57,9 @@ fn lock(folder: &Path, name: &str) -> Result<Lock, StartError> {
     let path = folder.join(name);
     Lock::try_now(&path).map_err(|e| {
         let held = matches!(e, FileError::Locked(_));
-        let words = || format!("it uses {}{}", folder.display(), process_words(Lock::holder(&path)));
+        let words = || format!("it uses {}{}", folder.display(), process(Lock::holder(&path)));
         if held { StartError::Another(words()) } else { e.into() }
     })
-}
-
-fn process_words(pid: Option<u32>) -> String {
-    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
 }
 
 /// The sockets for knocks.

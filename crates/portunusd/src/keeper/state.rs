@@ -43,7 +43,11 @@ pub(super) fn remember(plan: &Plan, settings: &Settings) {
 /// the rules of the last start that worked are put in, with no grant but those that are still due.
 pub(super) fn hold_the_doors(plan: &Plan) {
     // What was never proven holds nothing.
-    if trial::stage(&plan.state_dir) != Stage::None {
+    let proven = match trial::stage(&plan.state_dir) {
+        Stage::None | Stage::Proven => !trial::is_anothers(&plan.state_dir),
+        Stage::Until(_) | Stage::Over | Stage::Ended => false,
+    };
+    if !proven {
         return;
     }
     let Ok(bytes) = files::read_bytes(&stance_file(plan), files::Secrecy::Secret) else { return };

@@ -126,7 +126,7 @@ pub(crate) struct Init {
     pub(crate) force: bool,
     /// Run the server with its drops on trial: kept once somebody knocked and came in from another machine, given back by
     /// the kernel after this time
-    #[arg(long = "try", id = "trial", value_name = "TIME", value_parser = values::trial)]
+    #[arg(long = "try", id = "trial", value_name = "TIME", value_parser = values::trial, allow_hyphen_values = true)]
     pub(crate) trial: Option<Duration>,
 }
 

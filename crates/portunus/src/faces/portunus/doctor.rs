@@ -13,6 +13,7 @@ use portunusd::trial::{self, Stage};
 use serde_json::json;
 
 use super::args::Doctor;
+use super::trial::at;
 use crate::files::RealFiles;
 use crate::places::{Places, USER};
 use crate::ruleset;
@@ -237,13 +238,19 @@ fn refused(to: SocketAddr) -> Option<std::io::Error> {
 
 fn on_trial(walk: &mut Walk, places: &Places) {
     match trial::stage(&places.state_dir) {
-        Stage::None => (),
-        Stage::Until(_) => {
-            walk.note("the drops are on trial: knock and connect from another machine to keep them");
-        }
+        Stage::None | Stage::Proven => (),
+        Stage::Until(until) => walk.note(format!(
+            "the drops are on trial until {}: knock and connect from another machine to keep them; `portunus teardown` \
+             ends the trial",
+            at(until)
+        )),
         Stage::Over => walk.wrong(
             "a trial of the drops is over that nobody passed, so nothing is dropped and `serve` does not start: \
              `portunus init --try 5m` again, or `portunus teardown` to do without",
+        ),
+        Stage::Ended => walk.wrong(
+            "a trial of the drops is being ended, and `serve` does not start until it is: where that was cut short, run \
+             `portunus teardown` again",
         ),
     }
 }

@@ -17,6 +17,7 @@ mod profiles;
 mod proxy;
 mod server;
 mod sessions;
+mod teardown;
 mod trial;
 
 use std::ffi::OsString;
@@ -24,8 +25,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use crate::paper;
 use crate::say::{self, Failure};
-use crate::{paper, ruleset};
 use args::{Cli, Command};
 
 /// The word before every message.
@@ -71,7 +72,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::List(list) => clients::list(places, list.json),
         Command::Show(show) => clients::show_one(places, &show),
         Command::Revoke(revoke) => clients::revoke(places, &revoke.name, revoke.kill),
-        Command::Teardown(teardown) => ruleset::teardown(places, teardown.force),
+        Command::Teardown(teardown) => teardown::run(places, teardown.force),
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
         Command::Close(close) => sessions::close(places, &close),
         Command::Events(events) => sessions::events(places, events.json),
