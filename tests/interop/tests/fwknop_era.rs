@@ -131,6 +131,18 @@ fn what_an_old_server_refused_explain_tells_the_reason_of() {
     assert!(few.contains("made with keys that are here, and refused") && few.contains("fields"), "{few}");
 }
 
+#[test]
+fn the_tutorials_line_knocks_as_it_is_printed() {
+    let world = World::bare(Firewall::Iptables);
+    let daemon = Fwknopd::start(&world, Whose::Ours, CONF, ACCESS, &[]);
+    let keys = ["--key-rijndael", "tutorialkey", "-M", "legacy", "--no-rc-file", "--no-save-args"];
+    let knock = ["fwknop", "-A", "tcp/22", "-a", "10.90.0.2", "-k", SERVER];
+    let out = world.try_laptop(&[&knock[..], &keys].concat());
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("write -D 10.90.0.1 today"), "{said}");
+    opened(&world, &daemon);
+}
+
 fn private(path: &Path, text: &str) {
     fs::write(path, text).expect("a file can be written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");

@@ -4,6 +4,7 @@
 //! people's scripts look for stand where the original has them; all other words are ours.
 
 mod args;
+mod era;
 mod flags;
 mod gather;
 pub(crate) mod keygen;
@@ -74,6 +75,7 @@ fn read(words: Vec<OsString>) -> Result<Line, ExitCode> {
 }
 
 fn sort(words: Vec<OsString>) -> Result<Line, ExitCode> {
+    let (words, old) = era::in_todays_words(words);
     let given = match args::parse(words) {
         Ok(Typed::Given(given)) => given,
         Ok(Typed::Help) => {
@@ -90,6 +92,7 @@ fn sort(words: Vec<OsString>) -> Result<Line, ExitCode> {
             return Err(ExitCode::from(FAILED));
         }
     };
+    old.iter().for_each(|said| remark(NAME, said));
     Line::of(&given).map_err(|failure| failure.tell(NAME))
 }
 

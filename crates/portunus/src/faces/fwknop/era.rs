@@ -1,0 +1,157 @@
+//! Command lines of fwknop 1.9, where they can be told from today's: `-k SERVER`, and `-w` with nothing behind it.
+//!
+//! Today `-k` makes keys and `-w` names a program. A line that means something today keeps that meaning; only what makes no
+//! sense as such a line is read as it was.
+
+use std::ffi::OsString;
+
+use super::flags::{FLAGS, Row};
+
+/// The words in today's spelling, and what is to be said of each that was another.
+pub(super) fn in_todays_words(mut words: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
+    let mut said = Vec::new();
+    let flags = flags(&words);
+    let has = |long: &str| flags.iter().any(|flag| flag.rows.iter().any(|row| row.long == long));
+    // Who opens something, and names no server in today's way, wants no keys made.
+    let opens = (has("access") || has("server-cmd")) && !has("destination") && !has("named-config");
+    let makes_keys = ["key-gen-file", "key-len", "hmac-key-len", "save-rc-stanza"].into_iter().any(has);
+    for flag in &flags {
+        let next = words.get(flag.at + 1).map(|word| word.to_string_lossy().into_owned());
+        let is_word = next.as_deref().is_some_and(|next| !next.is_empty() && !next.starts_with('-'));
+        let old = words.get(flag.at).and_then(|word| word.to_str()).unwrap_or_default();
+        match (old, next) {
+            ("-k", Some(server)) if is_word && opens && !makes_keys => {
+                said.push(format!(
+                    "-k {server} is how fwknop 1.9 named the server: write -D {server} today, for -k makes keys"
+                ));
+                replace(&mut words, flag.at, "-D");
+            }
+            ("-w", _) if !is_word => {
+                said.push(
+                    "-w is how fwknop 1.9 asked for this machine's own address: write -R today, for -w names a program"
+                        .to_owned(),
+                );
+                replace(&mut words, flag.at, "-R");
+            }
+            _ => (),
+        }
+    }
+    (words, said)
+}
+
+fn replace(words: &mut [OsString], at: usize, by: &str) {
+    if let Some(word) = words.get_mut(at) {
+        *word = by.into();
+    }
+}
+
+/// A word that has flags in it.
+struct Flagged {
+    at: usize,
+    rows: Vec<&'static Row>,
+}
+
+/// The words that getopt_long(3) would take for flags: what is a flag's value is passed over. A `-w` that would take a flag
+/// for its value, or has none, takes nothing.
+fn flags(words: &[OsString]) -> Vec<Flagged> {
+    let mut flags = Vec::new();
+    let mut at = 1;
+    while let Some(word) = words.get(at) {
+        let word = word.to_string_lossy();
+        if word == "--" {
+            break;
+        }
+        let rows = rows(&word);
+        let bare = !word.contains('=') || !word.starts_with("--");
+        // Of a cluster, the last one may have its value in the next word: `-vA tcp/22`, and not `-Atcp/22`.
+        let open = rows.last().is_some_and(|row| {
+            row.value.is_some() && (word.starts_with("--") || row.short == word.chars().last())
+        });
+        let next_is_flag = words.get(at + 1).is_none_or(|next| next.to_string_lossy().starts_with('-'));
+        let takes_next = open && bare && !(word == "-w" && next_is_flag);
+        if !rows.is_empty() {
+            flags.push(Flagged { at, rows });
+        }
+        at += if takes_next { 2 } else { 1 };
+    }
+    flags
+}
+
+fn rows(word: &str) -> Vec<&'static Row> {
+    if let Some(long) = word.strip_prefix("--") {
+        let name = long.split('=').next().unwrap_or_default();
+        let mut fit = FLAGS
+            .iter()
+            .filter(|row| std::iter::once(&row.long).chain(row.aliases).any(|long| long.starts_with(name)));
+        let exact = FLAGS.iter().find(|row| row.long == name || row.aliases.contains(&name));
+        return exact.or_else(|| fit.next().filter(|_| fit.next().is_none())).into_iter().collect();
+    }
+    let Some(cluster) = word.strip_prefix('-') else { return Vec::new() };
+    let mut rows = Vec::new();
+    for letter in cluster.chars() {
+        let Some(row) = FLAGS.iter().find(|row| row.short == Some(letter)) else { break };
+        rows.push(row);
+        if row.value.is_some() {
+            break;
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> (String, usize) {
+        let words = std::iter::once("fwknop").chain(line.split(' ')).map(OsString::from).collect();
+        let (words, said) = in_todays_words(words);
+        let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        (words.join(" "), said.len())
+    }
+
+    #[test]
+    fn lines_of_1_9_become_todays() {
+        for (old, new, said) in [
+            ("-A tcp/22 -k gate", "-A tcp/22 -D gate", 1),
+            ("-A tcp/22 -w -k gate", "-A tcp/22 -R -D gate", 2),
+            (
+                "-A tcp/22 --gpg-recip ABCD1234 --gpg-sign 1234ABCD -w -k gate",
+                "-A tcp/22 --gpg-recip ABCD1234 --gpg-sign 1234ABCD -R -D gate",
+                2,
+            ),
+            ("-k gate -A tcp/22 -w", "-D gate -A tcp/22 -R", 2),
+            ("-k gate -C ls -s", "-D gate -C ls -s", 1),
+        ] {
+            assert_eq!(read(old), (new.to_owned(), said), "{old}");
+        }
+    }
+
+    /// Whatever means something today is left as it is.
+    #[test]
+    fn lines_of_today_stay_what_they_are() {
+        for line in [
+            "-k",
+            "-k word",
+            "-k -K file",
+            "-K file",
+            "-A tcp/22 -k",
+            "-A tcp/22 -R -D gate -k",
+            "-A tcp/22 -D gate -k word",
+            "-A tcp/22 -n gate -k word",
+            "-A tcp/22 -R -n gate --save-rc-stanza -k x",
+            "-A tcp/22 --key-len 16 -k x",
+            "-A tcp/22 -D gate -R -w /usr/bin/wget",
+            "-A tcp/22 -D gate -R -w wget",
+            "-A tcp/22 -D gate -wwget",
+            "-A -k gate",
+            "-A -w",
+            "-D -w",
+            "-A tcp/22 -D gate -- -w",
+            "-A tcp/22 -- -k gate",
+            "--access=tcp/22 --dest gate -k word",
+            "-vA tcp/22 -Dgate -k word",
+        ] {
+            assert_eq!(read(line), (line.to_owned(), 0), "{line}");
+        }
+    }
+}
