@@ -5,17 +5,19 @@ use std::fmt;
 
 use portunus_crypto::hash::HashType;
 
+use super::gpg::{GpgKeys, Wrapped};
 use super::keys::{Keys, Mode};
 use super::packet::Packet;
 use super::plain::Asked;
-use super::seal::Sealed;
+use super::seal::{Encoded, Sealed};
 use super::wish::Kind;
 
 /// The fields of a packet. Neither key is among them.
 #[derive(Debug)]
 pub struct Fields<'a> {
     asked: &'a Asked,
-    mode: Mode,
+    /// `None`: GnuPG's.
+    mode: Option<Mode>,
     hmac_type: Option<HashType>,
     encoded: &'a str,
     digest: &'a str,
@@ -33,8 +35,25 @@ impl<'a> Fields<'a> {
     #[must_use]
     pub fn sealed(asked: &'a Asked, sealed: &'a Sealed, keys: &Keys) -> Self {
         let Sealed { encoded, digest, hmac, wire, .. } = sealed;
-        let (mode, hmac_type, hmac) = (keys.mode(), keys.hmac_type(), hmac.as_deref());
+        let (mode, hmac_type, hmac) = (Some(keys.mode()), keys.hmac_type(), hmac.as_deref());
         Self { asked, mode, hmac_type, encoded, digest, hmac, wire, hides_auth: false }
+    }
+
+    /// What was said, and how gpg sealed it: for who had it made.
+    #[must_use]
+    pub fn wrapped(said: &'a Encoded, wrapped: &'a Wrapped, hmac_type: Option<HashType>) -> Self {
+        let Encoded { asked, encoded, digest } = said;
+        let Wrapped { hmac, wire, .. } = wrapped;
+        let hmac = hmac.as_deref();
+        Self { asked, mode: None, hmac_type, encoded, digest, hmac, wire, hides_auth: false }
+    }
+}
+
+impl GpgKeys {
+    /// The listing of a packet of these keys, for a server's log: first the packet as it came.
+    #[must_use]
+    pub fn listing(&self, packet: &Packet<'_>, asked: &Asked) -> String {
+        opened(packet, asked, None, self.hmac_type())
     }
 }
 
@@ -42,24 +61,28 @@ impl Keys {
     /// The listing of a packet that these keys opened, for a server's log: first the packet as it came.
     #[must_use]
     pub fn listing(&self, packet: &Packet<'_>, asked: &Asked) -> String {
-        // A packet is letters only.
-        let text = str::from_utf8(packet.text()).unwrap_or_default();
-        let tail = self.hmac_type().map_or(0, HashType::bare_length);
-        let (wire, hmac) = text.split_at_checked(text.len().saturating_sub(tail)).unwrap_or((text, ""));
-        let encoded = asked.encode();
-        let digest = asked.wish.digest.digest(encoded.as_bytes()).to_bare();
-        let fields = Fields {
-            asked,
-            mode: self.mode(),
-            hmac_type: self.hmac_type(),
-            encoded: &encoded,
-            digest: &digest,
-            hmac: Some(hmac).filter(|hmac| !hmac.is_empty()),
-            wire,
-            hides_auth: true,
-        };
-        fields.to_string()
+        opened(packet, asked, Some(self.mode()), self.hmac_type())
     }
+}
+
+fn opened(packet: &Packet<'_>, asked: &Asked, mode: Option<Mode>, hmac_type: Option<HashType>) -> String {
+    // A packet is letters only.
+    let text = str::from_utf8(packet.text()).unwrap_or_default();
+    let tail = hmac_type.map_or(0, HashType::bare_length);
+    let (wire, hmac) = text.split_at_checked(text.len().saturating_sub(tail)).unwrap_or((text, ""));
+    let encoded = asked.encode();
+    let digest = asked.wish.digest.digest(encoded.as_bytes()).to_bare();
+    let fields = Fields {
+        asked,
+        mode,
+        hmac_type,
+        encoded: &encoded,
+        digest: &digest,
+        hmac: Some(hmac).filter(|hmac| !hmac.is_empty()),
+        wire,
+        hides_auth: true,
+    };
+    fields.to_string()
 }
 
 impl fmt::Display for Fields<'_> {
@@ -67,6 +90,7 @@ impl fmt::Display for Fields<'_> {
         let wish = &self.asked.wish;
         let kind = wish.kind();
         let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
+        let encryption = if self.mode.is_some() { "1 (Rijndael)" } else { "2 (GPG)" };
         let hides = self.hides_auth && wish.server_auth.is_some();
         let auth = wish
             .server_auth
@@ -85,8 +109,8 @@ impl fmt::Display for Fields<'_> {
             ("Client Timeout", wish.timeout.unwrap_or_default().to_string()),
             ("Digest Type", hash_name(Some(wish.digest))),
             ("HMAC Type", hash_name(self.hmac_type)),
-            ("Encryption Type", "1 (Rijndael)".to_owned()),
-            ("Encryption Mode", mode_name(self.mode).to_owned()),
+            ("Encryption Type", encryption.to_owned()),
+            ("Encryption Mode", self.mode.map_or("7 (Asymmetric)", mode_name).to_owned()),
             ("Encoded Data", if hides { HIDDEN.to_owned() } else { self.encoded.to_owned() }),
             ("SPA Data Digest", self.digest.to_owned()),
             ("HMAC", or_none(self.hmac.map(str::to_owned))),

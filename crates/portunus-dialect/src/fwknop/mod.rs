@@ -1,9 +1,11 @@
 //! fwknop 2.x: one packet of base64 text, AES-256 and HMAC with keys that both ends have (docs: "The fwknop packet").
 //!
 //! `packet` knows the shape, `keys` what opens and makes it, `open` the way in, `seal` the way out, `wish` what a
-//! client wants, `listing` shows it to people, `plain`, `message` and `field` the text that says it. GnuPG packets are not here yet; they have the same text inside.
+//! client wants, `listing` shows it to people, `plain`, `message` and `field` the text that says it; `gpg` are the packets of
+//! GnuPG's, which have the same text inside.
 
 mod field;
+pub mod gpg;
 mod keys;
 mod listing;
 mod message;
@@ -25,5 +27,5 @@ pub use open::OpenError;
 pub use packet::{LONGEST, Packet, SHORTEST, has_prefix};
 pub use plain::Asked;
 pub use raw::RawKeys;
-pub use seal::{Envelope, SealError, Sealed, envelope, seal};
+pub use seal::{Encoded, Envelope, SealError, Sealed, encode, envelope, seal};
 pub use wish::{Kind, LONGEST_TIMEOUT, LONGEST_USER, LONGEST_VERSION, VERSION, Wish};

@@ -3,9 +3,11 @@
 use portunus_crypto::digest;
 use portunus_model::ClaimKey;
 
-/// The shortest and the longest packet, in characters.
+use super::gpg::{Form, LONGEST_GPG};
+
+/// The shortest packet, in characters.
 pub const SHORTEST: usize = 36;
-/// The longest packet, in characters.
+/// The longest symmetric packet, in characters.
 pub const LONGEST: usize = 1500;
 
 /// What the sender leaves out of a symmetric packet: base64 of `Salted__`, as far as the salt has no part in a letter.
@@ -36,11 +38,18 @@ impl<'a> Packet<'a> {
     /// sender should have left out: with it a packet that was used before would look like a new one.
     #[must_use]
     pub fn new_checked(bytes: &'a [u8]) -> Option<Self> {
-        let fits = (SHORTEST..=LONGEST).contains(&bytes.len())
+        let long = (LONGEST + 1..=LONGEST_GPG).contains(&bytes.len()) && Form::of(bytes).is_some();
+        let fits = ((SHORTEST..=LONGEST).contains(&bytes.len()) || long)
             && !bytes.starts_with(PREFIX.as_bytes())
             && !(bytes.len() > GPG_LONGER && bytes.starts_with(GPG_PREFIX.as_bytes()))
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
         fits.then_some(Self { text: bytes })
+    }
+
+    /// Whether it begins as an OpenPGP message for one public key; no symmetric packet does.
+    #[must_use]
+    pub fn may_be_gpg(&self) -> bool {
+        Form::of(self.text).is_some()
     }
 
     /// The text, as it came.
@@ -88,6 +97,17 @@ mod tests {
             assert!(!fits(&format!("{}{letter}", "a".repeat(60))), "{letter:?}");
         }
         assert!(fits(&"+/09azAZ".repeat(20)));
+    }
+
+    #[test]
+    fn only_a_message_of_gnupgs_may_be_longer() {
+        let message = |length: usize| format!("EMAzxhJB43BDKs{}", "A".repeat(length - 14));
+        assert!(fits(&message(1501)) && fits(&message(2880)) && !fits(&message(2881)));
+        for symmetric in ['8', '9', '+', '/'] {
+            let text = format!("{symmetric}MAzxhJB43BDKs{}", "A".repeat(200));
+            let packet = Packet::new_checked(text.as_bytes()).unwrap();
+            assert!(!packet.may_be_gpg(), "its session key would have 3840 bytes and more");
+        }
     }
 
     #[test]

@@ -72,12 +72,7 @@ pub enum SealError {
 /// # Errors
 /// [`SealError`] says why not.
 pub fn seal(keys: &Keys, wish: Wish, stamp: Unix, entropy: &mut dyn Entropy) -> Result<Sealed, SealError> {
-    wish.check()?;
-    let stamp = u64::try_from(stamp.as_secs()).ok().filter(|&stamp| stamp <= LAST_STAMP);
-    let stamp = stamp.ok_or(SealError::Clock)?;
-    let random = format!("{:016}", random(entropy)?);
-    let asked = Asked { random, stamp, wish };
-    let encoded = asked.encode();
+    let Encoded { asked, encoded, .. } = encode(wish, stamp, entropy)?;
     let mut salt = [0; SALT];
     entropy.fill(&mut salt)?;
     let Envelope { digest, encrypted, hmac, wire } = envelope(keys, &encoded, asked.wish.digest, salt);
@@ -86,6 +81,43 @@ pub fn seal(keys: &Keys, wish: Wish, stamp: Unix, entropy: &mut dyn Entropy) -> 
         return Err(SealError::TooLong(longest));
     }
     Ok(Sealed { asked, encoded, digest, encrypted, hmac, wire })
+}
+
+/// A text, ready to be encrypted: by [`seal`], or by who runs gpg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// What it says.
+    pub asked: Asked,
+    /// The text without its digest.
+    pub encoded: String,
+    /// The digest of that.
+    pub digest: String,
+}
+
+impl Encoded {
+    /// The whole text, for gpg.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}:{}", self.encoded, self.digest)
+    }
+}
+
+/// Makes the text that says `wish` at the time `stamp`. Drawn from `entropy`: 8 bytes, or more, as with [`seal`].
+///
+/// # Errors
+/// [`SealError`] says why not.
+pub fn encode(wish: Wish, stamp: Unix, entropy: &mut dyn Entropy) -> Result<Encoded, SealError> {
+    wish.check()?;
+    let stamp = u64::try_from(stamp.as_secs()).ok().filter(|&stamp| stamp <= LAST_STAMP);
+    let stamp = stamp.ok_or(SealError::Clock)?;
+    let random = format!("{:016}", random(entropy)?);
+    let asked = Asked { random, stamp, wish };
+    let encoded = asked.encode();
+    let digest = asked.wish.digest.digest(encoded.as_bytes()).to_bare();
+    if encoded.len() + 1 + digest.len() >= TOO_LONG {
+        return Err(SealError::TooLong(encoded.len() + 1 + digest.len()));
+    }
+    Ok(Encoded { asked, encoded, digest })
 }
 
 /// What is around a text.

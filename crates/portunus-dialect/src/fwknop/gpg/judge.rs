@@ -1,0 +1,321 @@
+//! Whether what gpg says of a packet is a knock. Nothing is believed but what stands in its report.
+
+use portunus_crypto::digest;
+use portunus_model::{ClaimKey, ClientKey};
+use zeroize::Zeroizing;
+
+use super::keys::{GpgKeys, ends_with};
+use super::status::{Quality, Signature, Status, Validity};
+use crate::fwknop::field::FieldError;
+use crate::fwknop::plain::Asked;
+use crate::fwknop::{OpenError, Packet};
+use crate::knock::{Ask, Knock};
+
+/// What gpg wrote: the text, and its report on `--status-fd`. Wiped when dropped, and without `Debug` of the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// What came out.
+    pub text: Zeroizing<Vec<u8>>,
+    /// What it says of that.
+    pub report: Vec<u8>,
+}
+
+impl std::fmt::Debug for Spoken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spoken(not shown)")
+    }
+}
+
+/// What came of asking gpg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It ran to its end.
+    Spoken(Spoken),
+    /// It did not.
+    Failed(Failure),
+}
+
+/// Why gpg has said nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It could not be run.
+    NotRun,
+    /// It took too long.
+    TooSlow,
+    /// Nobody asks it, or too many do.
+    Busy,
+}
+
+/// Why a packet is no knock of these keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GpgError {
+    /// It is not even a message for gpg.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// gpg could not be run.
+    #[error("gpg could not be run: see the lines of who runs it")]
+    NotRun,
+    /// gpg took too long.
+    #[error("gpg did not answer in time")]
+    TooSlow,
+    /// Nobody asks gpg.
+    #[error("too many packets wait for gpg")]
+    Busy,
+    /// It is for another key.
+    #[error("it is encrypted for a key that is not in the keyring")]
+    NoSecretKey,
+    /// The secret key's passphrase is not there.
+    #[error("the secret key needs a passphrase, which was not given or is wrong: GPG_DECRYPT_PW")]
+    NoPassphrase,
+    /// It cannot be decrypted.
+    #[error("it cannot be decrypted: cut off, changed, or for a key that cannot be used")]
+    NotDecrypted,
+    /// Another key of the keyring opened it.
+    #[error("it is encrypted for another key of the keyring than GPG_DECRYPT_ID")]
+    OtherKey,
+    /// It has no signature.
+    #[error("it is not signed")]
+    Unsigned,
+    /// It has more than one.
+    #[error("it has more than one signature")]
+    SeveralSignatures,
+    /// The signature does not fit.
+    #[error("its signature does not fit what it says")]
+    BadSignature,
+    /// The signer's key is not in the keyring.
+    #[error("it is signed by a key that is not in the keyring, or that cannot be used")]
+    UnknownSigner,
+    /// The signature or its key is past its time.
+    #[error("its signature, or the key that made it, is past its time")]
+    Expired,
+    /// The signer's key was revoked.
+    #[error("the key that signed it was revoked")]
+    Revoked,
+    /// Nobody vouches for the signer's key.
+    #[error("nobody vouches for the key that signed it: sign it with the server's key (gpg --lsign-key)")]
+    NotValid,
+    /// Somebody else signed it.
+    #[error("it is signed by a key that is not in GPG_FINGERPRINT_ID or GPG_REMOTE_ID")]
+    OtherSigner,
+    /// What comes out is no knock of ours.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+}
+
+impl GpgKeys {
+    /// What gpg's answer makes of this packet.
+    ///
+    /// # Errors
+    /// [`GpgError`] says why it is no knock.
+    pub fn judge(&self, packet: &Packet<'_>, answer: &Answer) -> Result<Knock, GpgError> {
+        // The same answer may be for several sets of keys: each looks at its own HMAC.
+        self.message(packet)?;
+        let spoken = match answer {
+            Answer::Spoken(spoken) => spoken,
+            Answer::Failed(Failure::NotRun) => return Err(GpgError::NotRun),
+            Answer::Failed(Failure::TooSlow) => return Err(GpgError::TooSlow),
+            Answer::Failed(Failure::Busy) => return Err(GpgError::Busy),
+        };
+        let status = Status::read(&spoken.report);
+        self.decrypted(&status)?;
+        if self.signers.required {
+            self.signed(&status.signatures)?;
+        }
+        let asked = Asked::read(&spoken.text)?;
+        let (stamp, target) = (asked.stamp(), asked.wish.message.address());
+        let key = ClientKey::Fwknop(self.id());
+        let knock = Knock::proven(key, stamp, target, claim(&spoken.text), Ask::Fwknop(Box::new(asked)));
+        Ok(knock.with_text(packet.sha256()))
+    }
+
+    fn decrypted(&self, status: &Status) -> Result<(), GpgError> {
+        if !status.decrypted {
+            return Err(match status {
+                Status { no_passphrase: true, .. } => GpgError::NoPassphrase,
+                Status { no_secret_key: true, .. } => GpgError::NoSecretKey,
+                Status { .. } => GpgError::NotDecrypted,
+            });
+        }
+        let Some(wanted) = &self.decrypts else { return Ok(()) };
+        let by = status.by.iter().flatten().any(|print| ends_with(print, wanted));
+        by.then_some(()).ok_or(GpgError::OtherKey)
+    }
+
+    fn signed(&self, signatures: &[Signature]) -> Result<(), GpgError> {
+        let [signature] = signatures else {
+            return Err(if signatures.is_empty() { GpgError::Unsigned } else { GpgError::SeveralSignatures });
+        };
+        match signature.quality {
+            Some(Quality::Good) => {}
+            Some(Quality::Expired | Quality::KeyExpired) if self.signers.any_validity => {}
+            Some(Quality::Expired | Quality::KeyExpired) => return Err(GpgError::Expired),
+            // Whatever is to be overlooked: what was revoked may be a thief's, and what does not fit is nobody's.
+            Some(Quality::KeyRevoked) => return Err(GpgError::Revoked),
+            Some(Quality::Bad) => return Err(GpgError::BadSignature),
+            Some(Quality::NotKnown) | None => return Err(GpgError::UnknownSigner),
+        }
+        let [key, owner] = signature.fingerprints.as_ref().ok_or(GpgError::UnknownSigner)?;
+        if !self.signers.any_validity && signature.validity < Validity::Full {
+            return Err(GpgError::NotValid);
+        }
+        self.signers.have([key, owner]).then_some(()).ok_or(GpgError::OtherSigner)
+    }
+}
+
+/// The one right to use what it says. Of the text and not of the packet: what is around an encrypted text can be written
+/// in many ways, by anybody who has seen one of them.
+fn claim(text: &[u8]) -> ClaimKey {
+    Packet::claim_key_of(&digest::sha256(&[b"portunus fwknop gpg text", text]))
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_crypto::SystemEntropy;
+    use portunus_crypto::hash::HashType;
+    use portunus_model::{KeyId, Proto, Unix};
+
+    use super::super::keys::{HmacKey, RingId, Signers};
+    use super::super::message::wrap;
+    use super::*;
+    use crate::fwknop::{Message, Wish, encode};
+
+    const KEY: &str = "1F3133294BA3F0304255353F14729E41FC66E495";
+    const OPENER: &str = "EA9F0262B2B56FCC675E31983C61241E370432AC";
+
+    fn signers() -> Signers {
+        Signers { required: true, fingerprints: vec![KEY.into()], ..Signers::default() }
+    }
+
+    fn keys(signers: Signers, decrypts: Option<&str>, hmac: Option<&[u8]>) -> GpgKeys {
+        let hmac = hmac.map(|key| (HashType::Sha256, key));
+        GpgKeys::new(KeyId([1; 32]), RingId([2; 32]), signers, decrypts.map(str::to_owned), hmac).unwrap()
+    }
+
+    fn wire(data: u8, hmac: Option<&[u8]>) -> String {
+        let mut message = vec![0x85, 1, 12, 3];
+        message.extend((1..268).map(|n| n as u8));
+        message.push(0xd2);
+        message.extend([data; 250]);
+        let hmac = hmac.map(|key| HmacKey::new(HashType::Sha256, key).unwrap());
+        wrap(&message, hmac.as_ref()).unwrap().wire
+    }
+
+    fn text() -> Vec<u8> {
+        let message = Message::Access { address: None, ports: vec![(Proto::Tcp, 22)] };
+        let encoded = encode(Wish::new("alice", message), Unix::from_secs(1_800_000_000), &mut SystemEntropy);
+        encoded.unwrap().text().into_bytes()
+    }
+
+    /// A report with this signature's lines.
+    fn report(signature: &str) -> Vec<u8> {
+        let lines = format!(
+            "DECRYPTION_KEY {OPENER} E4C135D4037652BA401F5298DC545B2A7EA5FC9B u\nBEGIN_DECRYPTION\n\
+             DECRYPTION_INFO 2 9 0\nPLAINTEXT 62 0 \n{signature}DECRYPTION_OKAY\nGOODMDC\nEND_DECRYPTION\n"
+        );
+        lines.lines().map(|line| format!("[GNUPG:] {line}\n")).collect::<String>().into_bytes()
+    }
+
+    fn signature(quality: &str, trust: &str) -> String {
+        format!("NEWSIG\n{quality} 1 x\nVALIDSIG {KEY} a b c d e f g h {KEY}\n{trust} 0 pgp\n")
+    }
+
+    fn answer(text: &[u8], report: Vec<u8>) -> Answer {
+        Answer::Spoken(Spoken { text: Zeroizing::new(text.to_vec()), report })
+    }
+
+    fn judged(keys: &GpgKeys, wire: &str, answer: &Answer) -> Result<Knock, GpgError> {
+        keys.judge(&Packet::new_checked(wire.as_bytes()).unwrap(), answer)
+    }
+
+    fn refused(signers: Signers, lines: &str) -> Option<GpgError> {
+        judged(&keys(signers, None, None), &wire(1, None), &answer(&text(), report(lines))).err()
+    }
+
+    #[test]
+    fn a_good_signature_of_who_may_makes_a_knock() {
+        let good = signature("GOODSIG", "TRUST_FULLY");
+        assert_eq!(refused(signers(), &good), None);
+        assert_eq!(refused(signers(), &signature("GOODSIG", "TRUST_ULTIMATE")), None);
+        let by = |key| Signers { fingerprints: vec![key], ..signers() };
+        assert_eq!(refused(by(KEY.to_lowercase()), &good), None);
+        assert_eq!(refused(by("A".repeat(40)), &good), Some(GpgError::OtherSigner));
+        let none = Signers { required: false, ..by("A".repeat(40)) };
+        assert_eq!((refused(none.clone(), ""), refused(none, &good)), (None, None));
+    }
+
+    #[test]
+    fn every_other_signature_is_refused_and_says_why() {
+        let any = || Signers { any_validity: true, ..signers() };
+        let good = signature("GOODSIG", "TRUST_FULLY");
+        for (lines, strict, lenient) in [
+            (String::new(), Some(GpgError::Unsigned), Some(GpgError::Unsigned)),
+            (format!("{good}{good}"), Some(GpgError::SeveralSignatures), Some(GpgError::SeveralSignatures)),
+            (signature("BADSIG", "TRUST_FULLY"), Some(GpgError::BadSignature), Some(GpgError::BadSignature)),
+            (signature("REVKEYSIG", "TRUST_FULLY"), Some(GpgError::Revoked), Some(GpgError::Revoked)),
+            (
+                "NEWSIG\nERRSIG 1 1 8 00 1 9\n".into(),
+                Some(GpgError::UnknownSigner),
+                Some(GpgError::UnknownSigner),
+            ),
+            ("NEWSIG\nGOODSIG 1 x\n".into(), Some(GpgError::UnknownSigner), Some(GpgError::UnknownSigner)),
+            (signature("EXPSIG", "TRUST_FULLY"), Some(GpgError::Expired), None),
+            (signature("EXPKEYSIG", "TRUST_FULLY"), Some(GpgError::Expired), None),
+            (signature("GOODSIG", "TRUST_UNDEFINED"), Some(GpgError::NotValid), None),
+            (signature("GOODSIG", "TRUST_MARGINAL"), Some(GpgError::NotValid), None),
+            (signature("GOODSIG", "TRUST_NEVER"), Some(GpgError::NotValid), None),
+            (signature("GOODSIG", "NOTHING"), Some(GpgError::NotValid), None),
+        ] {
+            assert_eq!(refused(signers(), &lines), strict, "{lines}");
+            assert_eq!(refused(any(), &lines), lenient, "{lines}");
+        }
+    }
+
+    #[test]
+    fn the_key_that_is_named_must_have_opened_it() {
+        let good = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
+        let by = |id| judged(&keys(signers(), Some(id), None), &wire(1, None), &good).err();
+        assert_eq!((by(&OPENER[32..]), by("7EA5FC9B"), by(OPENER)), (None, None, None));
+        assert_eq!(by("00000000"), Some(GpgError::OtherKey));
+    }
+
+    #[test]
+    fn a_bad_hmac_is_refused_before_anything_else_is_looked_at() {
+        let good = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
+        let keys = keys(signers(), None, Some(b"hmac key"));
+        let packet = wire(1, Some(b"hmac key"));
+        assert!(judged(&keys, &packet, &good).is_ok());
+        for bad in [wire(1, Some(b"other key")), wire(1, None)] {
+            assert_eq!(judged(&keys, &bad, &good), Err(GpgError::Open(OpenError::Hmac)));
+            let packet = Packet::new_checked(bad.as_bytes()).unwrap();
+            assert_eq!(keys.message(&packet), Err(OpenError::Hmac));
+        }
+    }
+
+    /// Whoever has seen a packet can write others around the same encrypted text: they are all one knock.
+    #[test]
+    fn the_claim_is_of_what_it_says_and_not_of_what_is_around_it() {
+        let window = std::time::Duration::from_secs(120);
+        let keys = keys(signers(), None, None);
+        let good = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
+        let claim = |wire: &str, answer| judged(&keys, wire, answer).unwrap().claim(window);
+        assert_eq!(claim(&wire(1, None), &good), claim(&wire(2, None), &good));
+        let other = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
+        assert_ne!(claim(&wire(1, None), &good), claim(&wire(1, None), &other));
+    }
+
+    #[test]
+    fn what_gpg_did_not_say_is_no_knock() {
+        let keys = keys(signers(), None, None);
+        for (failure, error) in [
+            (Failure::NotRun, GpgError::NotRun),
+            (Failure::TooSlow, GpgError::TooSlow),
+            (Failure::Busy, GpgError::Busy),
+        ] {
+            assert_eq!(judged(&keys, &wire(1, None), &Answer::Failed(failure)), Err(error));
+        }
+        let wrong = answer(b"no knock", report(&signature("GOODSIG", "TRUST_FULLY")));
+        assert_eq!(judged(&keys, &wire(1, None), &wrong), Err(GpgError::Field(FieldError::Text)));
+        let packet = "8".repeat(200);
+        assert_eq!(judged(&keys, &packet, &wrong), Err(GpgError::Open(OpenError::Shape)));
+    }
+}
