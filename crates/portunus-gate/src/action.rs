@@ -1,5 +1,6 @@
 //! Every effect that the gate can ever ask for.
 
+use portunus_dialect::fwknop::gpg::RingId;
 use portunus_model::{Accepted, Claim, Closing, Event};
 
 use crate::{Mandate, Warrant};
@@ -18,10 +19,23 @@ pub enum Action {
     Run(Ticket, Mandate),
     /// Look this name up; the answer goes to [`crate::Gate::handle_resolved`].
     Resolve(Ticket, String),
+    /// Have gpg open it; the answer goes to [`crate::Gate::handle_gpg`].
+    Gpg(Question),
     /// Have it closed now, before its time.
     Close(Closing),
     /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.
     Tell(Event),
+}
+
+/// What gpg is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// By which its answer is known.
+    pub number: u64,
+    /// With which keyring.
+    pub ring: RingId,
+    /// The OpenPGP message.
+    pub message: Vec<u8>,
 }
 
 /// Which question an answer belongs to. It may travel as a number; one that was never given out is ignored.

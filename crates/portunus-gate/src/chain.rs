@@ -95,6 +95,11 @@ impl Fresh {
         self.proven.client
     }
 
+    /// The SHA-256 of its text, where its dialect has one.
+    pub(crate) const fn text_sha256(&self) -> Option<[u8; 32]> {
+        self.proven.knock.text_sha256()
+    }
+
     pub(crate) fn set_client(&mut self, client: u32) {
         self.proven.client = client;
     }

@@ -34,6 +34,8 @@ pub struct Effort {
     pub verified: u64,
     /// Sets of fwknop's keys tried: one MAC or a block cipher's first blocks each.
     pub tried: u64,
+    /// Packets that gpg was asked about: a process each.
+    pub asked: u64,
 }
 
 #[cfg(test)]

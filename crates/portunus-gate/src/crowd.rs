@@ -89,11 +89,7 @@ mod tests {
 
     fn job(address: u8, n: u8) -> Job {
         let source = ([192, 0, 2, address], 1).into();
-        Job {
-            datagram: Datagram::new([address, n], source, Via::Udp),
-            arrived: Mono::default(),
-            unsealed: None,
-        }
+        Job::new(Datagram::new([address, n], source, Via::Udp), Mono::default())
     }
 
     fn popped(crowd: &mut Crowd) -> Option<(u8, u8)> {

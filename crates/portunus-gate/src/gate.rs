@@ -1,6 +1,7 @@
 //! The gate as the shell sees it: what can be told to it, and what it wants done. The story of a datagram goes on in
 //! `knock` (lane, proof, age, claim) and `grant` (policy's yes, the grantor's answer, the end); `verdict` has the words.
 
+mod gpg;
 mod grant;
 mod knock;
 mod verdict;
@@ -9,10 +10,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use portunus_dialect::fwknop::gpg::{Answer, RingId};
 use portunus_dialect::openme::Unsealed;
 use portunus_dialect::{fwknop, openme};
 use portunus_model::{
-    Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason, Rules, Unix,
+    ClaimKey, Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason, Rules, Unix,
 };
 
 use crate::chain::Outcome;
@@ -23,6 +25,7 @@ use crate::grants::Grants;
 use crate::keysets::KeySets;
 use crate::lane::{Job, Lane, Waste};
 use crate::names::Names;
+use crate::oracle::Oracle;
 use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Stray, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
@@ -35,6 +38,8 @@ pub struct Keyring {
     pub openme: Option<openme::ServerKey>,
     /// fwknop: the sets of keys of all stanzas, each once; none: not spoken.
     pub fwknop: Vec<fwknop::Keys>,
+    /// fwknop with GnuPG: the same.
+    pub gpg: Vec<fwknop::gpg::GpgKeys>,
 }
 
 /// Bounds of memory, work and patience. None of them is about who may open what.
@@ -44,6 +49,12 @@ pub struct Tuning {
     pub queue: usize,
     /// How many addresses are remembered from which clients came (some 150 bytes each).
     pub known_sources: usize,
+    /// How many packets of known sources, and how many of others, wait for gpg.
+    pub gpg_queue: usize,
+    /// How many are with gpg at once.
+    pub gpg_at_once: usize,
+    /// How long gpg may take for one, with all that is around it.
+    pub gpg_patience: Duration,
     /// How many questions to store and grantor may be open at once.
     pub pending: usize,
     /// How long store and grantor may take for an answer.
@@ -66,6 +77,9 @@ impl Default for Tuning {
         Self {
             queue: 1024,
             known_sources: 16_384,
+            gpg_queue: 64,
+            gpg_at_once: 2,
+            gpg_patience: Duration::from_secs(5),
             pending: 16_384,
             patience: Duration::from_secs(2),
             waste_a_second: 2000,
@@ -92,6 +106,7 @@ pub struct Gate {
     unknown: Lane,
     /// The unknown packet that is being tried with one client after the other.
     walk: Option<Walk>,
+    oracle: Oracle,
     pending: Pending,
     grants: Grants,
     actions: VecDeque<Action>,
@@ -108,16 +123,17 @@ struct Walk {
 enum Trial {
     /// Opened already; clients by their numbers, one Ed25519 each.
     Openme { unsealed: Box<Unsealed>, order: Vec<u32>, next: usize },
-    /// Sets of keys in their order, one MAC each; whether any was for packets from there at all.
-    Fwknop { next: u32, met: bool },
+    /// Sets of keys in their order, one MAC each; whether any was for packets from there at all; and the keyrings of
+    /// GnuPG's that may open it.
+    Fwknop { next: u32, met: bool, rings: Vec<RingId> },
 }
 
 impl Gate {
     /// A gate with nothing open.
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
-        let Keyring { openme: server, fwknop } = keys;
-        let keysets = KeySets::new(fwknop, &rules.clients, tuning.lists_fields);
+        let Keyring { openme: server, fwknop, gpg } = keys;
+        let keysets = KeySets::new(fwknop, gpg, &rules.clients, tuning.lists_fields);
         Self {
             prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
             server,
@@ -130,6 +146,7 @@ impl Gate {
             waste: Waste::new(tuning.waste_a_second),
             unknown: Lane::new(tuning.queue, !tuning.seed),
             walk: None,
+            oracle: Oracle::new(&tuning),
             pending: Pending::new(tuning.pending, tuning.patience),
             grants: Grants::default(),
             actions: VecDeque::new(),
@@ -140,7 +157,7 @@ impl Gate {
 
     /// A datagram came in. A known source's is judged at once; everybody else's waits for [`Gate::work`].
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram) {
-        let job = Job { datagram, arrived: now.mono, unsealed: None };
+        let job = Job::new(datagram, now.mono);
         if self.prefilter.admit(&job.datagram.bytes).is_none() {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
         } else if self.sources.clients(job.address()).is_empty() {
@@ -197,6 +214,12 @@ impl Gate {
         }
     }
 
+    /// gpg has answered, or cannot.
+    pub fn handle_gpg(&mut self, now: Now, number: u64, answer: &Answer) {
+        self.heard(now, number, answer);
+        self.ask_gpg(now);
+    }
+
     /// Who runs orders has answered.
     pub fn handle_ran(&mut self, now: Now, ticket: Ticket, answer: Ran) {
         let Some(ordered) = self.pending.take_order(ticket) else { return };
@@ -233,8 +256,8 @@ impl Gate {
     /// has another key, is expired or will be before they end, may not knock any more from where its knock came, or has lost
     /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
-        let Keyring { openme: server, fwknop } = keys;
-        self.keysets = KeySets::new(fwknop, &rules.clients, self.tuning.lists_fields);
+        let Keyring { openme: server, fwknop, gpg } = keys;
+        self.keysets = KeySets::new(fwknop, gpg, &rules.clients, self.tuning.lists_fields);
         self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
         self.server = server;
         let before = self.clients.keys();
@@ -290,7 +313,7 @@ impl Gate {
     /// When [`Gate::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        [self.pending.deadline(), self.grants.deadline()].into_iter().flatten().min()
+        [self.pending.deadline(), self.grants.deadline(), self.oracle.deadline()].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -316,6 +339,7 @@ impl Gate {
                 }
             }
         }
+        self.give_gpg_up(now);
         self.end_overdue(now);
     }
 
@@ -368,6 +392,18 @@ impl Gate {
     #[must_use]
     pub fn lanes(&self) -> (usize, usize) {
         (self.crowded.len(), self.unknown.len() + usize::from(self.walk.is_some()))
+    }
+
+    /// How many datagrams wait for gpg, or are with it.
+    #[must_use]
+    pub fn with_gpg(&self) -> usize {
+        self.oracle.len()
+    }
+
+    /// What the file of packets that were accepted before us calls the packet that waits for this answer.
+    #[must_use]
+    pub fn text_of(&self, ticket: Ticket) -> Option<ClaimKey> {
+        self.pending.text_of(ticket)
     }
 
     /// How many questions to the store, the grantor and the helpers are open.

@@ -4,20 +4,31 @@
 use std::collections::HashMap;
 
 use portunus_dialect::Knock;
-use portunus_dialect::fwknop::{Keys, Packet};
+use portunus_dialect::fwknop::gpg::{GpgError, GpgKeys, Heard, RingId};
+use portunus_dialect::fwknop::{Keys, OpenError, Packet};
 use portunus_model::{Client, ClientKey, KeyId};
+
+/// What opens a packet.
+enum Lock {
+    /// These keys.
+    Keys(Box<Keys>),
+    /// gpg, and these judge what it says.
+    Gpg(Box<GpgKeys>),
+}
 
 /// The sets that some stanza has, in the order of their first stanza.
 #[derive(Default)]
 pub(crate) struct KeySets {
     sets: Vec<KeySet>,
     by_id: HashMap<KeyId, u32>,
+    /// Those of GnuPG's, by the keyring that opens their packets.
+    by_ring: HashMap<RingId, Vec<u32>>,
     /// Whether what a packet says is listed for people.
     lists: bool,
 }
 
 struct KeySet {
-    keys: Keys,
+    keys: Lock,
     /// The numbers of its clients, in the order of the files. Never empty.
     stanzas: Vec<u32>,
     /// Whether one of them is for packets from anywhere to anywhere: then none of them needs to be looked at.
@@ -26,8 +37,10 @@ struct KeySet {
 
 impl KeySets {
     /// Keys without a stanza are left out, and a stanza without keys proves nothing.
-    pub(crate) fn new(keys: Vec<Keys>, clients: &[Client], lists: bool) -> Self {
-        let mut given: HashMap<KeyId, Keys> = keys.into_iter().map(|keys| (keys.id(), keys)).collect();
+    pub(crate) fn new(keys: Vec<Keys>, gpg: Vec<GpgKeys>, clients: &[Client], lists: bool) -> Self {
+        let keys = keys.into_iter().map(|keys| (keys.id(), Lock::Keys(Box::new(keys))));
+        let gpg = gpg.into_iter().map(|keys| (keys.id(), Lock::Gpg(Box::new(keys))));
+        let mut given: HashMap<KeyId, Lock> = keys.chain(gpg).collect();
         let mut new = Self { lists, ..Self::default() };
         for (number, client) in (0..).zip(clients) {
             let ClientKey::Fwknop(id) = client.key else { continue };
@@ -35,7 +48,11 @@ impl KeySets {
                 set.stanzas.push(number);
                 set.anywhere |= is_for_all(client);
             } else if let Some(keys) = given.remove(&id) {
-                new.by_id.insert(id, u32::try_from(new.sets.len()).unwrap_or(u32::MAX));
+                let set = u32::try_from(new.sets.len()).unwrap_or(u32::MAX);
+                new.by_id.insert(id, set);
+                if let Lock::Gpg(keys) = &keys {
+                    new.by_ring.entry(keys.ring()).or_default().push(set);
+                }
                 new.sets.push(KeySet { keys, stanzas: vec![number], anywhere: is_for_all(client) });
             }
         }
@@ -66,9 +83,52 @@ impl KeySets {
 
     /// Whether the packet is made with this set: under a microsecond when it is not.
     pub(crate) fn open(&self, set: u32, packet: &Packet<'_>) -> Option<Knock> {
-        let keys = &self.sets.get(set as usize)?.keys;
+        let Lock::Keys(keys) = &self.sets.get(set as usize)?.keys else { return None };
         let knock = keys.open(packet).ok()?;
         Some(if self.lists { knock.with_listing(|asked| keys.listing(packet, asked)) } else { knock })
+    }
+
+    /// The keyring that gpg is to open the packet with, where it may be for this set: one MAC.
+    pub(crate) fn ring(&self, set: u32, packet: &Packet<'_>) -> Option<RingId> {
+        let Lock::Gpg(keys) = &self.sets.get(set as usize)?.keys else { return None };
+        keys.may_be_for(packet).ok().map(|()| keys.ring())
+    }
+
+    /// What gpg is to be asked with a keyring.
+    pub(crate) fn message(&self, ring: RingId, packet: &Packet<'_>) -> Option<Vec<u8>> {
+        self.of_ring(ring).find_map(|(_, keys)| keys.message(packet).ok())
+    }
+
+    /// What gpg's answer for a keyring makes of the packet, by the sets that `may` be meant: the first that takes it, or why
+    /// none does.
+    pub(crate) fn judge(
+        &self,
+        ring: RingId,
+        packet: &Packet<'_>,
+        heard: &Heard,
+        may: impl Fn(u32) -> bool,
+    ) -> Result<(u32, Knock), GpgError> {
+        let mut why = GpgError::Open(OpenError::Shape);
+        for (set, keys) in self.of_ring(ring).filter(|(set, _)| may(*set)) {
+            match keys.judge(packet, heard) {
+                Ok(knock) if self.lists => {
+                    return Ok((set, knock.with_listing(|asked| keys.listing(packet, asked))));
+                }
+                Ok(knock) => return Ok((set, knock)),
+                // Of another set's packets nothing is to be said but that they are.
+                Err(GpgError::Open(_)) => {}
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn of_ring(&self, ring: RingId) -> impl Iterator<Item = (u32, &GpgKeys)> {
+        let sets = self.by_ring.get(&ring).into_iter().flatten();
+        sets.filter_map(|&set| match &self.sets.get(set as usize)?.keys {
+            Lock::Gpg(keys) => Some((set, keys.as_ref())),
+            Lock::Keys(_) => None,
+        })
     }
 }
 

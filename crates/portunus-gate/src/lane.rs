@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use portunus_dialect::fwknop::gpg::RingId;
 use portunus_dialect::openme::Unsealed;
 use portunus_model::{Datagram, Mono};
 
@@ -17,9 +18,15 @@ pub(crate) struct Job {
     pub(crate) arrived: Mono,
     /// When its seal was opened already: it is not done twice.
     pub(crate) unsealed: Option<Box<Unsealed>>,
+    /// The keyrings of GnuPG's that may open it.
+    pub(crate) rings: Vec<RingId>,
 }
 
 impl Job {
+    pub(crate) const fn new(datagram: Datagram, arrived: Mono) -> Self {
+        Self { datagram, arrived, unsealed: None, rings: Vec::new() }
+    }
+
     pub(crate) const fn origin(&self) -> Origin {
         let Datagram { source, claimed, destination, carried, via, .. } = &self.datagram;
         Origin {
@@ -143,7 +150,7 @@ mod tests {
 
     fn job(n: u8) -> Job {
         let source = ([192, 0, 2, n], 1).into();
-        Job { datagram: Datagram::new([n], source, Via::Udp), arrived: Mono::default(), unsealed: None }
+        Job::new(Datagram::new([n], source, Via::Udp), Mono::default())
     }
 
     #[test]

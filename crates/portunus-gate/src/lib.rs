@@ -22,13 +22,14 @@ mod grants;
 mod keysets;
 mod lane;
 mod names;
+mod oracle;
 mod pending;
 mod policy;
 mod prefilter;
 mod sources;
 mod stanza;
 
-pub use action::{Action, Ticket};
+pub use action::{Action, Question, Ticket};
 pub use counters::{Counters, Effort};
 pub use gate::{Gate, Keyring, Tuning};
 pub use grants::{Door, RestoredGrant, Session};

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_model::{ClientName, Closing, Dialect, Mono, Opening};
+use portunus_dialect::fwknop::Packet;
+use portunus_model::{ClaimKey, ClientName, Closing, Dialect, Mono, Opening};
 
 use crate::Ticket;
 use crate::chain::{Fresh, Origin, Taken};
@@ -185,6 +186,16 @@ impl Pending {
             Waiting::Name(claimant) => claimant.taken.origin(),
             Waiting::Run(ordered) => ordered.origin,
         })
+    }
+
+    /// The claim by which a packet's text is known that was used before us.
+    pub(crate) fn text_of(&self, ticket: Ticket) -> Option<ClaimKey> {
+        match self.peek(ticket)? {
+            Waiting::Claim(claiming) => {
+                claiming.fresh.text_sha256().map(|sha256| Packet::claim_key_of(&sha256))
+            }
+            Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
+        }
     }
 
     /// Whose knock waits to be opened or run, as the rules call it.

@@ -217,7 +217,7 @@ impl World {
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
                 Action::Accept(accepted) => self.accepted(&accepted, cause),
-                Action::Run(..) | Action::Resolve(..) => panic!("nothing here asks for that"),
+                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => panic!("nothing here asks for that"),
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(place_in(&event)), "granted twice: {event:?}");
@@ -391,7 +391,7 @@ fn is_meant(closing: &Closing, opening: &Opening) -> bool {
 fn keyring(rules: &Rules) -> Keyring {
     let has = |id| rules.clients.iter().any(|client| client.key == ClientKey::Fwknop(id));
     let sets = (0..SETS).map(fwknop_keys).filter(|keys| has(keys.id()));
-    Keyring { openme: Some(server_key()), fwknop: sets.collect() }
+    Keyring { openme: Some(server_key()), fwknop: sets.collect(), ..Keyring::default() }
 }
 
 fn new_gate(rules: &Rules, seed: u64) -> Gate {

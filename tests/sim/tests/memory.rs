@@ -72,6 +72,7 @@ fn ten_thousand_clients_are_cheap() {
                 Action::Accept(_)
                 | Action::Run(..)
                 | Action::Resolve(..)
+                | Action::Gpg(_)
                 | Action::Close(_)
                 | Action::Tell(_) => {}
             }

@@ -1,5 +1,6 @@
 //! From bytes to a claim: who is tried, in which order, and how old a knock may be.
 
+use portunus_dialect::fwknop::gpg::RingId;
 use portunus_dialect::openme::Unsealed;
 use portunus_dialect::{Candidate, Knock, fwknop, openme};
 use portunus_model::{Dialect, Now, Reason};
@@ -20,7 +21,7 @@ impl Gate {
         let origin = job.origin();
         let (tried, units) = match self.prefilter.admit(&job.datagram.bytes) {
             Some(Candidate::Openme(packet)) => self.try_known_openme(origin, &packet),
-            Some(Candidate::Fwknop(packet)) => self.try_known_fwknop(origin, &packet),
+            Some(Candidate::Fwknop(packet)) => self.try_known_fwknop(now, &job, &packet),
             // A reload took the dialect away while it waited.
             None => {
                 self.verdict(now, origin, None, None, Reason::Noise);
@@ -38,6 +39,7 @@ impl Gate {
                 return units;
             }
             Tried::Unsealed(unsealed) => job.unsealed = Some(unsealed),
+            Tried::Asked => return units,
             Tried::Unknown => (),
         }
         self.waste.charge(units);
@@ -58,7 +60,8 @@ impl Gate {
         (Tried::Unsealed(unsealed), units)
     }
 
-    fn try_known_fwknop(&mut self, origin: Origin, packet: &fwknop::Packet<'_>) -> (Tried, u32) {
+    fn try_known_fwknop(&mut self, now: Now, job: &Job, packet: &fwknop::Packet<'_>) -> (Tried, u32) {
+        let (origin, mut rings) = (job.origin(), Vec::new());
         let clients = self.sources.clients(origin.address()).iter();
         let sets = clients.filter_map(|&client| self.keysets.of(self.clients.get(client)?));
         for set in sets {
@@ -66,11 +69,16 @@ impl Gate {
             if let Some(knock) = self.keysets.open(set, packet) {
                 return (self.by_set(set, knock, origin), 1);
             }
+            rings.extend(self.keysets.ring(set, packet).filter(|ring| !rings.contains(ring)));
         }
-        (Tried::Unknown, 1)
+        if rings.is_empty() {
+            return (Tried::Unknown, 1);
+        }
+        self.wait_for_gpg(now, with_rings(job, rings), true);
+        (Tried::Asked, 1)
     }
 
-    fn by_set(&self, set: u32, knock: Knock, origin: Origin) -> Tried {
+    pub(super) fn by_set(&self, set: u32, knock: Knock, origin: Origin) -> Tried {
         match self.keysets.stanzas(set).first() {
             Some(&first) => Tried::Proven(Box::new(Proven::by(first, knock, origin))),
             None => Tried::Unknown,
@@ -124,7 +132,7 @@ impl Gate {
                 return None;
             }
             (_, Some(Candidate::Fwknop(_))) => {
-                return Some(Walk { job, trial: Trial::Fwknop { next: 0, met: false } });
+                return Some(Walk { job, trial: Trial::Fwknop { next: 0, met: false, rings: Vec::new() } });
             }
             (Some(unsealed), Some(Candidate::Openme(_))) => unsealed,
             (None, Some(Candidate::Openme(packet))) => {
@@ -148,7 +156,9 @@ impl Gate {
                 let origin = walk.job.origin();
                 self.walk_on_openme(now, origin, unsealed, order, next, units)
             }
-            Trial::Fwknop { next, met } => self.walk_on_fwknop(now, &walk.job, next, met, units),
+            Trial::Fwknop { next, met, rings } => {
+                self.walk_on_fwknop(now, &walk.job, (next, met, rings), units)
+            }
         }
     }
 
@@ -183,8 +193,7 @@ impl Gate {
         &mut self,
         now: Now,
         job: &Job,
-        next: &mut u32,
-        met: &mut bool,
+        (next, met, rings): (&mut u32, &mut bool, &mut Vec<RingId>),
         units: &mut u32,
     ) -> bool {
         let origin = job.origin();
@@ -196,6 +205,10 @@ impl Gate {
         loop {
             if self.keysets.stanzas(*next).is_empty() {
                 *units = units.saturating_sub(tries.div_ceil(TRIES).max(1));
+                if !rings.is_empty() {
+                    self.wait_for_gpg(now, with_rings(job, std::mem::take(rings)), false);
+                    return true;
+                }
                 let reason = if *met { Reason::Unauthentic } else { Reason::UnknownClient };
                 self.verdict(now, origin, Some(Dialect::Fwknop), None, reason);
                 return true;
@@ -219,11 +232,12 @@ impl Gate {
                 self.proven(now, *proven);
                 return true;
             }
+            rings.extend(self.keysets.ring(set, &packet).filter(|ring| !rings.contains(ring)));
         }
     }
 
     /// Whether any stanza with these keys is for packets from there to there.
-    fn is_for(&self, set: u32, origin: Origin) -> bool {
+    pub(super) fn is_for(&self, set: u32, origin: Origin) -> bool {
         if self.keysets.is_anywhere(set) {
             return true;
         }
@@ -274,9 +288,16 @@ impl Gate {
     }
 }
 
+/// The same datagram, to wait for gpg.
+fn with_rings(job: &Job, rings: Vec<RingId>) -> Job {
+    Job { rings, ..Job::new(job.datagram.clone(), job.arrived) }
+}
+
 /// What came of trying the clients that are known from an address.
-enum Tried {
+pub(super) enum Tried {
     Proven(Box<Proven>),
+    /// gpg is asked, or will be.
+    Asked,
     /// Not sealed for us.
     Nobodys,
     /// Sealed for us, and not theirs.

@@ -11,6 +11,7 @@ use super::*;
 use crate::Door;
 
 mod fwknop;
+mod gpg;
 mod holders;
 mod hostile;
 
@@ -179,7 +180,7 @@ fn the_last_of_ten_thousand_opens_after_ten_thousand_verifications_in_slices() {
         let effort = gate.effort();
         assert!(effort.unsealed + effort.verified <= 20 * slices, "a slice is a slice");
     }
-    assert_eq!(gate.effort(), Effort { unsealed: 1, verified: 10_000, tried: 0 });
+    assert_eq!(gate.effort(), Effort { unsealed: 1, verified: 10_000, tried: 0, asked: 0 });
     assert!(matches!(gate.poll_action(), Some(Action::Claim(..))));
 }
 
@@ -395,7 +396,8 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
             | Action::Accept(_)
             | Action::Open(..)
             | Action::Run(..)
-            | Action::Resolve(..) => {
+            | Action::Resolve(..)
+            | Action::Gpg(_) => {
                 panic!("nothing else")
             }
         }

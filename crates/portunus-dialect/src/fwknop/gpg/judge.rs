@@ -48,58 +48,120 @@ pub enum Failure {
 
 /// Why a packet is no knock of these keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.as_str())]
 pub enum GpgError {
     /// It is not even a message for gpg.
-    #[error(transparent)]
     Open(#[from] OpenError),
     /// gpg could not be run.
-    #[error("gpg could not be run: see the lines of who runs it")]
     NotRun,
     /// gpg took too long.
-    #[error("gpg did not answer in time")]
     TooSlow,
     /// Nobody asks gpg.
-    #[error("too many packets wait for gpg")]
     Busy,
     /// It is for another key.
-    #[error("it is encrypted for a key that is not in the keyring")]
     NoSecretKey,
     /// The secret key's passphrase is not there.
-    #[error("the secret key needs a passphrase, which was not given or is wrong: GPG_DECRYPT_PW")]
     NoPassphrase,
     /// It cannot be decrypted.
-    #[error("it cannot be decrypted: cut off, changed, or for a key that cannot be used")]
     NotDecrypted,
     /// Another key of the keyring opened it.
-    #[error("it is encrypted for another key of the keyring than GPG_DECRYPT_ID")]
     OtherKey,
     /// It has no signature.
-    #[error("it is not signed")]
     Unsigned,
     /// It has more than one.
-    #[error("it has more than one signature")]
     SeveralSignatures,
     /// The signature does not fit.
-    #[error("its signature does not fit what it says")]
     BadSignature,
     /// The signer's key is not in the keyring.
-    #[error("it is signed by a key that is not in the keyring, or that cannot be used")]
     UnknownSigner,
     /// The signature or its key is past its time.
-    #[error("its signature, or the key that made it, is past its time")]
     Expired,
     /// The signer's key was revoked.
-    #[error("the key that signed it was revoked")]
     Revoked,
     /// Nobody vouches for the signer's key.
-    #[error("nobody vouches for the key that signed it: sign it with the server's key (gpg --lsign-key)")]
     NotValid,
     /// Somebody else signed it.
-    #[error("it is signed by a key that is not in GPG_FINGERPRINT_ID or GPG_REMOTE_ID")]
     OtherSigner,
     /// What comes out is no knock of ours.
-    #[error(transparent)]
     Field(#[from] FieldError),
+}
+
+/// An answer, read once for all the keys that it may be for.
+pub struct Heard {
+    said: Result<(Status, Result<Asked, FieldError>), GpgError>,
+    claim: ClaimKey,
+}
+
+impl Heard {
+    /// Reads it.
+    #[must_use]
+    pub fn of(answer: &Answer) -> Self {
+        let (said, text) = match answer {
+            Answer::Spoken(Spoken { text, report }) => {
+                (Ok((Status::read(report), Asked::read(text))), text.as_slice())
+            }
+            Answer::Failed(Failure::NotRun) => (Err(GpgError::NotRun), [].as_slice()),
+            Answer::Failed(Failure::TooSlow) => (Err(GpgError::TooSlow), [].as_slice()),
+            Answer::Failed(Failure::Busy) => (Err(GpgError::Busy), [].as_slice()),
+        };
+        Self { said, claim: claim(text) }
+    }
+}
+
+impl GpgError {
+    /// Whether we are to blame, and not who sent it.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        match self {
+            Self::NotRun | Self::TooSlow | Self::Busy => true,
+            Self::Open(_)
+            | Self::NoSecretKey
+            | Self::NoPassphrase
+            | Self::NotDecrypted
+            | Self::OtherKey
+            | Self::Unsigned
+            | Self::SeveralSignatures
+            | Self::BadSignature
+            | Self::UnknownSigner
+            | Self::Expired
+            | Self::Revoked
+            | Self::NotValid
+            | Self::OtherSigner
+            | Self::Field(_) => false,
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open(_) => "its HMAC does not fit, or it is no message for gpg",
+            Self::NotRun => "gpg could not be run: see the lines of who runs it",
+            Self::TooSlow => "gpg did not answer in time",
+            Self::Busy => "too many packets wait for gpg",
+            Self::NoSecretKey => "it is encrypted for a key that is not in the keyring",
+            Self::NoPassphrase => {
+                "the secret key needs a passphrase, which was not given or is wrong (GPG_DECRYPT_PW)"
+            }
+            Self::NotDecrypted => {
+                "it cannot be decrypted: cut off, changed, or for a key that cannot be used"
+            }
+            Self::OtherKey => "it is encrypted for another key of the keyring than GPG_DECRYPT_ID",
+            Self::Unsigned => "it is not signed",
+            Self::SeveralSignatures => "it has more than one signature",
+            Self::BadSignature => "its signature does not fit what it says",
+            Self::UnknownSigner => "it is signed by a key that is not in the keyring, or that cannot be used",
+            Self::Expired => "its signature, or the key that made it, is past its time",
+            Self::Revoked => "the key that signed it was revoked",
+            Self::NotValid => {
+                "nobody vouches for the key that signed it: sign that with the server's key (gpg --lsign-key)"
+            }
+            Self::OtherSigner => {
+                "it is signed by a key that is not in GPG_FINGERPRINT_ID or GPG_REMOTE_ID"
+            }
+            Self::Field(_) => "what was encrypted is no knock",
+        }
+    }
 }
 
 impl GpgKeys {
@@ -107,24 +169,18 @@ impl GpgKeys {
     ///
     /// # Errors
     /// [`GpgError`] says why it is no knock.
-    pub fn judge(&self, packet: &Packet<'_>, answer: &Answer) -> Result<Knock, GpgError> {
+    pub fn judge(&self, packet: &Packet<'_>, heard: &Heard) -> Result<Knock, GpgError> {
         // The same answer may be for several sets of keys: each looks at its own HMAC.
-        self.message(packet)?;
-        let spoken = match answer {
-            Answer::Spoken(spoken) => spoken,
-            Answer::Failed(Failure::NotRun) => return Err(GpgError::NotRun),
-            Answer::Failed(Failure::TooSlow) => return Err(GpgError::TooSlow),
-            Answer::Failed(Failure::Busy) => return Err(GpgError::Busy),
-        };
-        let status = Status::read(&spoken.report);
-        self.decrypted(&status)?;
+        self.may_be_for(packet)?;
+        let (status, asked) = heard.said.as_ref().map_err(|error| *error)?;
+        self.decrypted(status)?;
         if self.signers.required {
             self.signed(&status.signatures)?;
         }
-        let asked = Asked::read(&spoken.text)?;
+        let asked = asked.clone()?;
         let (stamp, target) = (asked.stamp(), asked.wish.message.address());
         let key = ClientKey::Fwknop(self.id());
-        let knock = Knock::proven(key, stamp, target, claim(&spoken.text), Ask::Fwknop(Box::new(asked)));
+        let knock = Knock::proven(key, stamp, target, heard.claim, Ask::Fwknop(Box::new(asked)));
         Ok(knock.with_text(packet.sha256()))
     }
 
@@ -224,7 +280,7 @@ mod tests {
     }
 
     fn judged(keys: &GpgKeys, wire: &str, answer: &Answer) -> Result<Knock, GpgError> {
-        keys.judge(&Packet::new_checked(wire.as_bytes()).unwrap(), answer)
+        keys.judge(&Packet::new_checked(wire.as_bytes()).unwrap(), &Heard::of(answer))
     }
 
     fn refused(signers: Signers, lines: &str) -> Option<GpgError> {

@@ -234,6 +234,15 @@ impl GpgKeys {
         form.decoded(body).ok_or(OpenError::NotCanonical)
     }
 
+    /// Whether the packet may be for these keys: the HMAC fits where they have one.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why it is not.
+    pub fn may_be_for(&self, packet: &Packet<'_>) -> Result<(), OpenError> {
+        let form = Form::of(packet.text()).ok_or(OpenError::Shape)?;
+        self.authentic(form, packet.text()).map(drop)
+    }
+
     fn authentic<'a>(&self, form: Form, text: &'a [u8]) -> Result<&'a [u8], OpenError> {
         let Some(hmac) = &self.hmac else { return Ok(text) };
         let length = text.len().checked_sub(hmac.hash.bare_length());

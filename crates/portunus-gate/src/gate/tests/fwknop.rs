@@ -62,7 +62,7 @@ fn the_last_of_ten_thousand_sets_opens_and_is_tried_first_from_then_on() {
     assert_eq!(knock(&mut gate, at(0), packet(9_999, access("tcp/22"), at(0), 1, 1)), Reason::Granted);
     assert_eq!(gate.effort().tried, 10_000);
     assert_eq!(knock(&mut gate, at(5), packet(9_999, access("tcp/22"), at(5), 1, 2)), Reason::Extended);
-    assert_eq!(gate.effort(), Effort { unsealed: 0, verified: 0, tried: 10_001 });
+    assert_eq!(gate.effort(), Effort { unsealed: 0, verified: 0, tried: 10_001, asked: 0 });
     let session = gate.sessions(at(6)).next().unwrap();
     assert_eq!(session.client.as_str(), "stanza 10000");
 }

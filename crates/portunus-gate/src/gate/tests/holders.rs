@@ -113,7 +113,8 @@ fn outcome(gate: &mut Gate) -> Outcome {
             | Action::Accept(_)
             | Action::Open(..)
             | Action::Run(..)
-            | Action::Resolve(..)) => panic!("{other:?}"),
+            | Action::Resolve(..)
+            | Action::Gpg(_)) => panic!("{other:?}"),
         }
     }
     Outcome { open, closings, said }

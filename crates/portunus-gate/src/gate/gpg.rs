@@ -1,0 +1,90 @@
+//! Packets of GnuPG's: from the keyrings that may open one to what gpg's answer makes of it.
+
+use portunus_dialect::Candidate;
+use portunus_dialect::fwknop::gpg::{Answer, GpgError, Heard, RingId};
+use portunus_model::{Detail, Dialect, Now, Reason};
+
+use super::Gate;
+use super::knock::Tried;
+use crate::chain::Outcome;
+use crate::lane::Job;
+use crate::oracle::Asked;
+use crate::{Action, Question};
+
+impl Gate {
+    /// It waits until gpg can be asked. A packet of a known source does not wait behind strangers' ones.
+    pub(super) fn wait_for_gpg(&mut self, now: Now, job: Job, known: bool) {
+        let thrown = self.oracle.push(job, known);
+        if let Some(job) = thrown {
+            self.gpg_failed(now, &job, GpgError::Busy);
+        }
+        self.ask_gpg(now);
+    }
+
+    /// Asks about as many as may be asked about at once.
+    pub(super) fn ask_gpg(&mut self, now: Now) {
+        while let Some(mut job) = self.oracle.pop() {
+            if self.oracle.too_old(now.mono, &job) {
+                self.gpg_failed(now, &job, GpgError::Busy);
+                continue;
+            }
+            match job.rings.pop() {
+                Some(ring) => self.ask_with(now, job, ring),
+                None => self.gpg_failed(now, &job, GpgError::NoSecretKey),
+            }
+        }
+    }
+
+    fn ask_with(&mut self, now: Now, job: Job, ring: RingId) {
+        let packet = self.prefilter.admit(&job.datagram.bytes);
+        let message = match &packet {
+            Some(Candidate::Fwknop(packet)) => self.keysets.message(ring, packet),
+            // A reload took the dialect away while it waited.
+            Some(Candidate::Openme(_)) | None => None,
+        };
+        let Some(message) = message else {
+            return self.verdict(now, job.origin(), Some(Dialect::Fwknop), None, Reason::Unauthentic);
+        };
+        self.effort.asked += 1;
+        let number = self.oracle.ask(now.mono, job, ring);
+        self.actions.push_back(Action::Gpg(Question { number, ring, message }));
+    }
+
+    pub(super) fn heard(&mut self, now: Now, number: u64, answer: &Answer) {
+        let Some(Asked { mut job, ring, .. }) = self.oracle.answered(number) else { return };
+        let origin = job.origin();
+        let heard = Heard::of(answer);
+        let judged = match self.prefilter.admit(&job.datagram.bytes) {
+            Some(Candidate::Fwknop(packet)) => {
+                self.keysets.judge(ring, &packet, &heard, |set| self.is_for(set, origin))
+            }
+            Some(Candidate::Openme(_)) | None => {
+                return self.verdict(now, origin, None, None, Reason::Noise);
+            }
+        };
+        match judged {
+            Ok((set, knock)) => match self.by_set(set, knock, origin) {
+                Tried::Proven(proven) => self.proven(now, *proven),
+                Tried::Nobodys | Tried::Unsealed(_) | Tried::Unknown | Tried::Asked => {}
+            },
+            Err(why) => match job.rings.pop() {
+                Some(next) => self.ask_with(now, job, next),
+                None => self.gpg_failed(now, &job, why),
+            },
+        }
+    }
+
+    /// What gpg was asked and never answered.
+    pub(super) fn give_gpg_up(&mut self, now: Now) {
+        while let Some(Asked { job, .. }) = self.oracle.overdue(now.mono) {
+            self.gpg_failed(now, &job, GpgError::TooSlow);
+        }
+        self.ask_gpg(now);
+    }
+
+    fn gpg_failed(&mut self, now: Now, job: &Job, why: GpgError) {
+        let reason = if why.is_ours() { Reason::Busy } else { Reason::Unauthentic };
+        let outcome = Outcome { reason, detail: Some(Detail::Said(why.as_str())) };
+        self.conclude(now, job.origin(), Some(Dialect::Fwknop), None, outcome);
+    }
+}
