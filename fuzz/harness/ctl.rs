@@ -1,7 +1,7 @@
 //! What no input may break where the daemon's processes, and the command line, speak to each other. Shared by the fuzz targets
 //! and by the test that replays the corpora (crates/portunus-ctl/tests/corpus.rs).
 
-use portunus_ctl::{control, frame, names, order};
+use portunus_ctl::{control, frame, names, oracle, order};
 
 /// Any line on the control socket: a request, or why it is none.
 pub(crate) fn control(data: &[u8]) {
@@ -28,6 +28,13 @@ pub(crate) fn parts(data: &[u8]) {
     if let Ok((ticket, asked)) = order::read(data) {
         let again = order::write(ticket, &asked).expect("an order that was read can be given");
         assert_eq!(order::read(&again).as_ref(), Ok(&(ticket, asked)));
+    }
+    if let Ok(question) = oracle::read(data) {
+        let again = oracle::write(&question).expect("a question that was read can be asked");
+        assert_eq!(oracle::read(&again), Ok(question));
+    }
+    if let Ok((number, answer)) = oracle::read_answer(data) {
+        assert_eq!(oracle::read_answer(&oracle::write_answer(number, &answer)), Ok((number, answer)));
     }
     if let Ok((ticket, ran)) = order::read_answer(data) {
         assert_eq!(order::read_answer(&order::write_answer(ticket, ran)), Ok((ticket, ran)));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use portunus_crypto::Secret;
 use portunus_dialect::fwknop::RawKeys;
+use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{Limits, Place, PortSpec, Proto, Rules, Stance};
 
 use crate::Diagnostic;
@@ -183,11 +184,17 @@ pub struct Secrets {
     pub openme: Option<Secret<32>>,
     /// fwknop's sets of keys, each once, in the order of their names.
     pub fwknop: Vec<RawKeys>,
+    /// The same of GnuPG's.
+    pub gpg: Vec<RawGpg>,
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let openme = self.openme.as_ref().map(|_| "(not shown)");
-        f.debug_struct("Secrets").field("openme", &openme).field("fwknop", &self.fwknop.len()).finish()
+        f.debug_struct("Secrets")
+            .field("openme", &openme)
+            .field("fwknop", &self.fwknop.len())
+            .field("gpg", &self.gpg.len())
+            .finish()
     }
 }

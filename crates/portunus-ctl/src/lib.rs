@@ -8,4 +8,5 @@ pub mod control;
 pub mod figures;
 pub mod frame;
 pub mod names;
+pub mod oracle;
 pub mod order;

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The longest datagram that any dialect can use, in bytes. A receiver delivers nothing longer.
-pub const LONGEST: usize = 1500;
+/// The longest datagram that any dialect can use, in bytes (fwknop's, sealed by GnuPG). A receiver delivers nothing longer.
+pub const LONGEST: usize = 2880;
 
 /// One packet, owned. The bytes that were verified are the bytes that are used: nobody can change them in between.
 #[derive(Debug, Clone, PartialEq, Eq)]

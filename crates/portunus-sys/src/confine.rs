@@ -6,6 +6,7 @@
 //! Called by the parts, before their first stranger's byte and before there is a second thread.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
@@ -25,6 +26,8 @@ pub enum Confinement {
     Grantor,
     /// Asks the network for the addresses of names, as the system's library does: reads its files, writes none.
     Resolver,
+    /// Runs gpg with keyrings in folders of its own ([`confine_to`]); speaks to no network.
+    Oracle,
     /// Serves figures at a socket that was handed to it; opens nothing.
     Exporter,
 }
@@ -50,11 +53,26 @@ pub struct ConfineError(String);
 /// # Errors
 /// [`ConfineError`] where the kernel has no seccomp filters; a kernel without landlock is no error.
 pub fn confine(how: Confinement) -> Result<Landlock, ConfineError> {
+    confine_to(how, &[], &[])
+}
+
+/// The same; the oracle may do everything in the folders `own`, and run `programs` besides those of the system.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_to(how: Confinement, own: &[&Path], programs: &[&Path]) -> Result<Landlock, ConfineError> {
     let wrong = |what: &dyn std::fmt::Display| ConfineError(what.to_string());
     // rustix looks for the kernel's fast clock when it is first asked for the time, and may open a file for that.
     let _ = crate::clock::now();
     rustix::thread::set_no_new_privs(true).map_err(|e| wrong(&e))?;
-    let landlock = landlock(how).map_err(|e| wrong(&e))?;
+    let landlock = landlock(how, own, programs).map_err(|e| wrong(&e))?;
+    if how == Confinement::Oracle {
+        let program = oracles().map_err(|e| wrong(&e))?;
+        seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+        let program = no_network().map_err(|e| wrong(&e))?;
+        seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+        return Ok(landlock);
+    }
     // Of two filters the harder answer counts.
     for program in [deadly(how), old_threads(), program(how)] {
         let program = program.map_err(|e| wrong(&e))?;
@@ -65,7 +83,7 @@ pub fn confine(how: Confinement) -> Result<Landlock, ConfineError> {
 
 /// No file below any path, no TCP port, no signal or abstract socket outside: what was handed to us stays usable. The
 /// resolver reads what the system's library reads, and speaks to name servers.
-fn landlock(how: Confinement) -> Result<Landlock, landlock::RulesetError> {
+fn landlock(how: Confinement, own: &[&Path], programs: &[&Path]) -> Result<Landlock, landlock::RulesetError> {
     let newest = ABI::V6;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -79,6 +97,15 @@ fn landlock(how: Confinement) -> Result<Landlock, landlock::RulesetError> {
             .add_rules(path_beneath_rules(RESOLVERS_FILES, read))?
             .add_rule(NetPort::new(NAME_SERVICE, AccessNet::ConnectTcp))?;
     }
+    if how == Confinement::Oracle {
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        ruleset = ruleset
+            .add_rules(path_beneath_rules(SYSTEMS_PROGRAMS, read | AccessFs::Execute))?
+            .add_rules(path_beneath_rules(programs, AccessFs::ReadFile | AccessFs::Execute))?
+            .add_rules(path_beneath_rules(["/etc", "/proc"], read))?
+            .add_rules(path_beneath_rules(DEVICES, AccessFs::ReadFile | AccessFs::WriteFile))?
+            .add_rules(path_beneath_rules(own, AccessFs::from_all(newest)))?;
+    }
     let status = ruleset.restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => Landlock::Full,
@@ -91,6 +118,10 @@ fn landlock(how: Confinement) -> Result<Landlock, landlock::RulesetError> {
 /// what is not there is left out.
 const RESOLVERS_FILES: [&str; 7] =
     ["/etc", "/usr/lib", "/lib", "/lib64", "/run/systemd", "/run/resolvconf", "/var/lib/sss"];
+/// Where gpg, its agent and their libraries are.
+const SYSTEMS_PROGRAMS: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/lib64"];
+/// What any program may read from and write to.
+const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/random"];
 /// The port of name servers.
 const NAME_SERVICE: u16 = 53;
 
@@ -242,7 +273,7 @@ fn deadly(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
             &[DEADLY_OF_THE_HANDED, DEADLY_HERE, &[libc::SYS_socket]]
         }
         Confinement::Grantor => &[DEADLY_OF_THE_HANDED, DEADLY_HERE],
-        Confinement::Resolver => &[],
+        Confinement::Resolver | Confinement::Oracle => &[],
     };
     let calls = DEADLY.iter().chain(own.iter().copied().flatten());
     let rules = calls.map(|call| (*call, Vec::new())).collect();
@@ -256,6 +287,8 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
         Confinement::Grantor => &[GRANTOR],
         Confinement::Resolver => &[RESOLVER, RESOLVER_HERE],
         Confinement::Exporter => &[&[libc::SYS_accept4]],
+        // It has a filter of another kind: gpg is no program of ours.
+        Confinement::Oracle => &[],
     };
     for call in COMMON.iter().chain(COMMON_HERE).chain(own.iter().copied().flatten()) {
         rules.insert(*call, Vec::new());
@@ -276,7 +309,7 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let us = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, equal_to(0, &[us])?);
     match how {
-        Confinement::Front | Confinement::Exporter => (),
+        Confinement::Front | Confinement::Exporter | Confinement::Oracle => (),
         Confinement::Grantor => grantors(&mut rules)?,
         Confinement::Resolver => resolvers(&mut rules)?,
     }
@@ -311,6 +344,23 @@ fn resolvers(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
     rules.insert(libc::SYS_prctl, equal_to(0, &[u64::from(libc::PR_SET_NAME.unsigned_abs())])?);
     Ok(())
+}
+
+/// What neither gpg nor its agent has a reason for; it counts for all that they start.
+fn oracles() -> Result<BpfProgram, seccompiler::BackendError> {
+    const THEIRS: [libc::c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
+    let calls = DEADLY.iter().filter(|call| !THEIRS.contains(call));
+    let rules = calls.map(|call| (*call, Vec::new())).collect();
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch()?)?.try_into()
+}
+
+/// No socket but to the agent: what a stranger sends must not have gpg call anybody.
+fn no_network() -> Result<BpfProgram, seccompiler::BackendError> {
+    let local = u64::from(libc::AF_UNIX.unsigned_abs());
+    let other = SeccompRule::new(vec![condition(0, SeccompCmpOp::Ne, local)?])?;
+    let rules = BTreeMap::from([(libc::SYS_socket, vec![other])]);
+    let refuse = SeccompAction::Errno(libc::EACCES.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch()?)?.try_into()
 }
 
 /// A filter cannot look into clone3's arguments. Where that is not there the C library makes threads with clone.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -45,6 +45,31 @@ pub fn start_again(
         unsafe { command.pre_exec(move || users::leave_behind(keep)) };
     }
     command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
+}
+
+/// Gives a child these descriptors, each by its number there (3 to 9), whatever they have here.
+///
+/// # Errors
+/// When the system has no descriptors left.
+pub fn hand_on(command: &mut Command, descriptors: Vec<(OwnedFd, i32)>) -> io::Result<()> {
+    // Above the numbers that they get, so that none is written over before it was copied.
+    let high = |(fd, number): (OwnedFd, i32)| {
+        rustix::io::fcntl_dupfd_cloexec(&fd, 10).map(|copy| (copy, number)).map_err(io::Error::from)
+    };
+    let descriptors = descriptors.into_iter().map(high).collect::<io::Result<Vec<_>>>()?;
+    let give = move || {
+        for (fd, number) in &descriptors {
+            // SAFETY: takes two numbers and no pointer; the second is one of 3 to 9, which are nobody's in a child
+            // between fork and exec but who made it.
+            if unsafe { libc::dup2(fd.as_raw_fd(), *number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls and nothing else: it takes no memory and no lock.
+    unsafe { command.pre_exec(give) };
+    Ok(())
 }
 
 /// A pipe: the end to read and the end to write, both closed on exec. Neither end waits.

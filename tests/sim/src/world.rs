@@ -217,7 +217,9 @@ impl World {
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
                 Action::Accept(accepted) => self.accepted(&accepted, cause),
-                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => panic!("nothing here asks for that"),
+                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => {
+                    panic!("nothing here asks for that")
+                }
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(place_in(&event)), "granted twice: {event:?}");

@@ -233,7 +233,6 @@ impl<'c> About<'c> {
 
     fn why_nothing(&self, variable: Variable, value: &str) -> Option<&'static str> {
         use Variable as V;
-        const GNUPG: &str = "packets of GnuPG's are not read yet";
         const NO_CHAINS: &str = "FIREWALL nft has no chains of iptables'";
         match variable {
             V::ConfigFile => Some("the command line names this file"),
@@ -248,7 +247,6 @@ impl<'c> About<'c> {
             V::Locale => Some("messages are in one language"),
             V::EnableIptCommentCheck => Some("each rule is read back when it is made"),
             V::FaultInjectionTag => Some("it is for tests of fwknop's own"),
-            V::GpgHomeDir | V::GpgExe => Some(GNUPG),
             V::SnatTranslateIp if !self.conf.flag(V::EnableIptSnat) => Some("it needs ENABLE_IPT_SNAT Y"),
             V::TcpservPort if !self.conf.flag(V::EnableTcpServer) => Some("it needs ENABLE_TCP_SERVER Y"),
             V::UdpservPort if !self.conf.flag(V::EnableUdpServer) => Some("it needs ENABLE_UDP_SERVER Y"),
@@ -313,6 +311,8 @@ impl<'c> About<'c> {
             | V::FwknopPidFile
             | V::DigestFile
             | V::SudoExe
+            | V::GpgHomeDir
+            | V::GpgExe
             | V::Verbose
             | V::AllowAnyUserAgent
             | V::Firewall
@@ -334,9 +334,6 @@ impl<'c> About<'c> {
             return (value.to_owned(), Effect::Nothing(why));
         };
         let shown = if field.is_secret() { "(not shown)" } else { value }.to_owned();
-        if bare.starts_with("GPG_") {
-            return (shown, Effect::Nothing("packets of GnuPG's are not read yet".to_owned()));
-        }
         (shown, Effect::Same(None))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
+use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{KeyId, Limits, NatLimits, NatRule, NatSource, Place, PortSpec, Rules, Stanza};
 
 use super::access::Written;
@@ -14,6 +15,9 @@ use super::stanza::Checked;
 use super::variable::Variable;
 use crate::source::Findings;
 use crate::{FirewallKind, OnExit, Secrets, Settings, StanceWish};
+
+/// Behind the name of a stanza that has symmetric keys too.
+const GPG: &str = "-gpg";
 
 /// Everything but the findings and the list of sources.
 pub(super) fn settings(
@@ -29,17 +33,20 @@ pub(super) fn settings(
         clients: Vec::with_capacity(stanzas.len()),
     };
     let mut keys: BTreeMap<KeyId, RawKeys> = BTreeMap::new();
-    for (written, mut checked) in stanzas {
-        let Some(own) = checked.keys.take() else {
-            refuse_gnupg(&written, &checked, findings);
-            continue;
-        };
-        if checked.gpg.is_some() {
-            let what = format!("the stanza's keys of GnuPG's are not used yet: '{}'", written.source);
-            findings.remark(|| written.spot.diagnostic(what, "its symmetric keys are: knock with them"));
+    let mut gpg: BTreeMap<KeyId, RawGpg> = BTreeMap::new();
+    for (_, mut checked) in stanzas {
+        let own = checked.keys.take();
+        let theirs = checked.gpg.take().and_then(|gpg| gpg.keys);
+        // A packet proves itself by one kind of keys or the other, so the stanza is two clients.
+        let more = if own.is_some() { GPG } else { "" };
+        rules.clients.extend(own.as_ref().and_then(|own| checked.client(own.id(), "")));
+        rules.clients.extend(theirs.as_ref().and_then(|theirs| checked.client(theirs.id(), more)));
+        if let Some(own) = own {
+            keys.entry(own.id()).or_insert(own);
         }
-        rules.clients.extend(checked.client(&own));
-        keys.entry(own.id()).or_insert(own);
+        if let Some(theirs) = theirs {
+            gpg.entry(theirs.id()).or_insert(theirs);
+        }
     }
     let clients = || rules.clients.iter().filter_map(|client| client.stanza.as_deref());
     let all: Vec<&Stanza> = clients().collect();
@@ -64,7 +71,11 @@ pub(super) fn settings(
         listen_named: false,
         nflog,
         health_port: None,
-        secrets: Secrets { openme: None, fwknop: keys.into_values().collect() },
+        secrets: Secrets {
+            openme: None,
+            fwknop: keys.into_values().collect(),
+            gpg: gpg.into_values().collect(),
+        },
         admins: Vec::new(),
         on_exit: if close { OnExit::Close } else { OnExit::Keep },
         audit: crate::AuditSize::default(),
@@ -74,22 +85,6 @@ pub(super) fn settings(
         fwknop: Some(Box::new(daemon)),
         rules,
     }
-}
-
-fn refuse_gnupg(written: &Written, checked: &Checked, findings: &mut Findings) {
-    let Some(gpg) = &checked.gpg else { return };
-    let signed = if gpg.check_signature { "" } else { " (unsigned)" };
-    let what = format!(
-        "stanza #{} (source '{}') knows keys of GnuPG's only{signed}, in {}: they are not read yet",
-        written.number,
-        written.source,
-        gpg.home.display()
-    );
-    findings.tell(|| {
-        written
-            .spot
-            .diagnostic(what, "give it KEY_BASE64 and HMAC_KEY_BASE64 too, or take the stanza out for now")
-    });
 }
 
 /// Exactly what some stanza allows.

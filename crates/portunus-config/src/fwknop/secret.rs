@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
+use portunus_dialect::fwknop::gpg::{GpgKeysError, RawGpg, Ring, Signers, is_key_id};
 use portunus_dialect::fwknop::{
     HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode, RawKeys,
 };
@@ -21,6 +22,8 @@ use crate::source::Findings;
 pub(super) struct Gpg {
     pub(super) home: PathBuf,
     pub(super) check_signature: bool,
+    /// `None`: nothing ever comes in by them, which was said.
+    pub(super) keys: Option<RawGpg>,
 }
 
 /// Both kinds of keys. A stanza without any is a mistake, and is said.
@@ -31,11 +34,11 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> (Option<RawKeys>, Option<Gpg>) {
     let mut check = Check { written, findings, bad: false };
-    let gpg = check.gpg(conf, host);
-    let mode = check.mode();
     let digest = check.digest();
-    let key = check.key(Field::Key, Field::KeyBase64);
     let hmac = check.key(Field::HmacKey, Field::HmacKeyBase64);
+    let gpg = check.gpg(conf, host, hmac.as_ref().map(|key| (digest, key.as_slice())));
+    let mode = check.mode();
+    let key = check.key(Field::Key, Field::KeyBase64);
     let source = &written.source;
     let Some(key) = key else {
         // A key that is there and is none was told where it stands.
@@ -174,7 +177,7 @@ impl Check<'_> {
         })
     }
 
-    fn gpg(&mut self, conf: &Conf, host: &dyn Host) -> Option<Gpg> {
+    fn gpg(&mut self, conf: &Conf, host: &dyn Host, hmac: Option<(HashType, &[u8])>) -> Option<Gpg> {
         let written = self.written;
         if let Some(home) = written.text(Field::GpgHomeDir)
             && !host.is_folder(Path::new(home))
@@ -209,7 +212,63 @@ impl Check<'_> {
             );
             self.wrong(None, what, "name the fingerprints of those who may knock with GPG_FINGERPRINT_ID");
         }
-        let home = written.text(Field::GpgHomeDir).or_else(|| conf.text(Variable::GpgHomeDir));
-        Some(Gpg { home: PathBuf::from(home.unwrap_or_default()), check_signature })
+        let of = |field, variable| written.text(field).or_else(|| conf.text(variable)).unwrap_or_default();
+        let home = PathBuf::from(of(Field::GpgHomeDir, Variable::GpgHomeDir));
+        let program = Path::new(of(Field::GpgExe, Variable::GpgExe));
+        let passphrase = written.get(Field::GpgDecryptPw).map(|value| odd_bytes::to_bytes(&value.text));
+        let ring = Ring::new(&home, program, passphrase.as_ref().map(|bytes| bytes.as_slice()));
+        let signers = Signers {
+            required: check_signature,
+            any_validity: written.flag(Field::GpgIgnoreSigVerifyError),
+            ids: self.prints(Field::GpgRemoteId, is_key_id),
+            fingerprints: self.prints(Field::GpgFingerprintId, is_fingerprint),
+        };
+        let keys = match RawGpg::new(ring, signers, self.decrypts(), hmac) {
+            Ok(keys) => Some(keys),
+            Err(GpgKeysError::HmacLength(length)) => {
+                self.useless(KeysError::HmacTooLong(length));
+                None
+            }
+            Err(GpgKeysError::Library(error)) => {
+                self.wrong(None, error.to_string(), "start it again");
+                None
+            }
+        };
+        Some(Gpg { home, check_signature, keys })
     }
+
+    /// A list of keys. A word that is none is kept: nobody has it, where an empty list would be everybody's.
+    fn prints(&mut self, field: Field, fits: fn(&str) -> bool) -> Vec<String> {
+        let list = self.written.text(field).unwrap_or_default();
+        let words: Vec<String> = list.split(',').map(bare).filter(|word| !word.is_empty()).collect();
+        for word in words.iter().filter(|word| !fits(word)) {
+            let what = format!("{} '{word}' is no key's, so nobody's signature fits it", field.name());
+            let mend = "copy it from what gpg --list-keys --with-fingerprint prints, without blanks";
+            self.odd(field, what, mend);
+        }
+        words
+    }
+
+    /// GPG_DECRYPT_ID, where it is a key's: a name tells no key from another.
+    fn decrypts(&mut self) -> Option<String> {
+        let id = bare(self.written.text(Field::GpgDecryptId)?);
+        if is_key_id(&id) {
+            return Some(id);
+        }
+        let what = "GPG_DECRYPT_ID is a name, so any secret key of the keyring's opens packets";
+        self.odd(Field::GpgDecryptId, what, "write the key's fingerprint");
+        None
+    }
+}
+
+/// A key's digits without what people write around them.
+fn bare(word: &str) -> String {
+    let word = word.trim();
+    let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word);
+    digits.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// 40 digits, or the 64 of newer keys.
+fn is_fingerprint(word: &str) -> bool {
+    matches!(word.len(), 40 | 64) && is_key_id(word)
 }

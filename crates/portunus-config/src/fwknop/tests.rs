@@ -484,11 +484,48 @@ const LINES: &[(&str, &str)] = &[
     ),
     ("GPG_HOME_DIR /nonexist", "GPG_HOME_DIR directory '/nonexist' stat()/existence problem"),
     ("SOURCE 1.1.1.1", "No keys found for access stanza source: '1.1.1.1'"),
-    (
-        "SOURCE ANY\nGPG_DECRYPT_PW x\nGPG_REMOTE_ID 1234\nREQUIRE_SOURCE Y",
-        "stanza #2 (source 'ANY') knows keys of GnuPG's only, in /root/.gnupg: they are not read yet",
-    ),
 ];
+
+const GNUPG: &str = "GPG_HOME_DIR /root/.gnupg\nGPG_EXE /usr/bin/gpg2\nGPG_DECRYPT_ID 0xABCD1234\nGPG_DECRYPT_PW pass word\n\
+                     GPG_REMOTE_ID 7234ABCD, 0x12345678\n\
+                     GPG_FINGERPRINT_ID 00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\n";
+
+#[test]
+fn keys_of_gnupgs_make_a_client_of_their_own() {
+    let stanza = "SOURCE ANY\nREQUIRE_SOURCE_ADDRESS Y\nOPEN_PORTS tcp/22\n";
+    let settings = loaded("", &format!("{stanza}{GNUPG}"));
+    assert_eq!(settings.warnings.len(), 0, "{:?}", settings.warnings);
+    let [keys] = settings.secrets.gpg.as_slice() else { panic!("one set of keys") };
+    let ring = keys.ring();
+    assert_eq!((ring.home(), ring.program()), (Path::new("/root/.gnupg"), Path::new("/usr/bin/gpg2")));
+    // The original reads a value up to its end.
+    assert_eq!(ring.passphrase(), Some(b"pass word".as_slice()));
+    assert_eq!((keys.decrypts(), keys.hmac()), (Some("ABCD1234"), None));
+    let signers = keys.signers();
+    assert!(signers.required && !signers.any_validity);
+    assert_eq!(signers.ids, ["7234ABCD", "12345678"]);
+    assert_eq!(signers.fingerprints, ["00CC95F05BC146B6AC4038C9E36F443C6A3FAD56"]);
+    let names = |settings: &Settings| -> Vec<String> {
+        settings.rules.clients.iter().map(|client| client.name.to_string()).collect()
+    };
+    assert_eq!(names(&settings), ["stanza-1"]);
+    let both = loaded("", &format!("{stanza}KEY a\nHMAC_KEY b\n{GNUPG}\n{stanza}KEY c\n"));
+    assert_eq!(names(&both), ["stanza-1", "stanza-1-gpg", "stanza-2"]);
+    let [one, two, _] = both.rules.clients.as_slice() else { panic!("three") };
+    assert!(one.stanza == two.stanza && one.key != two.key);
+    assert_eq!(both.secrets.gpg[0].hmac().map(|(_, key)| key), Some(b"b".as_slice()));
+}
+
+#[test]
+fn the_global_keyring_is_used_where_a_stanza_names_none() {
+    let conf = "GPG_HOME_DIR /\nGPG_EXE /bin/gpg\n";
+    let settings = loaded(conf, "SOURCE ANY\nGPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID 7234ABCD\n");
+    let ring = settings.secrets.gpg[0].ring();
+    assert_eq!((ring.home(), ring.program()), (Path::new("/"), Path::new("/bin/gpg")));
+    assert_eq!(ring.passphrase(), None);
+    let unsigned = loaded(conf, "SOURCE ANY\nGPG_ALLOW_NO_PW Y\nGPG_DISABLE_SIG Y\n");
+    assert!(!unsigned.secrets.gpg[0].signers().required);
+}
 
 #[test]
 fn a_bad_key_is_one_mistake() {
@@ -569,7 +606,7 @@ const ODD: &[(&str, &[&str])] = &[
         "GPG_DECRYPT_PW x\nGPG_REMOTE_ID 1234\nGPG_REQUIRE_SIG Y\nGPG_DISABLE_SIG Y",
         &[
             "Warning: GPG_REQUIRE_SIG and GPG_DISABLE_SIG are both set, will check sigs (stanza source: 'ANY' #1)",
-            "the stanza's keys of GnuPG's are not used yet: 'ANY'",
+            "GPG_REMOTE_ID '1234' is no key's, so nobody's signature fits it",
         ],
     ),
     (
@@ -802,7 +839,7 @@ fn every_line_is_explained() {
             ("?", "no effect"),
             ("SOURCE", "same"),
             ("KEY:", "same"),
-            ("GPG_DECRYPT_ID", "no effect"),
+            ("GPG_DECRYPT_ID", "same"),
             ("OPEN_PORTS", "same"),
             ("FORCE_NAT", "refused"),
             ("BAR", "no effect"),
@@ -847,6 +884,8 @@ fn no_secret_is_ever_said() {
     }
     let fine = loaded("", "SOURCE ANY\nKEY s3cretone\nHMAC_KEY s3crettwo\n");
     assert!(!format!("{fine:?}").contains("s3cret"));
+    let gnupg = loaded("", "SOURCE ANY\nGPG_DECRYPT_PW s3cretone\nGPG_REMOTE_ID 12\n");
+    assert!(!format!("{gnupg:?}").contains("s3cret"));
 }
 
 proptest::proptest! {

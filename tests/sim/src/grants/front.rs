@@ -95,7 +95,11 @@ pub(super) struct Front {
 }
 
 fn keyring() -> Keyring {
-    Keyring { openme: Some(server_key()), fwknop: (0..CLIENTS as u64).map(fwknop_keys).collect(), ..Keyring::default() }
+    Keyring {
+        openme: Some(server_key()),
+        fwknop: (0..CLIENTS as u64).map(fwknop_keys).collect(),
+        ..Keyring::default()
+    }
 }
 
 impl Front {
@@ -166,7 +170,9 @@ impl Front {
                     Said::Close(closing)
                 }
                 Action::Accept(_) | Action::Tell(_) => continue,
-                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => panic!("nothing here asks for that"),
+                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => {
+                    panic!("nothing here asks for that")
+                }
             };
             if self.fuse.step(Who::Front) {
                 said.push(one);

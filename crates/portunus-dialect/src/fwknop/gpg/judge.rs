@@ -156,9 +156,7 @@ impl GpgError {
             Self::NotValid => {
                 "nobody vouches for the key that signed it: sign that with the server's key (gpg --lsign-key)"
             }
-            Self::OtherSigner => {
-                "it is signed by a key that is not in GPG_FINGERPRINT_ID or GPG_REMOTE_ID"
-            }
+            Self::OtherSigner => "it is signed by a key that is not in GPG_FINGERPRINT_ID or GPG_REMOTE_ID",
             Self::Field(_) => "what was encrypted is no knock",
         }
     }

@@ -81,13 +81,22 @@ pub struct Signers {
 }
 
 impl Signers {
-    /// Whether one of these fingerprints (a key's and its owner's first key's) is of them. Both lists must agree.
+    /// Whether one of these fingerprints (a key's and its owner's first key's) is of them. Both lists must agree, and two
+    /// empty ones are nobody's.
     pub(super) fn have(&self, fingerprints: [&str; 2]) -> bool {
+        if self.ids.is_empty() && self.fingerprints.is_empty() {
+            return false;
+        }
         let any = |list: &[String], fits: fn(&str, &str) -> bool| {
             list.is_empty() || list.iter().any(|one| fingerprints.iter().any(|print| fits(print, one)))
         };
-        any(&self.ids, ends_with) && any(&self.fingerprints, str::eq_ignore_ascii_case)
+        any(&self.ids, is_of) && any(&self.fingerprints, str::eq_ignore_ascii_case)
     }
+}
+
+/// [`ends_with`] for what is a key's id: fewer digits are anybody's.
+fn is_of(fingerprint: &str, id: &str) -> bool {
+    is_key_id(id) && ends_with(fingerprint, id)
 }
 
 /// Whether `fingerprint` ends with these digits, in capitals or not.
@@ -353,6 +362,7 @@ mod tests {
         };
         assert!(have(&["FC66E495"], &[]) && have(&["fc66e495"], &[]) && have(&["14729E41FC66E495"], &[]));
         assert!(have(&["6A3FAD56"], &[]), "the owner's first key counts too");
+        assert!(!have(&[], &[]) && !have(&["E495"], &[]) && !have(&[""], &[]) && !have(&[], &[""]));
         assert!(!have(&["1F313329"], &[]) && !have(&["FC66E494"], &[]));
         assert!(have(&[], &[print]) && !have(&[], &["FC66E495"]) && have(&["FC66E495"], &[print]));
         assert!(!have(&["FC66E495"], &["AAAA"]) && !have(&["AAAAAAAA"], &[print]));
