@@ -85,7 +85,7 @@ need-net:
 need-ssh:
 	@packaging/scripts/need ssh:openssh-client sshd:openssh-server ssh-keygen:openssh-client
 need-fwknop:
-	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server openssl:openssl
+	@packaging/scripts/need fwknop:fwknop-client fwknopd:fwknop-server openssl:openssl gpg:gnupg gpg-agent:gpg-agent
 need-systemd:
 	@packaging/scripts/need systemd-analyze:systemd
 .PHONY: need-systemd need-build need-net need-ssh need-fwknop

@@ -47,20 +47,20 @@ pub fn start_again(
     command.stdin(Stdio::from(OwnedFd::from(channel))).stdout(Stdio::null()).current_dir("/").spawn()
 }
 
-/// Gives a child these descriptors, each by its number there (3 to 9), whatever they have here.
+/// Gives a child these descriptors, each by its number there (100 to 109: nobody else's between fork and exec, when a
+/// program has few).
 ///
 /// # Errors
 /// When the system has no descriptors left.
 pub fn hand_on(command: &mut Command, descriptors: Vec<(OwnedFd, i32)>) -> io::Result<()> {
     // Above the numbers that they get, so that none is written over before it was copied.
     let high = |(fd, number): (OwnedFd, i32)| {
-        rustix::io::fcntl_dupfd_cloexec(&fd, 10).map(|copy| (copy, number)).map_err(io::Error::from)
+        rustix::io::fcntl_dupfd_cloexec(&fd, 110).map(|copy| (copy, number)).map_err(io::Error::from)
     };
     let descriptors = descriptors.into_iter().map(high).collect::<io::Result<Vec<_>>>()?;
     let give = move || {
         for (fd, number) in &descriptors {
-            // SAFETY: takes two numbers and no pointer; the second is one of 3 to 9, which are nobody's in a child
-            // between fork and exec but who made it.
+            // SAFETY: takes two numbers and no pointer; the second is nobody's.
             if unsafe { libc::dup2(fd.as_raw_fd(), *number) } < 0 {
                 return Err(io::Error::last_os_error());
             }

@@ -4,10 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use portunus_config::Settings;
+use portunus_config::{Secrets, Settings};
+use portunus_dialect::fwknop::gpg::{self, Answer, RawGpg};
 use portunus_dialect::fwknop::{self, RawKeys};
 use portunus_dialect::{Candidate, openme, recognise};
-use portunus_gate::{Action, Gate, Keyring, Tuning};
+use portunus_gate::{Action, Gate, Keyring, Question, Tuning};
 use portunus_model::{
     Claimed, ClientKey, Datagram, Detail, Event, Now, Opened, Ran, Reason, Rules, Unix, Via,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Pipeline {
     /// Where that dialect is in use: as it was read, and ready.
     openme: Option<(portunus_crypto::Secret<32>, openme::ServerKey)>,
     fwknop: Vec<RawKeys>,
+    gpg: Vec<RawGpg>,
 }
 
 impl Pipeline {
@@ -38,13 +40,13 @@ impl Pipeline {
     /// # Errors
     /// It has no key.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let (key, fwknop) = (settings.secrets.openme, settings.secrets.fwknop);
+        let Secrets { openme: key, fwknop, gpg } = settings.secrets;
         let openme = key.map(|key| server_key(&key).map(|ready| (key, ready))).transpose()?;
-        if openme.is_none() && fwknop.is_empty() {
+        if openme.is_none() && fwknop.is_empty() && gpg.is_empty() {
             let mend = "write dialects = [\"openme\"] into it, or enrol a client with `portunus add`";
             return Err(Failure::new("the server has no key", "portunus.toml", mend).code(CONFIG));
         }
-        Ok(Self { rules: settings.rules, openme, fwknop })
+        Ok(Self { rules: settings.rules, openme, fwknop, gpg })
     }
 
     /// Runs one datagram through every step, as of `at` or now.
@@ -56,7 +58,7 @@ impl Pipeline {
                 told.step("shape", "openme v1".to_owned());
                 self.proof(&packet, key, wall, &mut told);
             }
-            (Some(Candidate::Fwknop(packet)), _) if !self.fwknop.is_empty() => {
+            (Some(Candidate::Fwknop(packet)), _) if self.speaks_fwknop() => {
                 told.step("shape", "fwknop".to_owned());
                 if let Some(why) = self.why_not(&packet) {
                     told.step("keys", why);
@@ -109,11 +111,15 @@ impl Pipeline {
         Some(format!("{whose}: {best}"))
     }
 
+    fn speaks_fwknop(&self) -> bool {
+        !(self.fwknop.is_empty() && self.gpg.is_empty())
+    }
+
     /// What the bytes would have to look like.
     fn shapes(&self) -> String {
         let openme = format!("openme has {} bytes of which the first is 01", openme::LENGTH);
         let fwknop = format!("fwknop has {} letters of base64 and more", fwknop::SHORTEST);
-        let shapes = [self.openme.is_some().then_some(openme), (!self.fwknop.is_empty()).then_some(fwknop)];
+        let shapes = [self.openme.is_some().then_some(openme), self.speaks_fwknop().then_some(fwknop)];
         format!("no dialect in use: {}", shapes.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 
@@ -156,6 +162,7 @@ impl Pipeline {
         let keys = Keyring {
             openme: self.openme.as_ref().and_then(|(key, _)| server_key(key).ok()),
             fwknop: self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
+            gpg: self.gpg.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
         };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
@@ -168,6 +175,10 @@ impl Pipeline {
                     Action::Open(ticket, _) => gate.handle_opened(now, ticket, Opened::Open),
                     Action::Run(ticket, _) => gate.handle_ran(now, ticket, Ran::Begun),
                     Action::Resolve(ticket, name) => gate.handle_resolved(now, ticket, name, None),
+                    // Whoever has the keyrings is another user.
+                    Action::Gpg(Question { number, .. }) => {
+                        gate.handle_gpg(now, number, &Answer::Failed(gpg::Failure::NotRun));
+                    }
                     Action::Accept(_) | Action::Close(_) => (),
                     Action::Tell(event) => return Some(event),
                 }

@@ -13,6 +13,7 @@ mod log;
 mod message;
 mod metrics;
 mod notify;
+mod oracle;
 mod plan;
 mod resolver;
 pub mod trial;
@@ -56,12 +57,13 @@ pub const PART_FLAG: &str = "--part";
 
 type Part = fn(Option<Ids>) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("front", front::run),
     ("grantor", grantor::run),
     ("errand", errand::run),
     ("commands", commands::run),
     ("resolver", resolver::run),
+    ("gpg", oracle::run),
     ("metrics", metrics::run),
 ];
 

@@ -67,6 +67,8 @@ pub(crate) struct Brought {
     pub(crate) commands: bool,
     /// The channel to the resolver process.
     pub(crate) resolver: bool,
+    /// The channel to the gpg process.
+    pub(crate) oracle: bool,
     /// The file of accepted packets (fwknop's digest.cache).
     pub(crate) digests: bool,
     /// A capture to read.
@@ -88,6 +90,54 @@ pub(crate) struct Brought {
 pub(crate) struct Keys {
     pub(crate) openme: Option<[u8; 32]>,
     pub(crate) fwknop: Vec<FwknopKeys>,
+    pub(crate) gpg: Vec<GpgKeys>,
+}
+
+/// What judges GnuPG's packets: the front never has the passphrase.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GpgKeys {
+    pub(crate) id: [u8; 32],
+    pub(crate) ring: [u8; 32],
+    pub(crate) signed: bool,
+    pub(crate) any_validity: bool,
+    pub(crate) ids: Vec<String>,
+    pub(crate) fingerprints: Vec<String>,
+    pub(crate) decrypts: Option<String>,
+    pub(crate) hmac: Option<(String, Vec<u8>)>,
+}
+
+impl Drop for GpgKeys {
+    fn drop(&mut self) {
+        self.hmac.iter_mut().for_each(|(_, key)| key.zeroize());
+    }
+}
+
+/// What the gpg process runs by.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OracleSnapshot {
+    pub(crate) rings: Vec<Ring>,
+}
+
+/// A keyring.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ring {
+    pub(crate) id: [u8; 32],
+    pub(crate) home: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) passphrase: Option<Vec<u8>>,
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.passphrase.zeroize();
+    }
+}
+
+/// Keeper to the gpg process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToOracle {
+    /// With: the snapshot, and the channel to the front.
+    Setup,
 }
 
 /// A set of fwknop's keys: the encryption key and its mode's word, the HMAC's word and its key.
@@ -239,6 +289,7 @@ pub(crate) enum ToFront {
 pub(crate) enum Helper {
     Commands,
     Resolver,
+    Oracle,
 }
 
 /// Front to keeper.

@@ -91,6 +91,13 @@ pub(crate) fn stranger_line(event: &Event) -> Option<String> {
         (Some(Dialect::Fwknop), Reason::UnknownClient) => {
             Some(format!("No access data found for source IP: {source}"))
         }
+        (Some(Dialect::Fwknop), Reason::Unauthentic | Reason::Busy) if event.detail.is_some() => {
+            let why = match event.detail {
+                Some(Detail::Said(why)) => why,
+                Some(_) | None => event.reason.as_str(),
+            };
+            Some(format!("[{source}] Decryption failed or decrypted data is invalid: GnuPG: {why}"))
+        }
         (Some(Dialect::Fwknop), Reason::Unauthentic) => {
             Some(format!("[{source}] Decryption failed or decrypted data is invalid"))
         }

@@ -10,6 +10,7 @@ mod daemon;
 mod door;
 mod flood;
 pub mod fwknop;
+pub mod gpg;
 mod knocker;
 mod lag;
 mod namespace;

@@ -1,13 +1,15 @@
-//! The helpers that the front asks: who runs commands, and who looks names up. Neither has to answer: what waits for them
+//! The helpers that the front asks: who runs commands, who looks names up, and who runs gpg. None has to answer: what waits for them
 //! in the gate has a time of its own.
 
 use std::collections::HashMap;
 use std::io;
 
-use portunus_ctl::{names, order};
-use portunus_gate::{Gate, Mandate, Ticket};
+use portunus_ctl::{names, oracle, order};
+use portunus_dialect::fwknop::gpg::{Answer, Failure, Spoken};
+use portunus_gate::{Gate, Mandate, Question, Ticket};
 use portunus_model::{Now, Ran};
 use portunus_sys::channel::{Channel, Received};
+use zeroize::Zeroizing;
 
 /// Answers that one round reads.
 const AT_ONCE: usize = 64;
@@ -18,13 +20,41 @@ const MOST_NAMES: usize = 64;
 pub(super) struct Helpers {
     pub(super) commands: Option<Channel>,
     pub(super) resolver: Option<Channel>,
+    pub(super) oracle: Option<Channel>,
     /// The names whose answers are awaited.
     asked: HashMap<u64, String>,
 }
 
 impl Helpers {
-    pub(super) fn new(commands: Option<Channel>, resolver: Option<Channel>) -> Self {
-        Self { commands, resolver, asked: HashMap::new() }
+    pub(super) fn new([commands, resolver, oracle]: [Option<Channel>; 3]) -> Self {
+        Self { commands, resolver, oracle, asked: HashMap::new() }
+    }
+
+    /// Asks gpg; why not, when nobody will answer.
+    pub(super) fn ask_gpg(&self, question: &Question) -> Option<Failure> {
+        let Some(oracle) = &self.oracle else { return Some(Failure::NotRun) };
+        let Question { number, ring, message } = question;
+        let question = oracle::Question { number: *number, ring: ring.0, message };
+        let sent = oracle::write(&question).is_some_and(|message| oracle.try_send(&message, &[]).is_ok());
+        (!sent).then_some(Failure::Busy)
+    }
+
+    pub(super) fn on_oracle(&mut self, gate: &mut Gate, now: Now) -> io::Result<()> {
+        let mut buffer = Zeroizing::new([0; oracle::LONGEST_ANSWER]);
+        for _ in 0..AT_ONCE {
+            let message = match next(self.oracle.as_ref(), buffer.as_mut_slice()) {
+                // A reload with other keyrings: the next one is on its way here.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.oracle = None;
+                    break;
+                }
+                message => message?,
+            };
+            let Some(message) = message else { break };
+            let (number, answer) = oracle::read_answer(message).map_err(io::Error::other)?;
+            gate.handle_gpg(now, number, &spoken(answer));
+        }
+        Ok(())
     }
 
     /// Has an order carried out; the answer when it is known at once.
@@ -75,6 +105,17 @@ impl Helpers {
             }
         }
         Ok(())
+    }
+}
+
+fn spoken(answer: oracle::Answer<'_>) -> Answer {
+    match answer {
+        oracle::Answer::Spoken { text, report } => {
+            Answer::Spoken(Spoken { text: Zeroizing::new(text.to_vec()), report: report.to_vec() })
+        }
+        oracle::Answer::NotRun => Answer::Failed(Failure::NotRun),
+        oracle::Answer::TooSlow => Answer::Failed(Failure::TooSlow),
+        oracle::Answer::Busy => Answer::Failed(Failure::Busy),
     }
 }
 

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use portunus_crypto::{Entropy, Secret, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
+use portunus_dialect::fwknop::gpg;
 use portunus_dialect::{fwknop, openme};
 use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Ticket, Tuning};
-use portunus_model::{Cause, Closing, Mono, Now, Unix};
+use portunus_model::{Cause, Closing, KeyId, Mono, Now, Unix};
 use portunus_rx::{Capture, Caught, Filter};
 use portunus_store::{BootId, DigestCache, FileStore};
 use portunus_sys::channel::{Channel, Received};
@@ -58,6 +59,7 @@ const GRANTOR: u64 = 2;
 const CONTROL: u64 = 3;
 const COMMANDS: u64 = 4;
 const RESOLVER: u64 = 5;
+const ORACLE: u64 = 6;
 const HEALTH: u64 = 1 << 8;
 /// Packets of a capture that one round takes.
 const PLAYED_AT_ONCE: usize = 32;
@@ -123,6 +125,7 @@ impl Front {
         };
         let commands = channel(&mut came, brought.commands)?;
         let resolver = channel(&mut came, brought.resolver)?;
+        let oracle = channel(&mut came, brought.oracle)?;
         let digests = brought.digests.then(|| came.descriptor()).transpose()?.map(File::from);
         let capture = brought.capture.then(|| came.descriptor()).transpose()?.map(File::from);
 
@@ -135,7 +138,7 @@ impl Front {
         let intake = Intake::of(&mut came, &brought, &listening, interfaces)?;
         let mut desk = Desk::new(listener);
         desk.learn(&rules, listening.dry);
-        let helpers = Helpers::new(commands, resolver);
+        let helpers = Helpers::new([commands, resolver, oracle]);
         let tuning = Tuning { seed: seed()?, lists_fields: listening.lists_fields, ..Tuning::default() };
         let front = Self {
             poll: Poll::new()?,
@@ -195,6 +198,7 @@ impl Front {
                     CONTROL => self.desk.accept(&self.poll)?,
                     COMMANDS => self.outward.helpers.on_commands(&mut self.gate, now)?,
                     RESOLVER => self.outward.helpers.on_resolver(&mut self.gate, now)?,
+                    ORACLE => self.outward.helpers.on_oracle(&mut self.gate, now)?,
                     token if token >= CONNECTION => {
                         self.on_connection(now, token - CONNECTION)?;
                     }
@@ -226,8 +230,8 @@ impl Front {
     }
 
     fn watch_helpers(&self) -> io::Result<()> {
-        let Helpers { commands, resolver, .. } = &self.outward.helpers;
-        for (channel, token) in [(commands, COMMANDS), (resolver, RESOLVER)] {
+        let Helpers { commands, resolver, oracle, .. } = &self.outward.helpers;
+        for (channel, token) in [(commands, COMMANDS), (resolver, RESOLVER), (oracle, ORACLE)] {
             if let Some(channel) = channel {
                 self.poll.add(channel, token, Interest::Read)?;
             }
@@ -291,7 +295,7 @@ impl Front {
     fn tell_finished(&mut self) -> io::Result<()> {
         let read = self.played.as_ref().is_some_and(|played| played.ended);
         let full = self.listening.packet_limit.is_some_and(|limit| self.desk.candidates >= limit);
-        let idle = self.gate.waiting() == 0 && self.outward.is_idle();
+        let idle = self.gate.waiting() == 0 && self.gate.with_gpg() == 0 && self.outward.is_idle();
         if self.finished || !idle || !(read || full) {
             return Ok(());
         }
@@ -356,7 +360,12 @@ impl Front {
                 let (place, token) = match helper {
                     Helper::Commands => (&mut self.outward.helpers.commands, COMMANDS),
                     Helper::Resolver => (&mut self.outward.helpers.resolver, RESOLVER),
+                    Helper::Oracle => (&mut self.outward.helpers.oracle, ORACLE),
                 };
+                // Of the oracle there is a new one for new keyrings.
+                if let Some(old) = place.take() {
+                    self.poll.remove(&old)?;
+                }
                 self.poll.add(&channel, token, Interest::Read)?;
                 *place = Some(channel);
                 Ok(())
@@ -547,7 +556,27 @@ fn keyring(keys: &Keys) -> io::Result<Keyring> {
         fwknop::Keys::new(&raw.encryption, mode, hmac).map_err(io::Error::other)
     });
     let fwknop = sets.collect::<io::Result<_>>()?;
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop })
+    let gpg = keys.gpg.iter().map(gpg_keys).collect::<io::Result<_>>()?;
+    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop, gpg })
+}
+
+fn gpg_keys(raw: &message::GpgKeys) -> io::Result<gpg::GpgKeys> {
+    let hmac = match &raw.hmac {
+        Some((word, key)) => {
+            let hash = fwknop::HashType::named(word);
+            let hash = hash.ok_or_else(|| io::Error::other(format!("a set of keys says {word:?}")))?;
+            Some((hash, key.as_slice()))
+        }
+        None => None,
+    };
+    let signers = gpg::Signers {
+        required: raw.signed,
+        any_validity: raw.any_validity,
+        ids: raw.ids.clone(),
+        fingerprints: raw.fingerprints.clone(),
+    };
+    let (id, ring) = (KeyId(raw.id), gpg::RingId(raw.ring));
+    gpg::GpgKeys::new(id, ring, signers, raw.decrypts.clone(), hmac).map_err(io::Error::other)
 }
 
 /// What rot costs, and for how long.

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 
 use portunus_ctl::frame::{Said, Writer};
+use portunus_dialect::fwknop::gpg::Answer;
 use portunus_gate::{Action, Gate, Ticket};
-use portunus_model::{Accepted, Claim, Claimed, ClientName, Now, Opened};
+use portunus_model::{Accepted, Claim, ClaimKey, Claimed, ClientName, Now, Opened};
 use portunus_store::{DigestCache, FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
@@ -117,6 +118,11 @@ impl Outward {
                             gate.handle_resolved(now, ticket, name, None);
                         }
                     }
+                    Action::Gpg(question) => {
+                        if let Some(failure) = self.helpers.ask_gpg(&question) {
+                            gate.handle_gpg(now, question.number, &Answer::Failed(failure));
+                        }
+                    }
                     Action::Close(closing) => {
                         if !self.say(&Said::Close(closing))? {
                             return Err(io::Error::other("the grantor does not take what must be closed"));
@@ -141,7 +147,9 @@ impl Outward {
     }
 
     fn claim(&mut self, gate: &mut Gate, now: Now) {
-        let claims: Vec<Claim> = self.claims.iter().map(|(_, claim)| *claim).collect();
+        // A claim, and by what digest.cache would know its packet.
+        let claims: Vec<_> =
+            self.claims.iter().map(|(ticket, claim)| (*claim, gate.text_of(*ticket))).collect();
         let answers = self.take(now, &claims);
         self.say_fault();
         for ((ticket, _), answer) in self.claims.drain(..).zip(answers) {
@@ -150,10 +158,14 @@ impl Outward {
     }
 
     /// What digest.cache knows was used before us; only what it does not know is the store's to say.
-    fn take(&mut self, now: Now, claims: &[Claim]) -> Vec<Claimed> {
-        let Some(digests) = &self.digests else { return self.store.claim(now, claims) };
-        let known = |claim: &Claim| digests.knows(&claim.key);
-        let new: Vec<Claim> = claims.iter().filter(|claim| !known(claim)).copied().collect();
+    fn take(&mut self, now: Now, claims: &[(Claim, Option<ClaimKey>)]) -> Vec<Claimed> {
+        let Some(digests) = &self.digests else {
+            let claims: Vec<Claim> = claims.iter().map(|(claim, _)| *claim).collect();
+            return self.store.claim(now, &claims);
+        };
+        let known =
+            |(claim, text): &(Claim, Option<ClaimKey>)| digests.knows(text.as_ref().unwrap_or(&claim.key));
+        let new: Vec<Claim> = claims.iter().filter(|one| !known(one)).map(|(claim, _)| *claim).collect();
         let mut answers = self.store.claim(now, &new).into_iter();
         let answer = |claim| {
             if known(claim) { Claimed::Replayed } else { answers.next().unwrap_or(Claimed::Unavailable) }

@@ -12,7 +12,7 @@ use crate::words::{Words, listing_lines, met, stranger_line, verdict_lines};
 
 /// Strangers' lines a second.
 const STRANGERS: u32 = 10;
-/// Strangers' lines a minute in fwknopd's words, whose monitors look for them.
+/// Strangers' lines a minute in fwknopd's words, whose monitors look for them, and of packets that gpg was asked about.
 const TOLD_A_MINUTE: u32 = 20;
 
 /// Writes verdicts down.
@@ -114,6 +114,11 @@ impl Scribe {
                 && let Some(line) = self.stranger_as_fwknopd(event)
             {
                 say(event, &line);
+            } else if let (Words::Ours, Some(Detail::Said(_))) = (log::words(), &event.detail)
+                && self.may_tell(event.at.mono)
+            {
+                // What gpg says of a packet: who sets it up looks for that, and nobody else sees it.
+                write_client(event);
             }
             if self.may_write_stranger(event.at.mono) {
                 let (reason, source) = (event.reason.as_str(), event.source.map(tracing::field::display));
@@ -138,12 +143,16 @@ impl Scribe {
     /// Monitors look for these lines. They hold nothing of a packet but where it seems to come from, and are few a minute.
     fn stranger_as_fwknopd(&mut self, event: &Event) -> Option<String> {
         let line = stranger_line(event)?;
-        if event.at.mono.since(self.minute).as_secs() >= 60 {
-            self.minute = event.at.mono;
+        self.may_tell(event.at.mono).then_some(line)
+    }
+
+    fn may_tell(&mut self, now: Mono) -> bool {
+        if now.since(self.minute).as_secs() >= 60 {
+            self.minute = now;
             self.told = 0;
         }
         self.told = self.told.saturating_add(1);
-        (self.told <= TOLD_A_MINUTE).then_some(line)
+        self.told <= TOLD_A_MINUTE
     }
 
     fn may_write_stranger(&mut self, now: Mono) -> bool {

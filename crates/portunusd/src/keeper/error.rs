@@ -51,6 +51,8 @@ pub(crate) enum StartError {
     TrialRuns(Option<u32>),
     #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
     NoUser,
+    #[error("{0}")]
+    Keyring(String),
     #[error("{0}: {1}")]
     System(&'static str, String),
     #[error("the {name} process did not come up: its own words are above")]
@@ -76,6 +78,7 @@ impl StartError {
             | Self::File(_)
             | Self::Firewall(_)
             | Self::NoUser
+            | Self::Keyring(_)
             | Self::TrialOver
             | Self::TrialEnded
             | Self::TrialRuns(_)

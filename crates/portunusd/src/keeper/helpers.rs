@@ -1,4 +1,5 @@
-//! The processes that the front asks, where the configuration has work for them: who runs commands, and who looks names up.
+//! The processes that the front asks, where the configuration has work for them: who runs commands, who looks names
+//! up, and who runs gpg.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,15 +9,18 @@ use portunus_config::Settings;
 use portunus_sys::channel::Channel;
 use portunus_sys::users::{Ids, Keep};
 
+use super::gpg;
 use super::part::Part;
-use crate::message::{self, CommandsSnapshot, ToCommands};
+use crate::message::{self, CommandsSnapshot, OracleSnapshot, ToCommands, ToOracle};
 use crate::{Plan, commands};
 
 /// Those that run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Helpers {
     commands: Option<Part>,
     resolver: Option<Part>,
+    /// With the keyrings that it has.
+    oracle: Option<(Part, OracleSnapshot)>,
     ids: Option<Ids>,
 }
 
@@ -31,9 +35,9 @@ impl Helpers {
         plan: &Plan,
         settings: &Settings,
         stderr: impl Fn() -> Option<OwnedFd>,
-    ) -> io::Result<[Option<Channel>; 2]> {
-        let mut ends = [None, None];
-        let [to_commands, to_resolver] = &mut ends;
+    ) -> io::Result<[Option<Channel>; 3]> {
+        let mut ends = [None, None, None];
+        let [to_commands, to_resolver, to_oracle] = &mut ends;
         let snapshot = snapshot(plan, settings);
         let left = !plan.dry() && commands::has_work_left(&plan.state_dir);
         let needed = !snapshot.stanzas.is_empty() || left;
@@ -53,7 +57,32 @@ impl Helpers {
             self.resolver = Some(part);
             *to_resolver = Some(front_end);
         }
+        *to_oracle = self.start_oracle(plan, settings, &stderr)?;
         Ok(ends)
+    }
+
+    /// It is confined to its keyrings' folders, so other ones need another process.
+    fn start_oracle(
+        &mut self,
+        plan: &Plan,
+        settings: &Settings,
+        stderr: &impl Fn() -> Option<OwnedFd>,
+    ) -> io::Result<Option<Channel>> {
+        let snapshot = gpg::snapshot(settings);
+        if self.oracle.as_ref().map_or(snapshot.rings.is_empty(), |(_, old)| *old == snapshot) {
+            return Ok(None);
+        }
+        if let Some((mut old, _)) = self.oracle.take() {
+            old.end_now();
+        }
+        let (front_end, own_end) = Channel::pair()?;
+        if !snapshot.rings.is_empty() {
+            let part = Part::start(plan, "gpg", (gpg::ids(settings)?, Some(Keep::Nothing)), stderr())?;
+            let beside = message::beside(&snapshot)?;
+            part.say(&ToOracle::Setup, &[beside.as_fd(), own_end.as_fd()])?;
+            self.oracle = Some((part, snapshot));
+        }
+        Ok(Some(front_end).filter(|_| self.oracle.is_some()))
     }
 
     /// The commands of the configuration have changed.
@@ -68,7 +97,8 @@ impl Helpers {
     }
 
     pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
-        [self.commands.as_mut(), self.resolver.as_mut()].into_iter().flatten()
+        let oracle = self.oracle.as_mut().map(|(part, _)| part);
+        [self.commands.as_mut(), self.resolver.as_mut(), oracle].into_iter().flatten()
     }
 
     pub(super) fn end(&mut self, patience: Duration) {
@@ -78,6 +108,9 @@ impl Helpers {
         }
         if let Some(resolver) = &mut self.resolver {
             resolver.finish(Duration::ZERO);
+        }
+        if let Some((oracle, _)) = &mut self.oracle {
+            oracle.finish(Duration::ZERO);
         }
     }
 }

@@ -7,6 +7,7 @@
 mod audit;
 mod error;
 mod follow;
+mod gpg;
 mod helpers;
 mod logs;
 mod marks;
@@ -175,6 +176,7 @@ impl<'p> Keeper<'p> {
         })?;
         let trial = Trial::of(plan, &mut audit)?;
         let ids = parts_user(plan)?;
+        gpg::owner(&settings)?;
         let ears = Ears::open(&settings)?;
         let mut metrics = Metrics::new(plan, ids, since);
         metrics.open(settings.metrics.as_ref())?;
@@ -311,11 +313,12 @@ impl<'p> Keeper<'p> {
         let digests = daemon.filter(|daemon| daemon.keeps_digests).map(open::digests).transpose()?;
         let capture = sniff::capture(&self.settings)?;
         let nflog = sniff::nflog(&self.settings)?;
-        let [commands, resolver] = &helpers;
+        let [commands, resolver, oracle] = &helpers;
         let count = |sockets: &[OwnedFd]| u16::try_from(sockets.len()).unwrap_or(u16::MAX);
         let brought = Brought {
             commands: commands.is_some(),
             resolver: resolver.is_some(),
+            oracle: oracle.is_some(),
             digests: digests.is_some(),
             capture: capture.is_some(),
             udp: count(&ears.sockets),
@@ -336,7 +339,7 @@ impl<'p> Keeper<'p> {
         said.map_err(|_| part("front"))
     }
 
-    fn start_helpers(&mut self) -> io::Result<[Option<Channel>; 2]> {
+    fn start_helpers(&mut self) -> io::Result<[Option<Channel>; 3]> {
         let logs = self.logs.as_ref();
         let stderr = || logs.and_then(|logs| logs.end().ok());
         self.helpers.start(self.plan, &self.settings, stderr)

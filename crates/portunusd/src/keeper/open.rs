@@ -158,7 +158,8 @@ impl Ears {
 pub(super) fn lengths(settings: &Settings) -> Lengths {
     let openme = settings.secrets.openme.as_ref().map(|_| openme::LENGTH..=openme::LENGTH);
     let fwknop = Some(fwknop::SHORTEST..=fwknop::LONGEST).filter(|_| !settings.secrets.fwknop.is_empty());
-    Lengths::of(openme.into_iter().chain(fwknop))
+    let gpg = Some(fwknop::SHORTEST..=fwknop::gpg::LONGEST_GPG).filter(|_| !settings.secrets.gpg.is_empty());
+    Lengths::of(openme.into_iter().chain(fwknop).chain(gpg))
 }
 
 /// fwknop's digest.cache: made (0600) when it is not there, read once, and then only appended to.

@@ -7,8 +7,8 @@ use portunus_model::{ClientName, HolderNames, Mono};
 use super::{Keeper, PATIENCE};
 use crate::Plan;
 use crate::message::{
-    self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GrantorBrief, GrantorSnapshot,
-    Helper, Keys, Listening, Taken, ToFront, ToGrantor, Trial, Wish,
+    self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GpgKeys, GrantorBrief,
+    GrantorSnapshot, Helper, Keys, Listening, Taken, ToFront, ToGrantor, Trial, Wish,
 };
 use portunus_ctl::control::GONE;
 use portunus_ctl::frame;
@@ -44,7 +44,21 @@ fn keys(settings: &Settings) -> Keys {
         mode: raw.mode().as_str().to_owned(),
         hmac: raw.hmac().map(|(hash, key)| (hash.as_str().to_owned(), key.to_vec())),
     });
-    Keys { openme: settings.secrets.openme.as_ref().map(|key| *key.expose()), fwknop: fwknop.collect() }
+    let gpg = settings.secrets.gpg.iter().map(|raw| {
+        let signers = raw.signers();
+        GpgKeys {
+            id: raw.id().0,
+            ring: raw.ring().id().0,
+            signed: signers.required,
+            any_validity: signers.any_validity,
+            ids: signers.ids.clone(),
+            fingerprints: signers.fingerprints.clone(),
+            decrypts: raw.decrypts().map(str::to_owned),
+            hmac: raw.hmac().map(|(hash, key)| (hash.as_str().to_owned(), key.to_vec())),
+        }
+    });
+    let openme = settings.secrets.openme.as_ref().map(|key| *key.expose());
+    Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect() }
 }
 
 impl Keeper<'_> {
@@ -163,6 +177,7 @@ impl Keeper<'_> {
         let mut new = loaded
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         check(&new)?;
+        super::gpg::owner(&new).map_err(|error| error.to_string())?;
         self.marks.give(&mut new);
         let mut warnings: Vec<String> = new.warnings.iter().map(ToString::to_string).collect();
         if new.listen != self.settings.listen || new.health_port != self.settings.health_port {
@@ -239,7 +254,7 @@ impl Keeper<'_> {
         let words = |e: std::io::Error| e.to_string();
         self.helpers.reload(self.plan, &self.settings).map_err(words)?;
         let started = self.start_helpers().map_err(words)?;
-        for (channel, helper) in started.iter().zip([Helper::Commands, Helper::Resolver]) {
+        for (channel, helper) in started.iter().zip([Helper::Commands, Helper::Resolver, Helper::Oracle]) {
             if let Some(channel) = channel {
                 self.front.say(&ToFront::Helper(helper), &[channel.as_fd()]).map_err(words)?;
             }

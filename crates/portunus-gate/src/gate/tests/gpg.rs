@@ -142,7 +142,12 @@ fn what_waits_is_bounded_and_symmetric_knocks_do_not_wait_behind_it() {
         match action {
             Action::Gpg(question) => asked.push(question.number),
             Action::Tell(event) => busy += usize::from(event.reason == Reason::Busy),
-            other => panic!("{other:?}"),
+            Action::Claim(..)
+            | Action::Accept(_)
+            | Action::Open(..)
+            | Action::Run(..)
+            | Action::Resolve(..)
+            | Action::Close(_) => panic!("nobody is proven"),
         }
     }
     assert_eq!((asked.len(), gate.with_gpg()), (tuning.gpg_at_once, tuning.gpg_queue + tuning.gpg_at_once));
@@ -192,10 +197,9 @@ fn a_known_source_does_not_wait_behind_strangers() {
     assert_eq!(asked.len(), 2);
     gate.handle_gpg(at(3), asked[0], &good(at(3), 3));
     gate.handle_gpg(at(3), asked[1], &good(at(3), 3));
-    let claims = std::iter::from_fn(|| next(&mut gate)).filter_map(|action| match action {
-        Action::Claim(ticket, _) => Some(ticket),
-        _ => None,
-    });
+    let actions = std::iter::from_fn(|| next(&mut gate));
+    let claims =
+        actions.filter_map(|action| if let Action::Claim(ticket, _) = action { Some(ticket) } else { None });
     let claims: Vec<Ticket> = claims.collect();
     let sources = claims.iter().filter_map(|ticket| gate.source_of(*ticket));
     assert_eq!(sources.filter(|source| *source == IpAddr::from([192, 0, 2, 1])).count(), 1, "hers is next");

@@ -1,0 +1,67 @@
+//! As whom gpg runs: as the owner of the keyrings, since it uses nobody else's.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use portunus_config::Settings;
+use portunus_sys::users::{self, Ids};
+
+use super::StartError;
+use crate::message::{OracleSnapshot, Ring};
+
+/// The keyrings of a configuration, each once.
+pub(super) fn snapshot(settings: &Settings) -> OracleSnapshot {
+    let mut rings: Vec<Ring> = Vec::new();
+    for raw in settings.secrets.gpg.iter().map(|keys| keys.ring()) {
+        let id = raw.id().0;
+        if rings.iter().all(|ring| ring.id != id) {
+            let (home, program) = (raw.home().to_owned(), raw.program().to_owned());
+            rings.push(Ring { id, home, program, passphrase: raw.passphrase().map(<[u8]>::to_vec) });
+        }
+    }
+    OracleSnapshot { rings }
+}
+
+/// Whose they are; `None`: there are none.
+pub(super) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
+    let mut owner: Option<(&Path, Ids)> = None;
+    for home in settings.secrets.gpg.iter().map(|keys| keys.ring().home()) {
+        let shown = home.display();
+        let meta = std::fs::metadata(home).map_err(|e| {
+            wrong(format!("the keyring {shown} cannot be read: {e}: name it with GPG_HOME_DIR"))
+        })?;
+        let ids = Ids { uid: meta.uid(), gid: meta.gid() };
+        match owner {
+            Some((other, first)) if first.uid != ids.uid => {
+                return Err(wrong(format!(
+                    "the keyrings {} and {shown} belong to two users, and gpg runs as one: chown one of them",
+                    other.display()
+                )));
+            }
+            Some(_) => {}
+            None => owner = Some((home, ids)),
+        }
+    }
+    let Some((home, ids)) = owner else { return Ok(None) };
+    let own = users::effective_uid();
+    if own != 0 && own != ids.uid {
+        return Err(wrong(format!(
+            "the keyring {} belongs to uid {}, and this daemon runs as uid {own}: chown -R it, or see \
+             /usr/share/portunus/units/portunus-gpg.conf",
+            home.display(),
+            ids.uid
+        )));
+    }
+    Ok(Some(ids))
+}
+
+fn wrong(what: String) -> StartError {
+    StartError::Keyring(what)
+}
+
+/// As whom the gpg process is started: `None` where we are no other already.
+pub(super) fn ids(settings: &Settings) -> io::Result<Option<Ids>> {
+    let owner = owner(settings).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(owner.filter(|_| users::effective_uid() == 0))
+}

@@ -1,0 +1,130 @@
+//! What is wrong with a keyring or with gpg itself, and no stranger's fault: said with the mend, and not again within a
+//! minute, however many packets come.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use portunus_dialect::fwknop::gpg::Status;
+use portunus_model::Mono;
+use portunus_sys::clock;
+
+use super::run::{self, RunError, Spoken};
+use crate::message::Ring;
+
+/// How often one kind of trouble with one keyring is said.
+const EVERY: Duration = Duration::from_secs(60);
+/// How many are remembered.
+const MOST: usize = 256;
+
+/// One.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct One {
+    what: &'static str,
+    home: String,
+    /// gpg's own words, or the system's.
+    why: String,
+    mend: &'static str,
+}
+
+/// What was said lately.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(HashMap<(String, &'static str), Mono>);
+
+impl Trouble {
+    pub(super) fn say(&mut self, one: &One) {
+        if self.is_new(one, clock::mono()) {
+            let One { what, home, why, mend } = one;
+            tracing::warn!(keyring = %home, why = %why, mend, "{what}");
+        }
+    }
+
+    fn is_new(&mut self, one: &One, now: Mono) -> bool {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, at| now.since(*at) < EVERY);
+        }
+        let key = (one.home.clone(), one.what);
+        let new = self.0.get(&key).is_none_or(|at| now.since(*at) >= EVERY) && self.0.len() < MOST;
+        if new {
+            self.0.insert(key, now);
+        }
+        new
+    }
+}
+
+/// What a run shows of the keyring or of gpg.
+pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
+    let one = |what, why: String, mend| Some(One { what, home: ring.home.display().to_string(), why, mend });
+    match run {
+        Ok(spoken) => {
+            let status = Status::read(&spoken.report);
+            if status.no_passphrase {
+                let mend = "write its passphrase into GPG_DECRYPT_PW, or use a key that has none and GPG_ALLOW_NO_PW";
+                return one("the server's secret key cannot be used", words(spoken), mend);
+            }
+            // It has not even begun.
+            let begun = spoken.report.windows(6).any(|part| part == b"BEGIN_");
+            let mend = "look at the folder as its owner: gpg --homedir FOLDER --list-secret-keys";
+            if begun { None } else { one("gpg cannot use the keyring", words(spoken), mend) }
+        }
+        Err(RunError::NotRun(error)) => not_run(ring, error),
+        Err(error @ (RunError::TooSlow | RunError::TooMuch)) => {
+            let mend = "does its agent hang? gpgconf --homedir FOLDER --kill gpg-agent";
+            one("gpg was stopped", error.to_string(), mend)
+        }
+    }
+}
+
+/// What can be told before anybody knocks.
+pub(super) fn before(ring: &Ring) -> Option<One> {
+    let home = ring.home.display().to_string();
+    match run::list(ring) {
+        Ok(spoken) if spoken.text.starts_with(b"sec:") || spoken.text.windows(5).any(|w| w == b"\nsec:") => {
+            None
+        }
+        Ok(spoken) => Some(One {
+            what: "the keyring has no secret key, so no packet of GnuPG's can be opened",
+            home,
+            why: words(&spoken),
+            mend: "make one: gpg --homedir FOLDER --full-generate-key; or is it another folder, or another user's?",
+        }),
+        Err(RunError::NotRun(error)) => not_run(ring, &error),
+        // A long list is no trouble, and a slow one is seen when somebody knocks.
+        Err(RunError::TooSlow | RunError::TooMuch) => None,
+    }
+}
+
+fn not_run(ring: &Ring, error: &io::Error) -> Option<One> {
+    Some(One {
+        what: "gpg cannot be run",
+        home: ring.home.display().to_string(),
+        why: format!("{}: {error}", ring.program.display()),
+        mend: "install the package gpg, or name the program with GPG_EXE",
+    })
+}
+
+/// The last line of its own words, as plain text: the one before it is a remark most times.
+fn words(spoken: &Spoken) -> String {
+    let text = String::from_utf8_lossy(&spoken.words);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
+    line.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_said_once_a_minute() {
+        let one = |home: &str, what| One { what, home: home.into(), why: String::new(), mend: "" };
+        let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
+        let mut trouble = Trouble::default();
+        let mut said = |one: &One, secs| trouble.is_new(one, at(secs));
+        assert!(said(&one("/a", "x"), 100) && !said(&one("/a", "x"), 159) && said(&one("/a", "x"), 160));
+        assert!(said(&one("/a", "y"), 160) && said(&one("/b", "x"), 160));
+        for n in 0..1000 {
+            let _ = said(&one(&format!("/{n}"), "x"), 170);
+        }
+        assert!(trouble.0.len() <= MOST);
+    }
+}
