@@ -58,6 +58,12 @@ impl Pipeline {
                 told.step("shape", "openme v1".to_owned());
                 self.proof(&packet, key, wall, &mut told);
             }
+            (Some(Candidate::Fwknop(packet)), _) if packet.may_be_gpg() && !self.gpg.is_empty() => {
+                told.step(
+                    "shape",
+                    "fwknop, sealed by GnuPG: only the server's own gpg can open it".to_owned(),
+                );
+            }
             (Some(Candidate::Fwknop(packet)), _) if self.speaks_fwknop() => {
                 told.step("shape", "fwknop".to_owned());
                 if let Some(why) = self.why_not(&packet) {
