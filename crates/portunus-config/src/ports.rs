@@ -2,8 +2,8 @@
 
 use portunus_model::{PortError, PortSpec};
 
-use crate::ValueError;
 use crate::reader::nearest;
+use crate::{Diagnostic, ValueError};
 
 /// Reads `PORT[-END][/PROTO]`.
 pub(crate) fn parse_spec(text: &str) -> Result<Vec<PortSpec>, ValueError> {
@@ -33,6 +33,10 @@ pub(crate) struct Services {
     pub(crate) named: Vec<(String, Vec<PortSpec>)>,
     /// The ports of those that may be sent on to a container or another host, and are guarded there too.
     pub(crate) sent_on: Vec<PortSpec>,
+    /// Each place where that is said, as a mistake: it is one where iptables does the dropping.
+    pub(crate) sent_on_by_iptables: Vec<Diagnostic>,
+    /// The file has a mistake, which was told, so nobody knows what its names mean: none of them is unknown.
+    pub(crate) unread: bool,
 }
 
 impl Services {
@@ -48,6 +52,9 @@ impl Services {
         }
         if word.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
             out.extend(parse_spec(word)?);
+            return Ok(());
+        }
+        if self.unread {
             return Ok(());
         }
         let names = || self.named.iter().map(|(name, _)| name.as_str());
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_word() {
         let ssh = vec![("ssh".to_owned(), PortSpec::parse("22/tcp").unwrap())];
-        let services = Services { noun: "group", named: ssh, sent_on: Vec::new() };
+        let services = Services { noun: "group", named: ssh, ..Services::default() };
         let said = |word: &str| services.resolve(word, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(said("shs"), "unknown group \"shs\": known: ssh; or write ports such as 22/tcp");
         assert_eq!(said("sshh"), "unknown group \"sshh\": did you mean \"ssh\"?");

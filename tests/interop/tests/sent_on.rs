@@ -174,11 +174,26 @@ fn with_forward_only_who_has_a_grant_gets_through() {
 
 #[test]
 fn where_iptables_drops_it_is_not_called_guarded() {
-    let host = Host::new(Firewall::Iptables, Publisher::Docker, GUARDED);
-    let out = host.world.try_portunus(&["serve"]);
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(78), "{said}");
-    assert!(said.contains("take `forward = true` out of services.toml"), "{said}");
+    let host = Host::new(Firewall::Iptables, Publisher::Docker, NOT_GUARDED);
+    let etc = host.world.place("etc");
+    fs::write(etc.join("services.toml"), GUARDED).expect("the services can be written");
+    let refused = |command: &str, code: i32, words: &str| {
+        let out = host.world.try_portunus(&[command]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(code), "{command}: {said}");
+        assert!(said.contains(words), "{command}: {said}");
+    };
+    // Where the configuration names the place it is a mistake in it.
+    let line = "services.toml:2:31: \"web\" has forward = true, and iptables drops the ports here";
+    refused("check", 1, line);
+    refused("serve", 78, line);
+    // Where the place is found at the start only the start can know.
+    let server = etc.join("portunus.toml");
+    let text = fs::read_to_string(&server).expect("init made it");
+    assert!(text.contains("place = \"iptables\"\n"), "{text}");
+    fs::write(&server, text.replace("place = \"iptables\"\n", "")).expect("it can be written");
+    refused("check", 0, "");
+    refused("serve", 78, "take `forward = true` out of services.toml");
 }
 
 #[test]

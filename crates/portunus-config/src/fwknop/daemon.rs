@@ -97,6 +97,7 @@ pub struct Http {
 /// Takes it out of the variables, each checked.
 pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
     let receive = receive(conf, findings);
+    warn_of_unused_ports(conf, findings);
     let text = |variable| conf.text(variable).unwrap_or_default().to_owned();
     let small = |variable| u32::try_from(conf.number(variable)).unwrap_or(u32::MAX);
     Daemon {
@@ -162,6 +163,22 @@ fn receive(conf: &Conf, findings: &mut Findings) -> Receive {
         return Receive::Udp(port);
     }
     Receive::Sniffed
+}
+
+/// The original takes them, as its range goes beyond what there is; whoever turns the server on later is refused.
+fn warn_of_unused_ports(conf: &Conf, findings: &mut Findings) {
+    for (server, variable) in [
+        (Variable::EnableUdpServer, Variable::UdpservPort),
+        (Variable::EnableTcpServer, Variable::TcpservPort),
+    ] {
+        let number = conf.number(variable);
+        if !conf.flag(server) && number > u64::from(u16::MAX) {
+            let what =
+                format!("{} {number} is no port, and without {} Y not used", variable.name(), server.name());
+            let spot = conf.spot(variable);
+            findings.remark(|| spot.diagnostic(what, "use a number from 1 to 65535, or take it out"));
+        }
+    }
 }
 
 /// A port that is used: the original's range goes beyond what there is.

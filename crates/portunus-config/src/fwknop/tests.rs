@@ -156,6 +156,12 @@ fn the_program_itself() {
     let udp = loaded("ENABLE_UDP_SERVER Y\nUDPSERV_PORT 1234\n", STANZA);
     assert_eq!(udp.fwknop.unwrap().receive, Receive::Udp(1234));
     assert_eq!(udp.listen, crate::everywhere(1234));
+    for (name, server) in [("UDPSERV_PORT", "ENABLE_UDP_SERVER"), ("TCPSERV_PORT", "ENABLE_TCP_SERVER")] {
+        // The original takes it as long as the server is off, so it is no reason not to start.
+        let warned = loaded(&format!("{name} 70000\n"), STANZA).warnings;
+        let said = format!("{name} 70000 is no port, and without {server} Y not used");
+        assert!(warned.iter().any(|one| (one.line, one.column) == (1, 14) && one.what == said), "{warned:?}");
+    }
     let file = loaded("PCAP_FILE /x.pcap\nENABLE_UDP_SERVER Y\n", STANZA);
     assert_eq!(file.fwknop.as_ref().unwrap().receive, Receive::File("/x.pcap".into()));
     assert_eq!(client(&file, 1).1.window, None, "a capture is as old as it is");
@@ -358,6 +364,7 @@ const CONF: &[(&str, &str)] = &[
     ("MAX_SPA_PACKET_AGE 0", "var MAX_SPA_PACKET_AGE value '0' not in the range 1-100000"),
     ("RULES_CHECK_THRESHOLD -1", "var RULES_CHECK_THRESHOLD value '-1' not in the range 0-131071"),
     ("MAX_SNIFF_BYTES 32769", "var MAX_SNIFF_BYTES value '32769' not in the range 1-32768"),
+    ("TCPSERV_PORT 70000\nENABLE_TCP_SERVER Y", "TCPSERV_PORT 70000 is no port"),
     ("UDPSERV_PORT 70000\nENABLE_UDP_SERVER Y", "UDPSERV_PORT 70000 is no port"),
     ("SYSLOG_FACILITY LOG_FOO", "Invalid SYSLOG_FACILITY setting 'LOG_FOO'"),
     ("IPT_INPUT_ACCESS ACCEPT", "Invalid IPT_INPUT_ACCESS specification, see fwknopd.conf comments"),

@@ -81,6 +81,26 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         return Err(vec![no_server(&path)]);
     };
     let (server, mut policy) = server(fields, services, &mut findings);
+    let by_iptables = server
+        .stance
+        .place
+        .as_ref()
+        .map_or(server.stance.firewall == FirewallKind::Iptables, Place::is_of_iptables);
+    if by_iptables && server.stance.protect {
+        std::mem::take(&mut policy.services.sent_on_by_iptables)
+            .into_iter()
+            .for_each(|one| findings.tell(|| one));
+    }
+    if let Some(folder) = server.metrics.as_ref().and_then(|listen| missing_folder(files, listen)) {
+        let at = fields
+            .pair("metrics")
+            .and_then(|pair| pair.node.as_map()?.get("listen"))
+            .map(|pair| pair.node.span);
+        let what = format!("there is no folder {}, so there can be no socket in it", folder.display());
+        let mend =
+            format!("make it (`mkdir {}`), or write unix:/run/portunus/metrics.sock", folder.display());
+        findings.warn(&source, at.unwrap_or_default(), what, mend);
+    }
     let secrets =
         if server.openme { secrets(files, paths, &mut policy, &mut findings) } else { Secrets::default() };
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
@@ -257,6 +277,13 @@ fn metrics(s: Fields<'_, '_>, findings: &mut Findings) -> Option<MetricsListen> 
     m.read("listen", findings, metrics_listen)
 }
 
+/// The folder that a socket is to lie in, where there is none. The daemon makes its own.
+fn missing_folder<'l>(files: &dyn Files, listen: &'l MetricsListen) -> Option<&'l Path> {
+    let MetricsListen::Unix(path) = listen else { return None };
+    let folder = path.parent().filter(|folder| *folder != Path::new("/run/portunus"))?;
+    (files.list(folder) == Err(FileError::Missing)).then_some(folder)
+}
+
 /// Whoever can read figures learns when somebody comes and goes, so nobody outside this host gets them from us.
 fn metrics_listen(text: &str) -> Result<MetricsListen, ValueError> {
     let mend = "write a loopback address and a port, as in 127.0.0.1:9154 or [::1]:9154, or unix:/run/portunus/metrics.sock";
@@ -393,29 +420,47 @@ pub(super) fn services(files: &dyn Files, paths: &Paths, findings: &mut Findings
         Err(FileError::Missing) => return services,
         Err(error) => {
             findings.push(error.at(&path));
+            services.unread = true;
             return services;
         }
     };
     let source = Source::new(&path, &text);
-    let Some(root) = toml_tree::parse(&source, findings) else { return services };
-    let Some(fields) = Fields::of(&source, &root, "the file", findings) else { return services };
+    // A file with nothing in it has no mistake.
+    let Some(root) = toml_tree::parse(&source, findings) else {
+        services.unread = !findings.clean();
+        return services;
+    };
+    let Some(fields) = Fields::of(&source, &root, "the file", findings) else {
+        services.unread = !findings.clean();
+        return services;
+    };
     for pair in &fields.map.entries {
         if pair.key.is_empty() || pair.key.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
             let mend = "begin it with a letter: what begins with a digit is a port";
             findings.error(&source, pair.at, format!("{:?} is no name for a service", pair.key), mend);
         }
         let (ports, sent_on) = service(fields, pair, findings);
-        if sent_on {
+        if let Some(at) = sent_on {
             services.sent_on.extend_from_slice(&ports);
+            let what = format!("{:?} has forward = true, and iptables drops the ports here", pair.key);
+            services.sent_on_by_iptables.push(source.diagnostic(at, what, FORWARD_BY_NFTABLES));
         }
         services.named.push((pair.key.to_string(), ports));
     }
     services
 }
 
-/// `NAME = ["22/tcp"]`, or `NAME = { ports = ["443/tcp"], forward = true }`: the ports, and whether they are guarded too
-/// where they are sent on.
-fn service(fields: Fields<'_, '_>, pair: &Pair<'_>, findings: &mut Findings) -> (Vec<PortSpec>, bool) {
+/// What to do where iptables drops: its chains of ours guard the way to this host only.
+const FORWARD_BY_NFTABLES: &str = "what is sent on is guarded by nftables only: take this out, or have nftables do the \
+    dropping (`place` and `backend` in portunus.toml)";
+
+/// `NAME = ["22/tcp"]`, or `NAME = { ports = ["443/tcp"], forward = true }`: the ports, and where it is said that they are
+/// guarded too where they are sent on.
+fn service(
+    fields: Fields<'_, '_>,
+    pair: &Pair<'_>,
+    findings: &mut Findings,
+) -> (Vec<PortSpec>, Option<Span>) {
     let source = fields.source;
     let table = pair.node.as_map().and_then(|_| Fields::of(source, &pair.node, &pair.key, findings));
     let (words, sent_on) = match table {
@@ -426,9 +471,10 @@ fn service(fields: Fields<'_, '_>, pair: &Pair<'_>, findings: &mut Findings) -> 
                 findings.error(source, pair.at, what, "write ports = [\"443/tcp\"]");
             }
             let sent_on = table.flag("forward", findings).unwrap_or(false);
+            let sent_on = table.pair("forward").filter(|_| sent_on).map(|pair| pair.at);
             (table.texts("ports", "[\"443/tcp\"]", findings), sent_on)
         }
-        None => (fields.texts(&pair.key, "[\"22/tcp\"]", findings), false),
+        None => (fields.texts(&pair.key, "[\"22/tcp\"]", findings), None),
     };
     let mut ports = Vec::new();
     for (text, at) in words {

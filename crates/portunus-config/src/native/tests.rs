@@ -150,7 +150,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portunus.toml",
         "port = 54154",
         "colour = 1",
-        "11:1: unknown key \"colour\": known here: host, profile, listen, port, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits, audit, metrics",
+        "11:1: unknown key \"colour\": known here: host, profile, listen, port, nflog, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits, audit, metrics",
     ),
     ("portunus.toml", "port = 54154", "port = 0", "11:8: port is 0: use a whole number from 1 to 65535"),
     (
@@ -260,56 +260,56 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portunus.toml",
         "backend = \"auto\"",
         "backend = \"nftables\"",
-        "35:11: backend is \"nftables\": use one of: auto, nft, iptables",
+        "39:11: backend is \"nftables\": use one of: auto, nft, iptables",
     ),
     (
         "portunus.toml",
         "backend = \"auto\"",
         "backend = \"nft\"\nplace = \"iptables\"",
-        "36:9: this place is not one of the back end nft: change one of them, or take the place out: it is found at each start",
+        "40:9: this place is not one of the back end nft: change one of them, or take the place out: it is found at each start",
     ),
     (
         "portunus.toml",
         "backend = \"auto\"",
         "place = \"mine\"",
-        "35:9: \"mine\" is not a place: use own, iptables or attach:FAMILY/TABLE/CHAIN, as in attach:inet/filter/input",
+        "39:9: \"mine\" is not a place: use own, iptables or attach:FAMILY/TABLE/CHAIN, as in attach:inet/filter/input",
     ),
     (
         "portunus.toml",
         "interfaces = []",
         "interfaces = [\"eth 0\"]",
-        "42:15: \"eth 0\" is not an interface's name: use one that `ip link` shows, such as eth0",
+        "46:15: \"eth 0\" is not an interface's name: use one that `ip link` shows, such as eth0",
     ),
     (
         "portunus.toml",
         "interfaces = []",
         "interfaces = [\"a\", \"a\"]",
-        "42:20: \"a\" stands twice: keep one of them",
+        "46:20: \"a\" stands twice: keep one of them",
     ),
     (
         "portunus.toml",
         "interfaces = []",
         "protcet = true",
-        "42:1: unknown key \"protcet\": did you mean \"protect\"?",
+        "46:1: unknown key \"protcet\": did you mean \"protect\"?",
     ),
-    ("portunus.toml", "[defaults]", "[default]", "51:2: unknown key \"default\": did you mean \"defaults\"?"),
+    ("portunus.toml", "[defaults]", "[default]", "55:2: unknown key \"default\": did you mean \"defaults\"?"),
     (
         "portunus.toml",
         "services = [\"ssh\"]",
         "services = [\"shs\"]",
-        "53:13: unknown service \"shs\": known: ssh, web; or write ports such as 22/tcp",
+        "57:13: unknown service \"shs\": known: ssh, web; or write ports such as 22/tcp",
     ),
     (
         "portunus.toml",
         "# open_grants = 65536",
         "open_grants = 0",
-        "59:15: open_grants is 0: use a whole number from 1 to 1000000",
+        "63:15: open_grants is 0: use a whole number from 1 to 1000000",
     ),
     (
         "portunus.toml",
         "# grant = \"30s\"",
         "grant = \"48h\"",
-        "54:9: grant is 48h: use a time from 1s to 24h",
+        "58:9: grant is 48h: use a time from 1s to 24h",
     ),
     (
         "services.toml",
@@ -698,6 +698,56 @@ fn metrics_are_for_this_host_only_and_each_mistake_has_its_sentence() {
     assert!(said[0].contains("[metrics] does not say where: write listen = \"127.0.0.1:9154\""), "{said:?}");
     let said = with_sections("[metrics]\nlisten = \"127.0.0.1:9154\"\nport = 1\n").map(|_| ()).unwrap_err();
     assert!(said[0].contains("unknown key \"port\""), "{said:?}");
+}
+
+#[test]
+fn a_socket_of_the_metrics_without_its_folder_is_told() {
+    let warned = |path: &str| {
+        let settings = with_sections(&format!("[metrics]\nlisten = \"unix:{path}\"\n")).unwrap();
+        settings.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let lines = server_text(&init()).lines().count() + 3;
+    let said = warned("/nonexistent/x.sock");
+    let wanted = format!(
+        "/etc/portunus/portunus.toml:{lines}:10: there is no folder /nonexistent, so there can be no socket in it: make it (`mkdir /nonexistent`)"
+    );
+    assert!(said.iter().any(|one| one.starts_with(&wanted)), "{said:?}");
+    for made_or_there in ["/run/portunus/m.sock", "/etc/portunus/m.sock"] {
+        let said = warned(made_or_there);
+        assert!(!said.iter().any(|one| one.contains("no folder")), "{made_or_there}: {said:?}");
+    }
+}
+
+#[test]
+fn what_is_sent_on_is_not_for_iptables_to_guard() {
+    let services = "ssh = [\"22/tcp\"]\nweb = { ports = [\"443/tcp\"], forward = true }\n";
+    let with = |init: &Init, from: &str, to: &str| {
+        let server = server_text(init).replace(from, to);
+        let files = folder().with("/etc/portunus/portunus.toml", server);
+        loaded(&files.with("/etc/portunus/services.toml", services)).map(|_| ())
+    };
+    let placed = Init { place: Some(Place::Iptables), ..init() };
+    let driven = Init { firewall: FirewallKind::Iptables, ..init() };
+    for by_iptables in [&placed, &driven] {
+        let said = with(by_iptables, "", "").unwrap_err();
+        let wanted = "/etc/portunus/services.toml:2:30: \"web\" has forward = true, and iptables drops the ports here: ";
+        assert!(
+            said.len() == 1 && said[0].starts_with(wanted) && said[0].contains("take this out"),
+            "{said:?}"
+        );
+        assert_eq!(with(by_iptables, "# protect = true", "protect = false"), Ok(()));
+    }
+    for by_nftables in [&init(), &Init { place: Some(Place::Own), ..init() }] {
+        assert_eq!(with(by_nftables, "", ""), Ok(()));
+    }
+}
+
+#[test]
+fn a_mistake_in_the_services_makes_no_service_unknown() {
+    let said =
+        loaded(&folder().with("/etc/portunus/services.toml", "ssh = [\"22/tcp\"\n")).map(|_| ()).unwrap_err();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("/etc/portunus/services.toml:"), "{said:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use fact::{By, Fact, Verb};
-pub use read::{AuditError, Checked, Head, Shown, each, verify};
+pub use read::{AuditError, Checked, Head, Shown, each, lines, verify};
 pub use write::{AuditLog, Found};
 
 /// The current file's name in the state folder; full ones are `audit.log.1`, the latest, and so on.

@@ -194,7 +194,9 @@ impl Verifier {
             (None, _) => {
                 let first = self.said.map_or(1, |said| said.first);
                 if read.seq > first {
-                    return Some(format!("lines {first} to {} were kept, and are gone", read.seq - 1));
+                    let last = read.seq - 1;
+                    let (were, are) = if first == last { ("was", "is") } else { ("were", "are") };
+                    return Some(format!("{} {were} kept, and {are} gone", lines(first, last)));
                 }
             }
             (Some(_), _) => (),
@@ -218,13 +220,13 @@ impl Verifier {
             return Err(AuditError::broken(&dir.join(ANCHOR), 0, "it is not there, or says nothing"));
         };
         if last < said.last {
-            let what = format!("lines {} to {} are missing at the end", last + 1, said.last);
+            let what = missing(last + 1, said.last, "at the end");
             return Err(AuditError::broken(file, 0, what));
         }
         let first = self.first.unwrap_or(said.first);
         match self.kept {
             Some(kept) if kept.seq > last => {
-                let what = format!("lines {} to {} are missing at the end", last + 1, kept.seq);
+                let what = missing(last + 1, kept.seq, "at the end");
                 return Err(AuditError::broken(file, 0, what));
             }
             Some(kept) if kept.seq < first => {
@@ -238,9 +240,19 @@ impl Verifier {
     }
 }
 
+/// Lines by their numbers, as people say it.
+#[must_use]
+pub fn lines(first: u64, last: u64) -> String {
+    if first == last { format!("line {first}") } else { format!("lines {first} to {last}") }
+}
+
+pub(super) fn missing(first: u64, last: u64, place: &str) -> String {
+    format!("{} {} missing {place}", lines(first, last), if first == last { "is" } else { "are" })
+}
+
 fn gap(last: u64, next: u64) -> String {
     if next > last + 1 {
-        format!("lines {} to {} are missing before it", last + 1, next - 1)
+        missing(last + 1, next - 1, "before it")
     } else {
         format!("it has the number {next}, after {last}")
     }
@@ -305,10 +317,13 @@ pub(super) fn walk(mut reader: impl BufRead, mut each: impl FnMut(u64, &Read)) -
                 walked.chains.push(read.chain);
             }
             Err(why) => {
-                let number =
-                    serde_json::from_slice::<Value>(text).ok().and_then(|value| value.get("seq")?.as_u64());
-                let jumps = walked.last.zip(number).filter(|((last, _), number)| *number != last + 1);
-                let why = jumps.map_or(why, |((last, _), number)| gap(last, number));
+                let jumps =
+                    walked.last.zip(number_of(text)).filter(|((last, _), number)| *number != last + 1);
+                let why = match jumps {
+                    Some(((last, _), next)) if next > last + 1 => out_of_place(&mut reader, last + 1, next)?,
+                    Some(((last, _), next)) => gap(last, next),
+                    None => why,
+                };
                 walked.broken = Some((walked.lines + 1, why));
                 return Ok(walked);
             }
@@ -316,11 +331,41 @@ pub(super) fn walk(mut reader: impl BufRead, mut each: impl FnMut(u64, &Read)) -
     }
 }
 
+/// What a line says its number is.
+fn number_of(text: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Value>(text).ok()?.get("seq")?.as_u64()
+}
+
+/// Lines from `first` on do not stand where they belong, before the line `next` that stands there: whether they stand in
+/// the rest of the file, or nowhere.
+fn out_of_place(reader: &mut impl BufRead, first: u64, next: u64) -> io::Result<String> {
+    let mut line = Vec::new();
+    let (mut found, mut right_after) = (0, false);
+    for place in 0_u64.. {
+        line.clear();
+        if reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let belongs = number_of(&line).is_some_and(|number| (first..next).contains(&number));
+        found += u64::from(belongs);
+        right_after |= belongs && place == 0;
+    }
+    let last = next - 1;
+    Ok(match (found == next - first, first == last && right_after) {
+        (true, true) => format!("lines {first} and {next} are swapped"),
+        (true, false) => {
+            let stands = if first == last { "stands" } else { "stand" };
+            format!("{} {stands} after it and not before it: lines were put elsewhere", lines(first, last))
+        }
+        (false, _) => gap(first - 1, next),
+    })
+}
+
 /// The number of a file's first line, as it says.
 pub(super) fn first_number(file: &Path) -> Option<u64> {
     let mut line = Vec::new();
     BufReader::new(File::open(file).ok()?).take(LONGEST as u64).read_until(b'\n', &mut line).ok()?;
-    serde_json::from_slice::<Value>(&line).ok()?.get("seq")?.as_u64()
+    number_of(&line)
 }
 
 /// A line as it stands.

@@ -94,14 +94,21 @@ fn lines_taken_out_swapped_or_put_in_are_found() {
         left.remove(gone);
         let (line, what) = broken_with(&left.concat(), dir.path());
         assert_eq!(line, gone as u64 + 1);
-        assert_eq!(what, format!("lines {0} to {0} are missing before it", gone + 1));
+        assert_eq!(what, format!("line {} is missing before it", gone + 1));
         let mut swapped = lines.clone();
         swapped.swap(gone, gone + 1);
-        assert_eq!(broken_with(&swapped.concat(), dir.path()).0, gone as u64 + 1);
+        let (line, what) = broken_with(&swapped.concat(), dir.path());
+        assert_eq!(line, gone as u64 + 1);
+        assert_eq!(what, format!("lines {} and {} are swapped", gone + 1, gone + 2));
         let mut twice = lines.clone();
         twice.insert(gone, lines[gone]);
         assert_eq!(broken_with(&twice.concat(), dir.path()).0, gone as u64 + 2);
     }
+    let mut moved = lines.clone();
+    let two: Vec<_> = moved.drain(2..4).collect();
+    moved.extend(two);
+    let (_, what) = broken_with(&moved.concat(), dir.path());
+    assert_eq!(what, "lines 3 to 4 stand after it and not before it: lines were put elsewhere");
     let headless = lines[1..].concat();
     assert_eq!(broken_with(&headless, dir.path()).0, 1);
 }
@@ -120,11 +127,11 @@ fn what_is_cut_off_at_the_end_is_found_and_stays_known() {
     let cut = whole.iter().rposition(|&byte| byte == b'{').unwrap();
     fs::write(dir.path().join(FILE), &whole[..cut]).unwrap();
     let (mut log, found) = open(dir.path(), Bounds::default());
-    assert_eq!(found.damage.as_deref(), Some("lines 11 to 11 are missing at the end"));
+    assert_eq!(found.damage.as_deref(), Some("line 11 is missing at the end"));
     assert!(!found.clean_end);
     log.flush(at()).unwrap();
     let (_, line, what) = broken(dir.path());
-    assert_eq!((line, what.as_str()), (11, "lines 11 to 11 are missing before it"));
+    assert_eq!((line, what.as_str()), (11, "line 11 is missing before it"));
 }
 
 #[test]

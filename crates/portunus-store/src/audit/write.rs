@@ -15,7 +15,7 @@ use portunus_sys::files;
 
 use super::anchor::{Anchor, Said};
 use super::line::hex;
-use super::read::{Walk, first_number, walk};
+use super::read::{Walk, first_number, missing, walk};
 use super::{Bounds, By, Chain, FILE, Fact, current, line, numbered, numbers};
 
 /// Facts that wait for one flush; what comes then is lost, and counted.
@@ -126,7 +126,7 @@ impl AuditLog {
                 }
             }
             Some((last, _)) if last < said.last => {
-                found.damage = Some(format!("lines {} to {} are missing at the end", last + 1, said.last));
+                found.damage = Some(missing(last + 1, said.last, "at the end"));
                 // Their numbers are not used again, so the gap stays to be seen.
                 self.chain = walked.last.map_or(self.chain, |(_, chain)| chain);
             }

@@ -192,8 +192,22 @@ fn open(listen: &MetricsListen, ids: Option<Ids>) -> Result<OwnedFd, StartError>
             });
             opened.map_err(|e| super::open::listen_error(*address, "tcp", &e))
         }
-        MetricsListen::Unix(path) => open_unix(path, ids)
-            .map_err(|e| StartError::System("the metrics socket", format!("{}: {e}", path.display()))),
+        MetricsListen::Unix(path) => open_unix(path, ids).map_err(|e| {
+            StartError::System("the metrics socket", format!("{}: {}", path.display(), mend(path, &e)))
+        }),
+    }
+}
+
+/// What is wrong with a socket's place, and what to do.
+fn mend(path: &Path, error: &io::Error) -> String {
+    let folder = path.parent().unwrap_or(path).display();
+    let other = "write unix:/run/portunus/metrics.sock below [metrics] in portunus.toml";
+    if error.kind() == io::ErrorKind::NotFound {
+        format!("there is no folder {folder}: make it, or {other}")
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("the daemon may not write into {folder}: {other}")
+    } else {
+        error.to_string()
     }
 }
 
@@ -262,6 +276,13 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         let file = dir.path().join("file");
         std::fs::write(&file, "precious").unwrap();
+        let nowhere = dir.path().join("nowhere/m.sock");
+        let error = open_unix(&nowhere, None).unwrap_err();
+        let said = mend(&nowhere, &error);
+        assert!(
+            said.starts_with(&format!("there is no folder {}/nowhere: make it", dir.path().display())),
+            "{said}"
+        );
         assert!(open_unix(&file, None).unwrap_err().to_string().contains("something else"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     }

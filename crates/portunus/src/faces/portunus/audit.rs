@@ -99,7 +99,8 @@ fn check(places: &Places, wish: &Verify) -> Done {
         return Ok(());
     }
     let s = if checked.files == 1 { "" } else { "s" };
-    line(format_args!("lines {first} to {last} in {} file{s}: whole, and nothing is missing", checked.files));
+    let lines = audit::lines(first, last);
+    line(format_args!("{lines} in {} file{s}: whole, and nothing is missing", checked.files));
     line(format_args!("head {}", checked.head));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `import fwknop`: stanzas into clients of our own. What would open more than before is left out, and said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
     let paths = Paths::new(dir);
     files::make_folder(dir, 0o755)?;
     let _lock = edit::lock_folder(dir)?;
+    let here = here_already(&paths)?;
     let mut new: Vec<(PathBuf, String, u32)> = Vec::new();
     if !paths.server().exists() {
         new.push((paths.server(), server_text(from, &theirs), 0o644));
@@ -45,7 +46,12 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
         after = after.with(path, text.as_str());
     }
     let mut count = 0_u32;
+    let mut again = Vec::new();
     for (name, client) in named(&theirs, &after, dir)? {
+        if let Some(name) = here.get(&client.key) {
+            again.push((client, name));
+            continue;
+        }
         let Some(text) = carry(&theirs, client, name, &after, dir)? else { continue };
         let FileChange::Write { path, text } = text else { continue };
         after = after.with(&path, text.as_str());
@@ -55,6 +61,12 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
     }
     // Everything is checked with the daemon's own eyes before the first byte is written.
     native::load(&after as &dyn Files, dir).map_err(bad)?;
+    tell_again(&again);
+    if count == 0 && !again.is_empty() {
+        let what = "the clients of these files are here already, with the same keys, and nothing was changed";
+        let mend = "`portunus list` shows them; to take one over anew, `portunus revoke NAME` and then the same import";
+        return Err(Failure::file(what, from, mend).code(FAILED));
+    }
     if count == 0 {
         let mend = "see above, or keep fwknop's files: portunus fwknopd reads them as they are";
         return Err(Failure::file("no stanza could be carried over", from, mend).code(FAILED));
@@ -67,6 +79,27 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
     }
     tell(from, dir, &theirs, count);
     Ok(())
+}
+
+/// Whose fwknop's keys are that are here: of an import before, mostly.
+fn here_already(paths: &Paths) -> Result<HashMap<ClientKey, ClientName>, Failure> {
+    if !paths.server().exists() {
+        return Ok(HashMap::new());
+    }
+    let dir = paths.server().parent().unwrap_or(Path::new("")).to_owned();
+    let ours = native::load(&RealFiles, &dir).map_err(|found| Failure::lines(found, CONFIG))?;
+    let theirs = ours.rules.clients.into_iter().filter(|client| matches!(client.key, ClientKey::Fwknop(_)));
+    Ok(theirs.map(|client| (client.key, client.name)).collect())
+}
+
+fn tell_again(again: &[(&Client, &ClientName)]) {
+    for (client, name) in again {
+        let number = client.stanza.as_ref().map_or(0, |stanza| stanza.number);
+        remark(
+            NAME,
+            format_args!("stanza #{number} is here already: it is the client {name}, which stays as it is"),
+        );
+    }
 }
 
 /// Each stanza with its new name: the user that it requires, else its number.
