@@ -81,7 +81,8 @@ pub enum Standing {
 /// A back end. Every method is one transaction: all of it, or none.
 pub trait Firewall {
     /// Makes our part of the ruleset be just `structure` with `open` in it, atomically, whatever stood there of ours
-    /// before: at start, on reload, and after somebody's flush. Nothing of anybody else's changes.
+    /// before: at start, on reload, and after somebody's flush. Nothing of anybody else's changes. Chains of the admin's
+    /// that are not there are [`Firewall::absent`] then: what ours keeps shut does not hang on them.
     ///
     /// # Errors
     /// [`FirewallError`]; what stood before still stands.
@@ -110,6 +111,11 @@ pub trait Firewall {
     /// # Errors
     /// [`FirewallError`], when it cannot be read.
     fn standing(&mut self) -> Result<Standing, FirewallError>;
+
+    /// The first place of the last install that is not there; as soon as it is, [`Firewall::standing`] says `Broken`.
+    fn absent(&self) -> Option<&str> {
+        None
+    }
 
     /// Becomes readable when [`Firewall::standing`] is worth asking; `None`: ask now and then.
     fn watch(&self) -> Option<BorrowedFd<'_>>;
@@ -144,9 +150,6 @@ pub enum FirewallError {
     /// A set has no room left.
     #[error("no room for more open doors")]
     Full,
-    /// The table or chain that we were to stand in is gone.
-    #[error("chain {0} is not there: run `portunus doctor` to find a new place")]
-    NoSeat(String),
     /// The change was taken, and was not there when read back.
     #[error("the kernel took the change, but it is not there")]
     NotThere,

@@ -360,8 +360,13 @@ fn every_harm_is_seen_and_nothing_else() {
         assert_eq!(bench.connects(&[SSH], 0, OTHER), [false], "{harm}");
     }
     load("flush ruleset");
-    let gone = nft.install(&structure(place), &[]);
-    assert_eq!(gone, Err(FirewallError::NoSeat("inet filter input".into())));
+    nft.install(&structure(place), &[(door(OUTSIDE[0], "22/tcp"), LONG)]).unwrap();
+    assert_eq!(nft.absent(), Some("inet filter input"));
+    assert_eq!(nft.standing(), Ok(Standing::Whole), "what can be there is");
+    assert!(bench.opens(SSH), "who has a grant is not kept out");
+    assert_eq!(bench.connects(&[SSH], 0, OTHER), [false], "a chain of theirs that is gone opens nothing");
+    POLICY_DROP.prepare(&bench);
+    assert_eq!(nft.standing(), Ok(Standing::Broken), "it is back, and we are not in it");
 }
 
 /// In our own table a changed policy would lock everybody out.

@@ -10,7 +10,7 @@ use portunus_fw::place::{
     Blocked, Finding, Keeper, Neighbour, SeatError, Wish, check_seat, find, first_drop, still_blocked,
 };
 use portunus_fw::ruleset::TableFamily;
-use portunus_fw::walk::{IpVersion, Verdict};
+use portunus_fw::walk::Verdict;
 use portunus_model::{ChainRow, Chains, Family, Place, PortSpec, Proto, Seat};
 
 fn ssh() -> PortSpec {
@@ -56,18 +56,6 @@ fn where_the_admin_drops_we_stand_in_his_chain() {
     assert_eq!(said(&finding.blocked), "");
     let Verdict::Dropped(site) = &finding.doors[0].today else { panic!("{:?}", finding.doors) };
     assert_eq!(site.to_string(), "table inet filter, chain input: policy drop");
-}
-
-#[test]
-fn a_door_of_the_other_family_is_named_where_no_chain_of_the_place_sees_it() {
-    let rules = "table ip filt { chain in { type filter hook input priority 0; policy drop; }\n}\n";
-    let finding = found(rules, None);
-    assert_eq!(finding.place, Place::Attach(vec![seat(Family::Ip, "filt", "in")]));
-    let unreached: Vec<_> = finding.unreached().map(|door| (door.port, door.version)).collect();
-    assert_eq!(unreached, [(ssh(), IpVersion::V6)]);
-    let both = "table ip6 filt { chain in { type filter hook input priority 0; policy drop; }\n}\n";
-    assert_eq!(found(&format!("{rules}{both}"), None).unreached().count(), 0);
-    assert_eq!(found("", None).unreached().count(), 0);
 }
 
 #[test]

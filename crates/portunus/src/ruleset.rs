@@ -80,14 +80,10 @@ fn wish<'a>(settings: &'a Settings, interfaces: &'a [Interface]) -> Wish<'a> {
 }
 
 fn tell(finding: &Finding, settings: &Settings, kept: impl Fn(&Door) -> bool) -> Look {
-    let passes = |door: &Door| {
-        if !settings.stance.protect {
-            "is open to everybody today, and nothing here will drop it"
-        } else if finding.reaches(door.version) {
-            "is open to everybody today; `serve` will drop it"
-        } else {
-            "is open to everybody today, and stays so: no chain of `place` sees it"
-        }
+    let passes = if settings.stance.protect {
+        "is open to everybody today; `serve` will drop it"
+    } else {
+        "is open to everybody today, and nothing here will drop it"
     };
     let mut lines = doors(finding, &settings.stance.sent_on, passes, kept);
     lines.extend(finding.neighbours.iter().map(ToString::to_string));
@@ -125,7 +121,7 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
                     blocked.push(format!("{port} over {version} {}", sent_on(&site, false)));
                 }
                 Verdict::Passes if settings.stance.protect => blocked.push(format!(
-                    "{port} over {version} is open to everybody though the server runs: a rule of yours accepts it before our drops: take that rule out (`nft -a list ruleset` shows it)"
+                    "{port} over {version} is open to everybody though the server runs: our drops are not there: start it anew (systemctl restart portunus)"
                 )),
                 Verdict::Passes => lines.push(format!(
                     "{port} over {version} is open to everybody: nothing here drops it (`protect` is off)"
@@ -141,14 +137,9 @@ pub(crate) fn look_while_running(settings: &Settings) -> Result<Look, Failure> {
     Ok(Look { place: None, lines, blocked })
 }
 
-/// Each door as it is today; both families in one line where they are alike. `passes` says what of
-/// an open one, `kept` whether rules of ours that still stand shut it.
-fn doors(
-    finding: &Finding,
-    guarded: &[PortSpec],
-    passes: impl Fn(&Door) -> &'static str,
-    kept: impl Fn(&Door) -> bool,
-) -> Vec<String> {
+/// Each door as it is today; both families in one line where they are alike. `passes` is said of
+/// an open one, `kept` tells whether rules of ours that still stand shut it.
+fn doors(finding: &Finding, guarded: &[PortSpec], passes: &str, kept: impl Fn(&Door) -> bool) -> Vec<String> {
     let mut told: Vec<(PortSpec, Vec<String>, String)> = Vec::new();
     for door in &finding.doors {
         let what = match &door.today {
@@ -159,7 +150,7 @@ fn doors(
             Verdict::Passes if kept(door) => {
                 "is kept closed by rules of ours: nobody gets in until `serve` runs".to_owned()
             }
-            Verdict::Passes => passes(door).to_owned(),
+            Verdict::Passes => passes.to_owned(),
             Verdict::Forwarded(site) => sent_on(site, guarded.contains(&door.port)),
         };
         match told.iter_mut().find(|(port, _, said)| *port == door.port && *said == what) {
@@ -217,7 +208,7 @@ pub(crate) fn remove_all() -> Done {
 pub(crate) fn open_now(settings: &Settings) -> Result<Vec<String>, Failure> {
     let interfaces = interfaces(settings);
     let finding = place::find(&read()?, &wish(settings, &interfaces));
-    Ok(doors(&finding, &[], |_| "is open to everybody now", |_| false))
+    Ok(doors(&finding, &[], "is open to everybody now", |_| false))
 }
 
 /// Protected ports that are sent on to a container or another host past every drop of ours, each with the rule that does it.

@@ -97,3 +97,29 @@ fn each_grant_of_a_shared_door_keeps_its_own_end_over_a_restart() {
     world.portunus(&["close", "bob"]);
     assert!(closed(&world.client, DOOR));
 }
+
+/// "closed" is the kernel's word: said any earlier, a death of the grantor would make it a lie, since the next start puts back
+/// what its journal has.
+#[test]
+fn nobody_is_told_closed_before_the_kernel_has_closed() {
+    let world = World::new(Firewall::None);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
+    let mut daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    daemon.signal(Part::Grantor, Signal::STOP);
+    std::thread::scope(|scope| {
+        let close = scope.spawn(|| world.try_portunus(&["close", "--all"]));
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!close.is_finished(), "it answered though nobody has closed anything");
+        daemon.signal(Part::Grantor, Signal::KILL);
+        let close = close.join().unwrap_or_else(|_| panic!("the command runs"));
+        assert!(!close.status.success(), "{close:?}");
+    });
+    assert!(!daemon.wait().success());
+    let daemon = world.serve();
+    assert_eq!(sessions(&daemon), 1, "it was never closed, and nobody was told so");
+    world.portunus(&["close", "--all"]);
+    assert!(closed(&world.client, DOOR));
+    assert!(daemon.stop().success());
+}

@@ -63,8 +63,13 @@ pub enum Said {
     /// To the grantor: end what this client has established where nobody else has a grant, and answer with the ticket.
     /// Its grants are to be closed before.
     Kill(u64, ClientName),
+    /// To the grantor: answer with the ticket when all that was said before is done.
+    Settle(u64),
     /// To the front: what became of the opening.
     Opened(u64, Opened),
+    /// To the front: what was said before this [`Said::Settle`] is done; false: the firewall has refused some of it, and it
+    /// is tried again.
+    Settled(u64, bool),
     /// To the front, before [`Said::Killed`]: this was kept, because this other client has or had a grant for it too.
     Kept {
         /// Of which killing.
@@ -155,3 +160,5 @@ const RESTORED_ALL: u8 = 5;
 const KILL: u8 = 6;
 const KEPT: u8 = 7;
 const KILLED: u8 = 8;
+const SETTLE: u8 = 9;
+const SETTLED: u8 = 10;

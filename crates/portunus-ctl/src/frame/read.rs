@@ -6,8 +6,8 @@ use std::time::Duration;
 use portunus_model::{Cause, ClientName, Closing, Grounds, Mono, Opened, Opening, PortSpec, Proto, Way};
 
 use super::{
-    CLOSE, FrameError, KEPT, KILL, KILLED, Killed, MOST, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
-    Said, field,
+    CLOSE, FrameError, KEPT, KILL, KILLED, Killed, MOST, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SETTLE,
+    SETTLED, SIZE, Said, field,
 };
 
 /// Reads a message whole. One wrong frame and nothing of the message counts: whoever sends such a thing is not us.
@@ -182,6 +182,18 @@ impl View<'_> {
             KILLED => {
                 self.nothing_but(&[field::TICKET, field::NANOS, field::RESULT..field::RESULT + 1])?;
                 Ok(Said::Killed(ticket, self.killed(nanos)?))
+            }
+            SETTLE => {
+                self.nothing_but(&[field::TICKET])?;
+                Ok(Said::Settle(ticket))
+            }
+            SETTLED => {
+                self.nothing_but(&[field::TICKET, field::RESULT..field::RESULT + 1])?;
+                match self.byte(field::RESULT) {
+                    1 => Ok(Said::Settled(ticket, true)),
+                    2 => Ok(Said::Settled(ticket, false)),
+                    unknown => Err(FrameError::Result(unknown)),
+                }
             }
             RESTORED_ALL => {
                 self.nothing_but(&[])?;

@@ -95,6 +95,9 @@ fn what_is_said_comes_back() {
         Said::Killed(3, Killed::Done { sockets: 1, flows: u32::MAX }),
         Said::Killed(4, Killed::SocketsStay),
         Said::Killed(5, Killed::Failed),
+        Said::Settle(6),
+        Said::Settled(6, true),
+        Said::Settled(u64::MAX, false),
     ];
     let bytes = message(&said);
     assert_eq!(bytes.len(), SIZE * 17);

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use portunus_model::{Cause, ClientName, Grounds, Opened, PortSpec, Way};
 
 use super::{
-    CLOSE, KEPT, KILL, KILLED, Killed, LONGEST_MESSAGE, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SIZE,
-    Said, field,
+    CLOSE, KEPT, KILL, KILLED, Killed, LONGEST_MESSAGE, OPEN, OPENED, PORTS, RESTORED, RESTORED_ALL, SETTLE,
+    SETTLED, SIZE, Said, field,
 };
 
 /// Gathers what is said into messages.
@@ -53,6 +53,15 @@ impl Writer {
             Said::Killed(ticket, killed) => {
                 let (result, counts) = killed_numbers(*killed);
                 let head = Head { ticket: *ticket, nanos: counts, result, ..Head::of(KILLED) };
+                self.row(&head, None, None, &[]);
+            }
+            Said::Settle(ticket) => {
+                let head = Head { ticket: *ticket, ..Head::of(SETTLE) };
+                self.row(&head, None, None, &[]);
+            }
+            Said::Settled(ticket, whole) => {
+                let result = if *whole { 1 } else { 2 };
+                let head = Head { ticket: *ticket, result, ..Head::of(SETTLED) };
                 self.row(&head, None, None, &[]);
             }
             Said::RestoredAll => {

@@ -36,7 +36,33 @@ impl Nft {
         for (slot, answer) in slots.zip(carried) {
             *slot = answer;
         }
+        self.close_table_by_table(changes, &mut answers);
         answers
+    }
+
+    /// What is to close and was refused as a whole, mostly because somebody has just taken a table of theirs away: each
+    /// table by itself, since a set that is gone holds nothing open.
+    fn close_table_by_table(&mut self, changes: &[Change], answers: &mut [Outcome]) {
+        let refused = |(change, answer): &(&Change, &mut Outcome)| {
+            matches!(change, Change::Close(_)) && answer.is_err()
+        };
+        let refused: Vec<_> = changes.iter().zip(answers).filter(refused).collect();
+        if refused.is_empty() {
+            return;
+        }
+        let closes: Vec<Change> = refused.iter().map(|(change, _)| **change).collect();
+        let mut outcome = Ok(());
+        for stand in &self.stands {
+            let mut batch = Batch::begin(self.talk.sequence(ROOM), None);
+            write(&mut batch, stand, Meaning::Open, &closes, 0, |_| false, &mut Echoes::default());
+            match self.talk.commit(STEP, &batch.end()) {
+                Ok(()) | Err(FirewallError::Refused { errno: ENOENT, .. }) => (),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        for (_, answer) in refused {
+            *answer = outcome.clone();
+        }
     }
 
     fn check(&self, change: &Change) -> Result<(), FirewallError> {

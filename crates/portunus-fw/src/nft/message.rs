@@ -58,15 +58,12 @@ const SET_TIMEOUT: u32 = 0x10;
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
 pub(super) const OURS: &str = "portunus";
 
-/// Our base chain in a table of the admin's: who is cut off is dropped before their chain accepts live connections.
-pub(super) const CUT_CHAIN: &str = "portunus_cut";
-
 /// What our chains are called there that chains of theirs jump to from the way through, and from the way out.
 pub(super) const FORWARD_CHAIN: &str = "portunus_forward";
 pub(super) const OUTPUT_CHAIN: &str = "portunus_output";
 
 /// Every chain of ours in a table of the admin's.
-pub(super) const THERE: [&str; 4] = [OURS, CUT_CHAIN, FORWARD_CHAIN, OUTPUT_CHAIN];
+pub(super) const THERE: [&str; 3] = [OURS, FORWARD_CHAIN, OUTPUT_CHAIN];
 
 /// nft's `BYTEORDER_HOST_ENDIAN`, `BYTEORDER_BIG_ENDIAN`.
 const HOST_ORDER: u32 = 1;

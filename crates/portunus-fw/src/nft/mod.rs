@@ -39,7 +39,7 @@ use self::stand::Stand;
 pub(crate) use self::talk::{Answer, failed, kernel, messages};
 use self::talk::{CHANGED_MEANWHILE, Talk};
 use crate::place;
-use crate::ruleset::{Hook, ReadError, Ruleset};
+use crate::ruleset::{Chain, Hook, ReadError, Ruleset, Table};
 use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
 /// How often an install begins anew when somebody changes the rules meanwhile.
@@ -64,6 +64,8 @@ pub struct Nft {
     ends: Ends,
     /// Who is cut off, and until when.
     cuts: BTreeMap<Element, Instant>,
+    /// The chain of the admin's that we could not stand in, and its seat.
+    absent: Option<(Seat, String)>,
     /// What leads through this host or to another port of it, and until when.
     translated: BTreeMap<Element, Instant>,
 }
@@ -87,6 +89,7 @@ impl Nft {
             seeded: false,
             ends: Ends::default(),
             cuts: BTreeMap::new(),
+            absent: None,
             translated: BTreeMap::new(),
         })
     }
@@ -130,7 +133,8 @@ impl Nft {
     ) -> Result<(), FirewallError> {
         let generation = self.talk.generation()?;
         let before = self.structure_now()?;
-        let stands = Stand::all(structure, &before);
+        let (seats, absent) = seats_there(structure, &before);
+        let stands = Stand::all(structure, &seats);
         let cuts = self.cuts_under(&stands);
         let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
         ours::strike(&before, &mut batch);
@@ -143,10 +147,8 @@ impl Nft {
                 }
             }
         }
-        if let Place::Attach(seats) = &structure.stance.place {
-            for seat in seats {
-                sit_down(&before, seat, &mut batch)?;
-            }
+        for (seat, table, chain) in &seats {
+            sit_down(seat, table, chain, &mut batch);
         }
         let began = Instant::now();
         self.talk.commit("installing the firewall rules", &batch.end())?;
@@ -156,6 +158,7 @@ impl Nft {
         self.structure.doors.sort_unstable();
         self.translated.clear();
         self.remember(open.iter().copied());
+        self.absent = absent.map(|seat| (seat.clone(), seat_words(seat)));
         Ok(())
     }
 
@@ -212,7 +215,7 @@ impl Firewall for Nft {
         let after = self.structure_now()?;
         self.traces = Traces::of(&after);
         let chains = self.stands.iter().map(|stand| stand.plan.chains.len()).sum();
-        if self.traces.are_complete(&self.structure.stance.place, chains) {
+        if self.absent.is_some() || self.traces.are_complete(&self.structure.stance.place, chains) {
             Ok(())
         } else {
             Err(FirewallError::NotThere)
@@ -279,8 +282,14 @@ impl Firewall for Nft {
         if !heard.structure {
             return Ok(Standing::Whole);
         }
-        let now = Traces::of(&self.structure_now()?);
-        Ok(if now == self.traces { Standing::Whole } else { Standing::Broken })
+        let ruleset = self.structure_now()?;
+        let is_back = self.absent.as_ref().is_some_and(|(seat, _)| seated(seat, &ruleset).is_some());
+        let is_whole = !is_back && Traces::of(&ruleset) == self.traces;
+        Ok(if is_whole { Standing::Whole } else { Standing::Broken })
+    }
+
+    fn absent(&self) -> Option<&str> {
+        self.absent.as_ref().map(|(_, words)| words.as_str())
     }
 
     fn watch(&self) -> Option<BorrowedFd<'_>> {
@@ -309,13 +318,28 @@ impl Firewall for Nft {
     }
 }
 
+/// A seat with the table and the chain that it is in.
+type Seated<'a> = (&'a Seat, &'a Table, &'a Chain);
+
+/// The seats whose chains are there, and the first whose chain is not.
+fn seats_there<'a>(structure: &'a Structure, before: &'a Ruleset) -> (Vec<Seated<'a>>, Option<&'a Seat>) {
+    let Place::Attach(seats) = &structure.stance.place else { return (Vec::new(), None) };
+    let there = seats.iter().filter_map(|seat| seated(seat, before)).collect();
+    (there, seats.iter().find(|seat| seated(seat, before).is_none()))
+}
+
+fn seated<'a>(seat: &'a Seat, ruleset: &'a Ruleset) -> Option<Seated<'a>> {
+    let is_it = |table: &&Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
+    let table = ruleset.tables.iter().find(is_it)?;
+    Some((seat, table, table.chain(&seat.chain)?))
+}
+
+fn seat_words(seat: &Seat) -> String {
+    format!("{} {} {}", seat.family.as_str(), seat.table, seat.chain)
+}
+
 /// The jump from the admin's chain to ours, before its first drop.
-fn sit_down(before: &Ruleset, seat: &Seat, batch: &mut Batch) -> Result<(), FirewallError> {
-    let no_seat = || FirewallError::NoSeat(format!("{} {} {}", seat.family.as_str(), seat.table, seat.chain));
-    let is_it =
-        |table: &&crate::ruleset::Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
-    let table = before.tables.iter().find(is_it).ok_or_else(no_seat)?;
-    let chain = table.chain(&seat.chain).ok_or_else(no_seat)?;
+fn sit_down(seat: &Seat, table: &Table, chain: &Chain, batch: &mut Batch) {
     let to = match chain.base.as_ref().map(|base| base.hook) {
         Some(Hook::Forward) => FORWARD_CHAIN,
         Some(Hook::Output) => OUTPUT_CHAIN,
@@ -332,5 +356,4 @@ fn sit_down(before: &Ruleset, seat: &Seat, batch: &mut Batch) -> Result<(), Fire
     let jump = RulePlan { ifs: Vec::new(), then: Then::Jump(to.to_owned()) };
     let name = TableName { family: seat.family, name: seat.table.clone() };
     batch.new_rule(&name, &seat.chain, &jump, place::first_drop(table, chain));
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use portunus_model::{Family, PortSpec, Proto, Way};
 
 use super::keys::{Keys, Placed, Role};
-use super::message::{CUT_CHAIN, OURS, OUTPUT_CHAIN};
+use super::message::{OURS, OUTPUT_CHAIN};
 use super::through;
 use crate::{Element, Structure};
 
@@ -228,7 +228,7 @@ pub(super) fn table(structure: &Structure, family: Family, host: Host, ways: Way
     if ways.input || ways.output || ways.sent_on {
         plan.sets.extend(sets.open());
     }
-    if ways.input || ways.sent_on {
+    if host == Host::Us && (ways.input || ways.sent_on) {
         plan.cut_sets.extend(sets.cut());
         plan.sets.extend(sets.trial());
     }
@@ -255,24 +255,17 @@ fn gate(plan: &TablePlan) -> Vec<RulePlan> {
     plan.sets.first().map(gate).into_iter().collect()
 }
 
-/// The chains by which one comes to this host.
+/// The chain by which one comes to this host. Only ours drops: an accept of the admin's, before or behind our jump, cannot
+/// overrule a drop in another table.
 fn input(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
     let Sets { structure, family, host } = *sets;
-    let cuts: Vec<RulePlan> =
-        plan.cut_sets.iter().flat_map(|set| looked_up(family, set, &Then::Drop)).collect();
     let mut rules = gate.to_vec();
     match host {
         Host::Us => {
             rules.push(rule([If::FromLoopback], Then::Accept));
-            rules.extend(cuts);
+            rules.extend(plan.cut_sets.iter().flat_map(|set| looked_up(family, set, &Then::Drop)));
         }
-        Host::Admin => {
-            let mut first = gate.to_vec();
-            first.push(rule([If::FromLoopback], Then::Return));
-            first.extend(cuts);
-            plan.chains.push(ChainPlan { name: CUT_CHAIN, hooked: Some(Hooked::Input), rules: first });
-            rules.push(rule([If::FromLoopback], Then::Return));
-        }
+        Host::Admin => rules.push(rule([If::FromLoopback], Then::Return)),
     }
     rules.extend(live(structure, host));
     if let Some(port) = structure.stance.knock_port {
@@ -281,10 +274,12 @@ fn input(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
     let local = sets.local();
     let open = plan.sets.iter().filter(|set| set.role == Role::Open);
     rules.extend(open.chain(&local).flat_map(|set| looked_up(family, set, &Then::Accept)));
-    rules.extend(each_proto(&structure.stance.protected, |ifs| rule(sets.for_now(ifs), Then::Drop)));
     plan.sets.extend(local);
     plan.chains.push(match host {
-        Host::Us => ChainPlan { name: INPUT, hooked: Some(Hooked::Input), rules },
+        Host::Us => {
+            rules.extend(each_proto(&structure.stance.protected, |ifs| rule(sets.for_now(ifs), Then::Drop)));
+            ChainPlan { name: INPUT, hooked: Some(Hooked::Input), rules }
+        }
         Host::Admin => ChainPlan { name: OURS, hooked: None, rules },
     });
 }
@@ -635,22 +630,18 @@ mod tests {
     fn in_a_table_of_the_admins_nothing_is_accepted_but_what_our_doors_are_about() {
         let structure = Structure {
             doors: vec![port("22/tcp"), port("53/udp"), port("8000-8010/tcp")],
-            stance: Stance { knock_port: Some(54154), ..Stance::default() },
+            stance: Stance {
+                knock_port: Some(54154),
+                protected: vec![port("22/tcp"), port("53/udp"), port("8000-8010/tcp")],
+                ..Stance::default()
+            },
             most_open: 100,
             ..Structure::default()
         };
         let plan = table(&structure, Family::Ip, Host::Admin, TO_US);
-        let lines = |chain| lines(&plan, chain);
+        assert!(plan.cut_sets.is_empty(), "who is cut off, and every drop, stands in our own table");
         assert_eq!(
-            lines(CUT_CHAIN),
-            [
-                "iif \"lo\" return",
-                "ip saddr . meta l4proto . th dport @portunus_cut4 drop",
-                "th dport 8000-8010 ip saddr . meta l4proto @portunus_cut4_8000_8010 drop",
-            ]
-        );
-        assert_eq!(
-            lines(OURS),
+            lines(&plan, OURS),
             [
                 "iif \"lo\" return",
                 "meta l4proto tcp th dport { 22, 8000-8010 } ct state established,related accept",
@@ -697,7 +688,7 @@ mod tests {
         };
         let name = |name: &str| Some(name.to_owned());
         assert_eq!(set("::1", "8000-8010/udp", Meaning::Open), name("portunus_range6_8000_8010"));
-        assert_eq!(set("::1", "8000-8010/udp", Meaning::Cut), name("portunus_cut6_8000_8010"));
+        assert_eq!(set("::1", "8000-8010/udp", Meaning::Cut), None);
         assert_eq!(set("192.0.2.1", "80/tcp", Meaning::Open), name("portunus_open4"));
         assert_eq!(set("192.0.2.1", "1-2/udp", Meaning::Open), None);
         assert!(grants("portunus_open4", false) && grants("range6_1_2", false) && grants("all4", true));

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use portunus_model::{Family, Place, Proto, Seat};
+use portunus_model::{Family, Proto, Seat};
 
 use super::keys::{self, Bytes, Meaning, Placed, Role};
 use super::message::{Batch, OURS, One, TableName};
 use super::plan::{self, Host, SetPlan, TablePlan, Version, Ways};
-use crate::ruleset::{Hook, Ruleset, Table};
+use crate::ruleset::{Chain, Hook, Table};
 use crate::{Change, Element, Structure};
 
 /// A change as it is said to the kernel.
@@ -47,18 +47,16 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// The tables that we stand in: our own, and each of the admin's that has a seat. What a seat is about its hook
-    /// says, as it stands in `before`.
-    pub(super) fn all(structure: &Structure, before: &Ruleset) -> Vec<Self> {
-        let seats: &[Seat] = match &structure.stance.place {
-            Place::Own => &[],
-            Place::Attach(seats) => seats,
-            Place::Iptables | Place::Fwknop(_) => return Vec::new(),
-        };
+    /// The tables that we stand in: our own, which drops wherever else we are, and each of the admin's that has a seat.
+    /// What a seat is about the hook of its chain says.
+    pub(super) fn all(structure: &Structure, seats: &[(&Seat, &Table, &Chain)]) -> Vec<Self> {
+        if structure.stance.place.is_of_iptables() {
+            return Vec::new();
+        }
         let mut theirs: BTreeMap<(Family, &str), Ways> = BTreeMap::new();
-        for seat in seats {
+        for (seat, _, chain) in seats {
             let ways = theirs.entry((seat.family, seat.table.as_str())).or_default();
-            match hook_of(before, seat) {
+            match chain.base.as_ref().map_or(Hook::Input, |base| base.hook) {
                 Hook::Forward => ways.through = true,
                 Hook::Output => ways.output = true,
                 Hook::Input
@@ -69,16 +67,11 @@ impl Stand {
                 | Hook::Other(_) => ways.input = true,
             }
         }
-        // Where nobody drops what comes in, we do.
-        let input = !theirs.values().any(|ways| ways.input);
         let sent_on = !structure.stance.sent_on.is_empty();
-        let ours = Ways { input, through: !structure.nat.is_empty(), output: false, sent_on };
-        let mut stands = Vec::new();
-        if ours.input || ours.through || ours.sent_on {
-            let table = TableName { family: Family::Inet, name: OURS.to_owned() };
-            let plan = plan::table(structure, Family::Inet, Host::Us, ours);
-            stands.push(Self { table, plan });
-        }
+        let ours = Ways { input: true, through: !structure.nat.is_empty(), output: false, sent_on };
+        let plan = plan::table(structure, Family::Inet, Host::Us, ours);
+        let mut stands =
+            vec![Self { table: TableName { family: Family::Inet, name: OURS.to_owned() }, plan }];
         for ((family, name), ways) in theirs {
             let plan = plan::table(structure, family, Host::Admin, ways);
             stands.push(Self { table: TableName { family, name: name.to_owned() }, plan });
@@ -166,12 +159,6 @@ impl Stand {
         }
         sets
     }
-}
-
-fn hook_of(before: &Ruleset, seat: &Seat) -> Hook {
-    let is_it = |table: &&Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
-    let chain = before.tables.iter().find(is_it).and_then(|table| table.chain(&seat.chain));
-    chain.and_then(|chain| chain.base.as_ref()).map_or(Hook::Input, |base| base.hook)
 }
 
 fn keyed(place: usize, change: &Change, placed: &Placed, sure: impl Fn(&Element) -> bool) -> Keyed {

@@ -8,7 +8,7 @@ mod neighbours;
 
 use std::fmt;
 
-use portunus_model::{ChainRow, Family, Place, PortSpec, Proto, Seat};
+use portunus_model::{ChainRow, Place, PortSpec, Proto, Seat};
 
 use crate::ruleset::{Chain, Held, Hook, Rule, Ruleset, Table, TableFamily};
 use crate::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, Verdict};
@@ -136,22 +136,6 @@ pub enum SeatError {
 }
 
 impl Finding {
-    /// Whether our rules, where we are to stand, see packets of this version. A chain of a table `ip` or `ip6` sees one.
-    #[must_use]
-    pub fn reaches(&self, version: IpVersion) -> bool {
-        let Place::Attach(seats) = &self.place else { return true };
-        seats.iter().any(|seat| match seat.family {
-            Family::Inet => true,
-            Family::Ip => version == IpVersion::V4,
-            Family::Ip6 => version == IpVersion::V6,
-        })
-    }
-
-    /// Doors that stand open today, and that no chain of the place sees: they stay open to everybody.
-    pub fn unreached(&self) -> impl Iterator<Item = &Door> {
-        self.doors.iter().filter(|door| door.today == Verdict::Passes && !self.reaches(door.version))
-    }
-
     /// Doors whose packets are sent on to a container or another host: no drop of ours on the way to this host can
     /// guard them.
     pub fn unguarded(&self) -> impl Iterator<Item = (&Door, &Site)> {
@@ -196,15 +180,6 @@ pub fn still_blocked(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Blocked> {
         collect(ruleset, wanted, &probe, Ours::Counted, &mut found);
     }
     found.into_iter().map(|drop| Blocked { mend: mend::sentence(ruleset, &drop), ..drop }).collect()
-}
-
-/// Checks the rules as they stand, ours among them: doors that a stranger surely gets in by all the same. In a chain of the
-/// administrator's that is where a rule accepts the port before our jump.
-#[must_use]
-pub fn still_open(ruleset: &Ruleset, wish: &Wish<'_>) -> Vec<Door> {
-    let mut doors = doors(ruleset, wish, Ours::Counted);
-    doors.retain(|door| door.today == Verdict::Passes);
-    doors
 }
 
 /// What would end live connections to the doors: a grant's end is not to do that. `place`: where we are to stand, when

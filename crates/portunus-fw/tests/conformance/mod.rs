@@ -76,9 +76,9 @@ pub(crate) fn all_done(answers: &[Result<(), FirewallError>]) {
 pub(crate) fn structure(place: Place) -> Structure {
     let doors = ["22/tcp", "53/udp", "1500-1510/tcp", "1500-1501/tcp", "1505/tcp"].map(port).to_vec();
     let protected = match place {
-        Place::Own | Place::Iptables => doors.clone(),
+        Place::Own | Place::Attach(_) | Place::Iptables => doors.clone(),
         // The admin drops by themselves.
-        Place::Attach(_) | Place::Fwknop(_) => Vec::new(),
+        Place::Fwknop(_) => Vec::new(),
     };
     let stance = Stance { place, protected, knock_port: Some(54154), ..Stance::default() };
     Structure { doors, stance, most_open: 2000, ..Structure::default() }

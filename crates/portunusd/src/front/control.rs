@@ -18,7 +18,7 @@ use portunus_sys::users;
 use super::connection::Connection;
 use super::few::Tell;
 use super::intake::Intake;
-use super::kills::{Killing, Kills};
+use super::kills::{BUSY, Closes, Killing, Kills};
 use super::outward::Outward;
 use super::tell::Scribe;
 use super::{CLAIMS, CONNECTION};
@@ -46,6 +46,7 @@ pub(super) struct Desk {
     /// Who waits for a reload, in the order of asking.
     reloads: VecDeque<u64>,
     kills: Kills,
+    closes: Closes,
     scribe: Scribe,
     tally: Tally,
     /// For the audit log.
@@ -65,6 +66,7 @@ impl Desk {
             exporter: None,
             reloads: VecDeque::new(),
             kills: Kills::default(),
+            closes: Closes::default(),
             scribe: Scribe::default(),
             tally: Tally::default(),
             witness: Witness::default(),
@@ -117,7 +119,12 @@ impl Desk {
     /// door. The longest there first, and those who follow after the others.
     fn make_place(&mut self, poll: &Poll) -> bool {
         let exporter = self.exporter;
-        let waits = |id: &u64| self.reloads.contains(id) || self.kills.answers(*id) || exporter == Some(*id);
+        let waits = |id: &u64| {
+            self.reloads.contains(id)
+                || self.kills.answers(*id)
+                || self.closes.answers(*id)
+                || exporter == Some(*id)
+        };
         let free = self.connections.iter().filter(|(id, one)| one.is_idle() && !waits(id));
         let Some(id) = free.min_by_key(|(id, one)| (one.follows, **id)).map(|(id, _)| *id) else {
             return false;
@@ -165,7 +172,7 @@ impl Desk {
                 Ok(Request::Close { client, address }) => {
                     let address = address.map(|address| address.to_canonical());
                     let grants = gate.handle_closing(now, &Closing { client, address, cause: Cause::Close });
-                    Some(Reply::Closed { grants })
+                    self.closes.ask(id, grants)
                 }
                 Ok(Request::Kill { client }) => {
                     let holder = gate.holder(&client);
@@ -252,6 +259,30 @@ impl Desk {
         }
     }
 
+    /// The closes that were asked for since the last time, by their tickets.
+    pub(super) fn asked_closes(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.closes.asked)
+    }
+
+    /// What a close has taken back is out of the kernel; or not all of it yet.
+    pub(super) fn closed(&mut self, ticket: u64, whole: bool) {
+        self.answer_close(ticket, |grants| {
+            if whole { Reply::Closed { grants } } else { Reply::Refused { why: NOT_YET_SHUT.to_owned() } }
+        });
+    }
+
+    /// A close was not even passed on.
+    pub(super) fn close_refused(&mut self, ticket: u64) {
+        self.answer_close(ticket, |_| Reply::Refused { why: BUSY.to_owned() });
+    }
+
+    fn answer_close(&mut self, ticket: u64, answer: impl FnOnce(u32) -> Reply) {
+        let Some((connection, grants)) = self.closes.take(ticket) else { return };
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.say(&answer(grants));
+        }
+    }
+
     /// The kills that were asked for since the last time: each with its ticket.
     pub(super) fn asked_kills(&mut self) -> Vec<(u64, ClientName)> {
         std::mem::take(&mut self.kills.asked)
@@ -268,8 +299,8 @@ impl Desk {
     }
 
     /// The same, refused.
-    pub(super) fn kill_refused(&mut self, ticket: u64, why: &str) {
-        self.answer_kill(ticket, |_| Reply::Refused { why: why.to_owned() });
+    pub(super) fn kill_refused(&mut self, ticket: u64) {
+        self.answer_kill(ticket, |_| Reply::Refused { why: BUSY.to_owned() });
     }
 
     fn answer_kill(&mut self, ticket: u64, answer: impl FnOnce(Killing) -> Reply) {
@@ -290,6 +321,9 @@ impl Desk {
         });
     }
 }
+
+const NOT_YET_SHUT: &str = "the firewall has not taken all of it back yet, which is tried without end: look again with `portunus sessions`, and at \
+     the daemon's log";
 
 const NOT_ALLOWED: &str =
     "only root and the users in `admins` may change anything: run this as root, or add your uid to `admins`";

@@ -463,8 +463,12 @@ impl Front {
                 self.desk.killed(ticket, killed);
                 self.desk.push(&self.poll);
             }
+            Said::Settled(ticket, whole) => {
+                self.desk.closed(ticket, whole);
+                self.desk.push(&self.poll);
+            }
             // Only the front says these.
-            Said::Open(..) | Said::Close(_) | Said::Kill(..) => (),
+            Said::Open(..) | Said::Close(_) | Said::Kill(..) | Said::Settle(_) => (),
         }
     }
 
@@ -493,11 +497,19 @@ impl Front {
                 self.desk.reload_not_asked("the daemon is busy: ask again");
             }
         }
+        for ticket in self.desk.asked_closes() {
+            // What the gate has taken back goes first.
+            self.carry_out(now)?;
+            if !self.outward.settle(ticket)? {
+                self.desk.close_refused(ticket);
+            }
+            self.outward.watch_room(&self.poll, GRANTOR)?;
+        }
         for (ticket, client) in self.desk.asked_kills() {
             // What the gate has on its way for this client goes first.
             self.carry_out(now)?;
             if !self.outward.kill(ticket, client)? {
-                self.desk.kill_refused(ticket, "the daemon is busy: ask again");
+                self.desk.kill_refused(ticket);
             }
             self.outward.watch_room(&self.poll, GRANTOR)?;
         }

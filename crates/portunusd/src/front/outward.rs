@@ -146,6 +146,13 @@ impl Outward {
         Ok(said)
     }
 
+    /// Asks for word that all that was said before is done; false when too much waits.
+    pub(super) fn settle(&mut self, ticket: u64) -> io::Result<bool> {
+        let said = self.say(&Said::Settle(ticket))?;
+        self.send()?;
+        Ok(said)
+    }
+
     fn claim(&mut self, gate: &mut Gate, now: Now) {
         // A claim, and by what digest.cache would know its packet.
         let claims: Vec<_> =

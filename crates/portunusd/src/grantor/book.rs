@@ -32,6 +32,8 @@ pub(super) struct Book<S = File> {
     naps: Naps,
     /// The kernel would not take what must be, so it may have something else than is written here.
     owing: bool,
+    /// Whether the kernel has refused an end since then: a door that should be shut may be open.
+    refused: bool,
     /// For the log.
     pub(super) names: HolderNames,
     /// What was done since somebody took it out, for the audit log.
@@ -70,6 +72,8 @@ struct Batch {
     answers: Vec<Said>,
     /// Whose established flows end when all else is done.
     kills: Vec<(u64, ClientName)>,
+    /// Who waits for the end of this.
+    settles: Vec<u64>,
 }
 
 impl<S: Segment> Book<S> {
@@ -103,6 +107,7 @@ impl<S: Segment> Book<S> {
             structure: None,
             naps: Naps::new(ahead),
             owing: false,
+            refused: false,
             names: HolderNames::default(),
             facts: Vec::new(),
         };
@@ -144,13 +149,13 @@ impl<S: Segment> Book<S> {
             );
         }
         self.structure = Some(structure.clone());
-        self.owing = false;
+        (self.owing, self.refused) = (false, false);
         Ok(())
     }
 
     /// Whether the kernel may have something else than is written here, until the next [`Self::install`].
     pub(super) const fn owes(&self) -> bool {
-        self.owing
+        self.owing || self.refused
     }
 
     /// New limits: what no client may have any more ends. Back to the old ones when the kernel does not take it.
@@ -193,11 +198,13 @@ impl<S: Segment> Book<S> {
                     );
                     batch.kills.push((ticket, client));
                 }
+                Said::Settle(ticket) => batch.settles.push(ticket),
                 // Only we say these: from the front they mean nothing.
                 Said::Opened(..)
                 | Said::Restored { .. }
                 | Said::RestoredAll
                 | Said::Kept { .. }
+                | Said::Settled(..)
                 | Said::Killed(..) => {
                     tracing::warn!("the front said something that only the grantor says");
                 }
@@ -301,7 +308,7 @@ impl<S: Segment> Book<S> {
             batch.asked.iter().any(|asked| asked.rows.iter().any(|(one, _)| one == element))
         };
         // What is asked for is taken back below; an end that was refused must come all the same.
-        self.owing |= !refused.keys().all(is_asked);
+        self.refused |= !refused.keys().all(is_asked);
         let mut failed = Vec::new();
         for asked in std::mem::take(&mut batch.asked) {
             let worst = asked.rows.iter().find_map(|(element, _)| refused.get(element));
@@ -328,12 +335,14 @@ impl<S: Segment> Book<S> {
             let mut back = Batch::default();
             let _ = self.undo(now, &mut back, failed);
             self.write_down(&back.entries);
-            self.owing |= !self.tell_kernel(&last_words(back.changes)).is_empty();
+            self.refused |= !self.tell_kernel(&last_words(back.changes)).is_empty();
         }
         for (ticket, client) in std::mem::take(&mut batch.kills) {
             let answers = self.kill(ticket, &client);
             batch.answers.extend(answers);
         }
+        let settled = std::mem::take(&mut batch.settles).into_iter();
+        batch.answers.extend(settled.map(|ticket| Said::Settled(ticket, written && !self.refused)));
         self.compact_if_crowded();
         (batch.answers, found)
     }
@@ -400,7 +409,7 @@ impl<S: Segment> Book<S> {
         self.past.note(&ended);
         self.facts.extend(facts::closed(&self.names, &ended, Cause::Expiry));
         if late || !kernel_closes {
-            self.owing |= !self.tell_kernel(&changes).is_empty();
+            self.refused |= !self.tell_kernel(&changes).is_empty();
         }
         self.compact_if_crowded();
     }

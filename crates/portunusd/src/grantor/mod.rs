@@ -92,6 +92,8 @@ struct Grantor {
     witness: Witness<Fact>,
     /// Whether the last try to put our rules back failed: that is written down once.
     not_put_back: bool,
+    /// The chain of the administrator's that was found to be gone.
+    absent: Option<String>,
     /// The drops are on trial.
     trial: Option<Watching>,
     last_nonsense: Mono,
@@ -159,13 +161,6 @@ impl Grantor {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
             return Ok(None);
         }
-        let open = ground.open_all_the_same(&snapshot.limits, &snapshot.wish, &place);
-        open.iter().for_each(|said| tracing::error!("{said}"));
-        if let (Some(_), Some(why)) = (&snapshot.wish.trial, open.first()) {
-            // It would try nothing, and be believed.
-            message::send(&keeper, &FromGrantor::Refused { why: why.clone() }, &[])?;
-            return Ok(None);
-        }
         let past = || ground.sent_past(&snapshot.limits, &snapshot.wish, &place);
         let trial =
             match snapshot.wish.trial.as_ref().map(|trial| Watching::begin(trial, &past())).transpose() {
@@ -180,6 +175,7 @@ impl Grantor {
             alarm: Alarm::new()?,
             witness: Witness::default(),
             not_put_back: false,
+            absent: None,
             last_nonsense: Mono::default(),
             answers: VecDeque::new(),
             crowded: false,
@@ -308,6 +304,7 @@ impl Grantor {
         self.tell_rules();
         if put_back {
             self.say_put_back(now.mono);
+            self.tell_absent();
         }
         self.answer(answers)
     }
@@ -480,27 +477,47 @@ impl Grantor {
             Ok(()) if owed => tracing::warn!("what the firewall had refused is done: it has what it should"),
             Ok(()) => self.say_put_back(now),
             Err(why) => {
-                tracing::error!(why, "our rules are not as they should be, and cannot be put back yet");
                 if !self.not_put_back {
+                    tracing::error!(
+                        why,
+                        "our rules are not as they should be: tried again every few seconds"
+                    );
                     self.duty.book.facts.push(Fact::NotPutBack { why: why.clone() });
                 }
             }
         }
+        self.tell_absent();
         self.not_put_back = outcome.is_err();
         self.duty.tried(clock::mono(), outcome.is_ok());
+    }
+
+    /// Says once of a chain of the administrator's that it is gone. Our own drops stand all the same.
+    fn tell_absent(&mut self) {
+        let absent = self.duty.book.firewall.absent().map(str::to_owned);
+        if absent == self.absent {
+            return;
+        }
+        if let Some(chain) = &absent {
+            let why = format!(
+                "chain {chain} of `place` is not there: load its rules again; meanwhile we stand in our own table alone"
+            );
+            tracing::error!(why, "not all of ours could be put back; the ports stay shut");
+            self.duty.book.facts.push(Fact::NotPutBack { why });
+        }
+        self.absent = absent;
     }
 
     fn install_again(&mut self) -> Result<(), String> {
         let GrantorSnapshot { limits, wish } = &self.snapshot;
         let structure = stand::structure(limits, wish, self.place.clone());
-        let Err(error) = self.duty.install(clock::now(), &structure) else { return Ok(()) };
+        self.duty.install(clock::now(), &structure).map_err(|error| error.to_string())?;
         // The place that we had found is gone; perhaps the new rules have another.
-        if wish.place.is_some() || self.place.is_of_iptables() {
-            return Err(error.to_string());
+        if self.duty.book.firewall.absent().is_none() || wish.place.is_some() {
+            return Ok(());
         }
         let place = self.ground.find(limits, wish)?;
-        if place.is_of_iptables() {
-            return Err(error.to_string());
+        if place.is_of_iptables() || place == self.place {
+            return Ok(());
         }
         let structure = stand::structure(limits, wish, place.clone());
         self.duty.install(clock::now(), &structure).map_err(|e| e.to_string())?;

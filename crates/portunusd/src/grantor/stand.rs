@@ -64,28 +64,6 @@ impl Ground {
         judge(place::find(&ruleset, &asked), limits, wish)
     }
 
-    /// Protected ports that a stranger gets in by though our rules stand: a rule of the chain that we were put into accepts
-    /// them before us. A sentence each, with the mend.
-    pub(super) fn open_all_the_same(&self, limits: &Limits, wish: &Wish, place: &Place) -> Vec<String> {
-        let Place::Attach(seats) = place else { return Vec::new() };
-        let Ok(ruleset) = read() else { return Vec::new() };
-        let interfaces = self.interfaces_of(wish);
-        let doors = place::still_open(&ruleset, &asked(limits, wish, &interfaces, Some(place)));
-        let chains: Vec<String> = seats
-            .iter()
-            .map(|seat| format!("nft -a list chain {} {} {}", seat.family.as_str(), seat.table, seat.chain))
-            .collect();
-        let said = |door: place::Door| {
-            format!(
-                "{} over {} is open to everybody: a rule of yours accepts it before our drops: take that rule out (`{}` shows it)",
-                door.port,
-                door.version,
-                chains.join("`, `")
-            )
-        };
-        doors.into_iter().filter(|door| wish.protected.contains(&door.port)).map(said).collect()
-    }
-
     /// Protected ports that are sent on to another host past every drop of ours.
     pub(super) fn sent_past(&self, limits: &Limits, wish: &Wish, place: &Place) -> Vec<PortSpec> {
         let Ok(ruleset) = read() else { return Vec::new() };
@@ -157,9 +135,6 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
     };
     if let Some(blocked) = finding.blocked.iter().find(|blocked| shut(blocked.wanted)) {
         return Err(blocked.to_string());
-    }
-    for door in finding.unreached().filter(|_| !wish.protected.is_empty()) {
-        tracing::error!(port = %door.port, over = %door.version, "open to everybody: no chain of `place` sees such packets: add one of that family that drops them, or drop them in a table `inet`");
     }
     let guarded = |door: &place::Door| wish.sent_on.contains(&door.port);
     for (door, site) in finding.unguarded().filter(|(door, _)| !guarded(door)) {

@@ -90,6 +90,10 @@ impl Firewall for Told {
         self.inner.standing()
     }
 
+    fn absent(&self) -> Option<&str> {
+        self.inner.absent()
+    }
+
     fn watch(&self) -> Option<BorrowedFd<'_>> {
         self.inner.watch()
     }

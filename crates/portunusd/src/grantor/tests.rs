@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portunus_fw::{Change, Element, Ended, Firewall, FirewallError, Record, Standing, Structure};
 use portunus_model::{
@@ -280,6 +280,28 @@ fn what_was_open_is_told_after_a_restart_and_closed_at_the_end() {
     assert_eq!(again.open_now().len(), 2);
     let (firewall, _) = again.end(true);
     assert!(firewall.0.lock().unwrap().open.is_empty());
+}
+
+#[test]
+fn whoever_waits_for_the_end_of_it_hears_what_the_kernel_said() {
+    let stage = Stage::fresh();
+    assert_eq!(stage.hear(), [Said::RestoredAll]);
+    stage.say(&[opening(1, "alice", "192.0.2.7", &["22/tcp"], 30)]);
+    assert_eq!(stage.hear(), [Said::Opened(1, Opened::Open)]);
+    let close = Said::Close(Closing { client: None, address: None, cause: Cause::Close });
+    stage.firewall.0.lock().unwrap().failing = Some(FirewallError::NotThere);
+    stage.say(&[close.clone(), Said::Settle(7)]);
+    assert_eq!(stage.hear(), [Said::Settled(7, false)]);
+    stage.firewall.0.lock().unwrap().failing = None;
+    // It is tried again by itself.
+    let start = Instant::now();
+    while !stage.open_now().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "an end that was owed never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    stage.say(&[close, Said::Settle(8)]);
+    assert_eq!(stage.hear(), [Said::Settled(8, true)]);
+    stage.end(false);
 }
 
 #[test]

@@ -134,7 +134,13 @@ impl Front {
                     restored.push(RestoredGrant { client, address, door, until, grounds });
                 }
                 Said::RestoredAll => self.gate.handle_restored(now, std::mem::take(&mut restored)),
-                Said::Open(..) | Said::Close(_) | Said::Kill(..) | Said::Kept { .. } | Said::Killed(..) => {
+                Said::Open(..)
+                | Said::Close(_)
+                | Said::Settle(_)
+                | Said::Settled(..)
+                | Said::Kill(..)
+                | Said::Kept { .. }
+                | Said::Killed(..) => {
                     panic!("the grantor says {one:?}")
                 }
             }
