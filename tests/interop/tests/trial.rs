@@ -260,7 +260,7 @@ fn in_the_admins_own_table_it_is_tried_too_and_leaves_it_as_it_was() {
     let _listener = serve_tcp(&world.server, DOOR);
     let before = world.server.ruleset();
     let mut trial = Try::begin(&world, "3s");
-    assert!(world.server.ruleset().contains("@portunus_trial drop"), "{}", world.server.ruleset());
+    assert!(world.server.ruleset().contains("@trial drop"), "{}", world.server.ruleset());
     assert_eq!(trial.end().code(), Some(1));
     assert_eq!(world.server.ruleset(), before);
     drop(trial);

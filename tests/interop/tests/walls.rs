@@ -146,8 +146,9 @@ fn a_taken_over_part(part: Part, attempts: &[(Attempt<'_>, Outcome)]) {
     let (world, alice, mut daemon) = with_a_grant();
     let _listeners = [serve_tcp(&world.server, DOOR), serve_tcp(&world.server, OTHER)];
     let before = open(&world);
-    // ssh, and the health port.
-    assert_eq!(before, ["10.90.0.2 . tcp . 22", "10.90.0.2 . tcp . 54154"]);
+    // ssh, and the health port, in our own table and in the administrator's.
+    let [ssh, health] = ["10.90.0.2 . tcp . 22", "10.90.0.2 . tcp . 54154"];
+    assert_eq!(before, [ssh, ssh, health, health]);
     for ((what, call, words), expected) in attempts {
         let outcome = make_call(daemon.part(part), *call, words);
         assert_eq!(outcome, *expected, "{part:?}: {what}");

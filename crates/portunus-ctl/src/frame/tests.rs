@@ -100,7 +100,7 @@ fn what_is_said_comes_back() {
         Said::Settled(u64::MAX, false),
     ];
     let bytes = message(&said);
-    assert_eq!(bytes.len(), SIZE * 17);
+    assert_eq!(bytes.len(), SIZE * 20);
     assert_eq!(read(&bytes), Ok(said));
 }
 
@@ -131,7 +131,7 @@ fn each_wrong_field_is_refused() {
         read(&bytes)
     };
     assert_eq!(wrong(field::KIND, 0), Err(FrameError::Kind(0)));
-    assert_eq!(wrong(field::KIND, 9), Err(FrameError::Kind(9)));
+    assert_eq!(wrong(field::KIND, 11), Err(FrameError::Kind(11)));
     assert_eq!(wrong(field::MORE, 1), Err(FrameError::Filling));
     assert_eq!(wrong(field::NAME_LENGTH, 65), Err(FrameError::Name));
     assert_eq!(wrong(field::NAME_LENGTH, 0), Err(FrameError::Filling));
