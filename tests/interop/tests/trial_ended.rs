@@ -226,6 +226,38 @@ fn teardown_killed_on_its_way_leaves_nothing_proven_and_nothing_dropped() {
     });
 }
 
+/// The same where nobody waits who would give back what is left: the next start drops nothing, and says what to do.
+#[test]
+fn after_a_teardown_that_was_killed_no_start_drops_what_nobody_proved() {
+    thread::scope(|scope| {
+        for after in [0, 5, 20, 60, 120, 240] {
+            scope.spawn(move || {
+                let (world, _) = world();
+                let _listener = serve_tcp(&world.server, DOOR);
+                let trial = Try::begin(&world, "6s");
+                let begun = Instant::now();
+                trial.kill(Victim::Init);
+                let mut teardown = world.command(&["teardown"]);
+                let mut teardown = quiet(&mut teardown).spawn().expect("the binary under test runs");
+                thread::sleep(Duration::from_millis(after));
+                let _ = teardown.kill();
+                let _ = teardown.wait();
+                thread::sleep(Duration::from_secs(7).saturating_sub(begun.elapsed()));
+                assert!(open(&world), "after {after} ms: {}", world.server.ruleset());
+                if world.place("state").join("trial").exists() {
+                    let started = Daemon::try_start(&world, &["serve"]);
+                    let Err((status, log)) = started else { panic!("after {after} ms: it serves") };
+                    assert_eq!(status.code(), Some(78), "after {after} ms: {log}");
+                    assert!(log.contains("`portunus teardown`"), "after {after} ms: {log}");
+                    assert!(open(&world), "after {after} ms: {}", world.server.ruleset());
+                    assert!(world.try_portunus(&["teardown"]).status.success());
+                }
+                as_before(&world);
+            });
+        }
+    });
+}
+
 fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
