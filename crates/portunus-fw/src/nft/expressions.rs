@@ -8,7 +8,8 @@ use netlink_bindings::utils::push_header;
 
 use super::keys::{Field, Keys, Role, Value};
 use super::message::ANONYMOUS;
-use super::plan::{If, Span, Then, Version};
+use super::rule::{If, Span, Then};
+use super::sets::Version;
 
 /// The first of the sixteen 32-bit registers: a key is loaded from here on.
 const KEY: u32 = Registers::Reg3200 as u32;
@@ -33,21 +34,13 @@ pub(super) fn push_condition<P: Pusher>(
         If::Turned => connection_has(list, CtKeys::Status, 1 << 5),
         If::InSet(keys, set) => lookup(load_key(list, *keys, false), set.as_bytes(), None, false),
         If::AnswersSet(keys, set) => {
-            let list = match keys {
-                Keys::Range(_, (first, last)) => {
+            let list = match keys.span() {
+                Some((first, last)) => {
                     let list = payload(list, PayloadBase::TransportHeader, 0, 2, KEY);
                     let list = compare(list, CmpOps::Gte, &first.to_be_bytes());
                     compare(list, CmpOps::Lte, &last.to_be_bytes())
                 }
-                Keys::Single(_)
-                | Keys::Narrow(_)
-                | Keys::Turned(_)
-                | Keys::Flow(_)
-                | Keys::Whole(_)
-                | Keys::WholeNarrow(_)
-                | Keys::First(_)
-                | Keys::Proto
-                | Keys::Interfaces => list,
+                None => list,
             };
             lookup(load_key(list, *keys, true), set.as_bytes(), None, false)
         }

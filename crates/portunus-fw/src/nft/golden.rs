@@ -13,7 +13,9 @@ use portunus_model::{Family, PortSpec, Proto};
 
 use super::keys::{Keys, Role};
 use super::message::{Batch, OURS, One, TableName};
-use super::plan::{Hooked, If, RulePlan, SetPlan, Then, Version};
+use super::plan::Hooked;
+use super::rule::{If, RulePlan, Then};
+use super::sets::{SetPlan, Version};
 
 fn own() -> TableName {
     TableName { family: Family::Inet, name: OURS.to_owned() }

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use portunus_model::{Nat, NatSource, PortSpec, Proto, Way};
 
-use super::plan::{Span, Version};
+use super::rule::Span;
+use super::sets::Version;
 use crate::Element;
 
 /// One field of a key, in the packet as it is when the rule looks.
@@ -67,6 +68,22 @@ impl Keys {
             Self::First(_) => &[Source, Proto, FirstPort],
             Self::Proto => &[Proto],
             Self::Interfaces => &[Interface],
+        }
+    }
+
+    /// The ports that a rule for them says, where these keys say none.
+    pub(super) const fn span(self) -> Option<Span> {
+        match self {
+            Self::Range(_, span) => Some(span),
+            Self::Single(_)
+            | Self::Narrow(_)
+            | Self::Turned(_)
+            | Self::Flow(_)
+            | Self::Whole(_)
+            | Self::WholeNarrow(_)
+            | Self::First(_)
+            | Self::Proto
+            | Self::Interfaces => None,
         }
     }
 

@@ -9,7 +9,9 @@ use portunus_model::Family;
 
 use super::expressions::{push_condition, push_verdict};
 use super::keys::{Field, Role, Value};
-use super::plan::{Hooked, If, RulePlan, SetPlan, Span, Version};
+use super::plan::Hooked;
+use super::rule::{If, RulePlan, Span};
+use super::sets::{SetPlan, Version};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;

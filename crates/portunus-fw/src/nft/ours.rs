@@ -4,7 +4,7 @@ use portunus_model::Place;
 use portunus_sys::netlink::NetlinkSocket;
 
 use super::message::{Batch, OURS, THERE, TableName};
-use super::plan::PREFIX;
+use super::sets::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
 use crate::place;

@@ -1,155 +1,23 @@
 //! What is to stand in one table, as values: sets, a chain, its rules. Pure.
 //!
 //! The order of the rules is the promise (docs/adr/0005): who has a live connection and the host itself are never cut
-//! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped. Long so that this order is
-//! read in one file.
-
-use std::fmt;
-use std::net::IpAddr;
+//! off; then knocks and grants are accepted; then, and only then, the protected ports are dropped. `rule` has what one rule
+//! is, `sets` the sets and the rules that look into them.
 
 use portunus_model::{Family, PortSpec, Proto, Way};
 
 use super::keys::{Keys, Placed, Role};
 use super::message::{OURS, OUTPUT_CHAIN};
+use super::rule::{If, RulePlan, Then, rule, spans};
+use super::sets::{Host, INTERFACES, SetPlan, Sets, answered, is_version, looked_up};
 use super::through;
 use crate::{Element, Structure};
 
 /// Our base chain for what comes in, in our own table.
 const INPUT: &str = "input";
 
-/// Ours in a table of the admin's begin with this.
-pub(super) const PREFIX: &str = "portunus_";
-
-/// Sets of who is cut off begin with this, after the prefix.
-const CUT: &str = "cut";
-
 /// Our base chain for what was sent on to another host or a container.
 const SENT_ON: &str = "sent_on";
-
-/// The set that the drops of a trial hang on.
-const TRIAL: &str = "trial";
-
-/// The set of interfaces that count.
-const INTERFACES: &str = "interfaces";
-
-/// Whether a set of ours, by its name, lets in whoever has a grant: to this host, or through it.
-pub(crate) fn grants(name: &str, through: bool) -> bool {
-    let name = name.strip_prefix(PREFIX).unwrap_or(name);
-    let to_us = ["open", "range"];
-    // What is sent on to another host is let through by what lets in to this one, too.
-    let words = if through { &["through", "all", "open", "range"][..] } else { &to_us };
-    name == INTERFACES || words.iter().any(|word| name.starts_with(word))
-}
-
-/// Whether a set of ours, by its name, is what the drops of a trial hang on.
-pub(crate) fn is_trial(name: &str) -> bool {
-    name.strip_prefix(PREFIX).unwrap_or(name) == TRIAL
-}
-
-/// IPv4 or IPv6, where a table may hold either or both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
-impl Version {
-    pub(super) const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// `NFPROTO_IPV4`, `NFPROTO_IPV6` (linux/netfilter.h).
-    pub(super) const fn nfproto(self) -> u8 {
-        match self {
-            Self::V4 => 2,
-            Self::V6 => 10,
-        }
-    }
-
-    pub(super) const fn digit(self) -> char {
-        match self {
-            Self::V4 => '4',
-            Self::V6 => '6',
-        }
-    }
-
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::V4 => "ip",
-            Self::V6 => "ip6",
-        }
-    }
-}
-
-/// The versions that a table of this family sees.
-pub(super) const fn versions(family: Family) -> &'static [Version] {
-    match family {
-        Family::Inet => &[Version::V4, Version::V6],
-        Family::Ip => &[Version::V4],
-        Family::Ip6 => &[Version::V6],
-    }
-}
-
-/// The ports `first..=last`.
-pub(super) type Span = (u16, u16);
-
-/// One set, or map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SetPlan {
-    pub(super) name: String,
-    pub(super) keys: Keys,
-    pub(super) role: Role,
-}
-
-/// One condition of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum If {
-    /// The packet came in by none of the interfaces in this set.
-    ComesByNoneOf(String),
-    /// It comes from this host itself.
-    FromLoopback,
-    /// It belongs to a connection that lives, or is related to one.
-    OfLiveFlow,
-    /// It is of this version.
-    Is(Version),
-    /// It is of this protocol.
-    Proto(Proto),
-    /// Its destination port lies in one of these; sorted, and none touches the next.
-    ToPorts(Vec<Span>),
-    /// It belongs to a flow whose first packet came to a port in one of these.
-    FirstPorts(Vec<Span>),
-    /// It belongs to a flow that was sent on to another address or port.
-    Turned,
-    /// What these fields of it are is in this set.
-    InSet(Keys, String),
-    /// It goes back to where somebody in this set comes from.
-    AnswersSet(Keys, String),
-}
-
-/// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Then {
-    Accept,
-    Drop,
-    Return,
-    Jump(String),
-    /// Its destination becomes what this map gives for these fields of it.
-    Turn(Keys, String),
-    /// Its source does.
-    Source(Keys, String),
-    /// Its source becomes the address of the interface by which it leaves.
-    Masquerade,
-}
-
-/// One rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RulePlan {
-    pub(super) ifs: Vec<If>,
-    pub(super) then: Then,
-}
 
 /// Where the kernel calls a base chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,25 +63,6 @@ pub(super) struct Ways {
     pub(super) output: bool,
     /// What was to come to it and was sent on, which its own input chains never see.
     pub(super) sent_on: bool,
-}
-
-/// Whose the table is that we stand in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Host {
-    /// Ours: to accept ends our own chain only, and every other table still has its say.
-    Us,
-    /// The admin's: to accept ends their chain, so we accept nothing but what our doors are about.
-    Admin,
-}
-
-impl Host {
-    /// What keeps our sets apart from theirs.
-    pub(super) const fn prefix(self) -> &'static str {
-        match self {
-            Self::Us => "",
-            Self::Admin => PREFIX,
-        }
-    }
 }
 
 /// The plan for a table of this family.
@@ -326,74 +175,6 @@ fn came_first(family: Family, set: &SetPlan, then: &Then) -> Vec<RulePlan> {
     [Proto::Tcp, Proto::Udp].into_iter().filter_map(one).collect()
 }
 
-/// The sets that a structure asks for in one table.
-#[derive(Clone, Copy)]
-pub(super) struct Sets<'s> {
-    pub(super) structure: &'s Structure,
-    pub(super) family: Family,
-    pub(super) host: Host,
-}
-
-impl Sets<'_> {
-    /// One for each version.
-    pub(super) fn each(&self, name: &str, role: Role, keys: fn(Version) -> Keys) -> Vec<SetPlan> {
-        let prefix = self.host.prefix();
-        let one = |version: &Version| SetPlan {
-            name: format!("{prefix}{name}{}", version.digit()),
-            keys: keys(*version),
-            role,
-        };
-        versions(self.family).iter().map(one).collect()
-    }
-
-    fn ranges(&self, name: &str, role: Role) -> Vec<SetPlan> {
-        let prefix = self.host.prefix();
-        let mut sets = Vec::new();
-        for span in ranges(&self.structure.doors) {
-            for &version in versions(self.family) {
-                let name = format!("{prefix}{name}{}_{}_{}", version.digit(), span.0, span.1);
-                sets.push(SetPlan { name, keys: Keys::Range(version, span), role });
-            }
-        }
-        sets
-    }
-
-    fn open(&self) -> Vec<SetPlan> {
-        let mut sets = self.each("open", Role::Open, Keys::Single);
-        sets.extend(self.ranges("range", Role::Open));
-        if self.structure.destinations {
-            sets.extend(self.each("open_at", Role::Open, Keys::Narrow));
-        }
-        sets
-    }
-
-    /// Who was cut off by name, before whoever is connected is let in.
-    fn cut(&self) -> Vec<SetPlan> {
-        let mut sets = self.each(CUT, Role::Cut, Keys::Single);
-        sets.extend(self.ranges(CUT, Role::Cut));
-        sets
-    }
-
-    /// What the drops hang on, while they are on trial.
-    fn trial(&self) -> Option<SetPlan> {
-        let name = format!("{}{TRIAL}", self.host.prefix());
-        self.structure.trial.map(|_| SetPlan { name, keys: Keys::Proto, role: Role::Trial })
-    }
-
-    /// The conditions of a drop of protected ports: while it is on trial, for so long as the kernel has the element.
-    fn for_now(&self, ifs: Vec<If>) -> Vec<If> {
-        let last = self.trial().map(|set| If::InSet(set.keys, set.name));
-        ifs.into_iter().chain(last).collect()
-    }
-
-    /// What was turned to this host.
-    pub(super) fn local(&self) -> Vec<SetPlan> {
-        let nat = &self.structure.nat;
-        let any = nat.local || !nat.forced.is_empty();
-        if any { self.each("local", Role::Local, Keys::Turned) } else { Vec::new() }
-    }
-}
-
 /// Whoever is connected, before any drop of a port: the end of a grant never cuts a connection.
 fn live(structure: &Structure, host: Host) -> Vec<RulePlan> {
     match host {
@@ -418,21 +199,6 @@ fn each_proto(ports: &[PortSpec], make: impl Fn(Vec<If>) -> RulePlan) -> Vec<Rul
     [Proto::Tcp, Proto::Udp].into_iter().filter_map(one).collect()
 }
 
-/// The ports of one protocol, as few spans as can be.
-fn spans(ports: &[PortSpec], proto: Proto) -> Vec<Span> {
-    let mut sorted: Vec<Span> =
-        ports.iter().filter(|port| port.proto() == proto).map(|port| (port.first(), port.last())).collect();
-    sorted.sort_unstable();
-    let mut merged: Vec<Span> = Vec::new();
-    for (first, last) in sorted {
-        match merged.last_mut() {
-            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            Some(_) | None => merged.push((first, last)),
-        }
-    }
-    merged
-}
-
 /// Whether an element is one of the structure's doors, which are sorted: most are.
 pub(super) fn is_door(structure: &Structure, element: &Element) -> bool {
     let plain = element.way == Way::Here && element.destination.is_none();
@@ -448,128 +214,12 @@ impl TablePlan {
     }
 }
 
-pub(super) fn rule(ifs: impl IntoIterator<Item = If>, then: Then) -> RulePlan {
-    RulePlan { ifs: ifs.into_iter().collect(), then }
-}
-
-/// The rule for a set; of what was turned one for each protocol.
-pub(super) fn looked_up(family: Family, set: &SetPlan, then: &Then) -> Vec<RulePlan> {
-    let ports = match set.keys {
-        Keys::Range(_, span) => Some(If::ToPorts(vec![span])),
-        Keys::Single(_)
-        | Keys::Narrow(_)
-        | Keys::Turned(_)
-        | Keys::Flow(_)
-        | Keys::Whole(_)
-        | Keys::WholeNarrow(_)
-        | Keys::First(_)
-        | Keys::Proto
-        | Keys::Interfaces => None,
-    };
-    let last = || ports.clone().into_iter().chain([If::InSet(set.keys, set.name.clone())]);
-    before_set(family, set).into_iter().map(|ifs| rule(ifs.into_iter().chain(last()), then.clone())).collect()
-}
-
-/// What goes back to who is in a set.
-fn answered(family: Family, set: &SetPlan) -> RulePlan {
-    let is = is_version(family, set);
-    rule(is.into_iter().chain([If::AnswersSet(set.keys, set.name.clone())]), Then::Accept)
-}
-
-/// What a map says is done.
-pub(super) fn mapped(family: Family, set: &SetPlan, then: fn(Keys, String) -> Then) -> Vec<RulePlan> {
-    before_set(family, set).into_iter().map(|ifs| rule(ifs, then(set.keys, set.name.clone()))).collect()
-}
-
-/// What must be known of a packet before a set's fields mean anything: one list a rule.
-fn before_set(family: Family, set: &SetPlan) -> Vec<Vec<If>> {
-    let is: Vec<If> = is_version(family, set).into_iter().collect();
-    match set.keys {
-        // The port that a flow came to first has no meaning by itself: nft would not read its own listing.
-        Keys::Turned(_) => {
-            [Proto::Tcp, Proto::Udp].map(|proto| [is.clone(), vec![If::Proto(proto)]].concat()).into()
-        }
-        Keys::Single(_)
-        | Keys::Range(..)
-        | Keys::Narrow(_)
-        | Keys::Flow(_)
-        | Keys::Whole(_)
-        | Keys::WholeNarrow(_)
-        | Keys::First(_)
-        | Keys::Proto
-        | Keys::Interfaces => vec![is],
-    }
-}
-
-fn is_version(family: Family, set: &SetPlan) -> Option<If> {
-    set.keys.version().filter(|_| versions(family).len() > 1).map(If::Is)
-}
-
-/// Each range once, whatever its protocols: the protocol is part of the key.
-fn ranges(doors: &[PortSpec]) -> Vec<Span> {
-    let mut ranges: Vec<_> =
-        doors.iter().filter(|port| !port.is_single()).map(|port| (port.first(), port.last())).collect();
-    ranges.sort_unstable();
-    ranges.dedup();
-    ranges
-}
-
-fn span_words(spans: &[Span]) -> String {
-    let span = |&(first, last): &Span| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let all: Vec<_> = spans.iter().map(span).collect();
-    match all.as_slice() {
-        [one] => one.clone(),
-        all => format!("{{ {} }}", all.join(", ")),
-    }
-}
-
-impl fmt::Display for If {
-    /// As nft writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ComesByNoneOf(set) => write!(f, "iifname != @{set}"),
-            Self::FromLoopback => f.write_str("iif \"lo\""),
-            Self::OfLiveFlow => f.write_str("ct state established,related"),
-            Self::Is(Version::V4) => f.write_str("meta nfproto ipv4"),
-            Self::Is(Version::V6) => f.write_str("meta nfproto ipv6"),
-            Self::Proto(proto) => write!(f, "meta l4proto {}", proto.as_str()),
-            Self::ToPorts(spans) => write!(f, "th dport {}", span_words(spans)),
-            Self::FirstPorts(spans) => write!(f, "ct original proto-dst {}", span_words(spans)),
-            Self::Turned => f.write_str("ct status dnat"),
-            Self::InSet(keys, set) => write!(f, "{keys} @{set}"),
-            Self::AnswersSet(Keys::Range(_, (first, last)), set) => {
-                write!(f, "th sport {first}-{last} @{set} in answer")
-            }
-            Self::AnswersSet(keys, set) => write!(f, "{keys} @{set} in answer"),
-        }
-    }
-}
-
-impl fmt::Display for RulePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for condition in &self.ifs {
-            write!(f, "{condition} ")?;
-        }
-        match &self.then {
-            Then::Accept => f.write_str("accept"),
-            Then::Drop => f.write_str("drop"),
-            Then::Return => f.write_str("return"),
-            Then::Jump(chain) => write!(f, "jump {chain}"),
-            Then::Turn(keys, map) => write!(f, "dnat to {keys} map @{map}"),
-            Then::Source(keys, map) => write!(f, "snat to {keys} map @{map}"),
-            Then::Masquerade => f.write_str("masquerade"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use portunus_model::Stance;
 
     use super::super::keys::{self, Meaning};
+    use super::super::sets::grants;
     use super::*;
 
     fn port(text: &str) -> PortSpec {
@@ -651,14 +301,6 @@ mod tests {
                 "th dport 8000-8010 ip saddr . meta l4proto @portunus_range4_8000_8010 accept",
             ]
         );
-    }
-
-    #[test]
-    fn spans_that_touch_are_one() {
-        let ports: Vec<_> =
-            ["22/tcp", "23/tcp", "5-9/tcp", "7-30/udp", "8-12/tcp", "65535/tcp"].map(port).into();
-        assert_eq!(spans(&ports, Proto::Tcp), [(5, 12), (22, 23), (65535, 65535)]);
-        assert_eq!(spans(&ports, Proto::Udp), [(7, 30)]);
     }
 
     #[test]

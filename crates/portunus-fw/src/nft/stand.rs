@@ -7,7 +7,8 @@ use portunus_model::{Family, Proto, Seat};
 
 use super::keys::{self, Bytes, Meaning, Placed, Role};
 use super::message::{Batch, OURS, One, TableName};
-use super::plan::{self, Host, SetPlan, TablePlan, Version, Ways};
+use super::plan::{self, TablePlan, Ways};
+use super::sets::{self, Host, SetPlan, Version};
 use crate::ruleset::{Chain, Hook, Table};
 use crate::{Change, Element, Structure};
 
@@ -127,7 +128,7 @@ impl Stand {
 
     /// Whether packets from this element's address come to this table.
     pub(super) fn sees(&self, element: &Element) -> bool {
-        plan::versions(self.table.family).contains(&Version::of(element.address))
+        sets::versions(self.table.family).contains(&Version::of(element.address))
     }
 
     /// Whether there is a set for one place of an element.

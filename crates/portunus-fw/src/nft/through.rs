@@ -8,7 +8,9 @@ use portunus_model::NatSource;
 
 use super::keys::{Keys, Role};
 use super::message::FORWARD_CHAIN;
-use super::plan::{ChainPlan, Hooked, Host, RulePlan, SetPlan, Sets, TablePlan, Then, looked_up, mapped};
+use super::plan::{ChainPlan, Hooked, TablePlan};
+use super::rule::{RulePlan, Then};
+use super::sets::{Host, SetPlan, Sets, looked_up, mapped};
 
 /// Adds the sets and chains.
 pub(super) fn add(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
