@@ -1,6 +1,7 @@
 //! The client side: a wish becomes bytes, the bytes go to the server, and the door is tried.
 //!
-//! Here is the IO of a client: names, UDP, TCP, HTTP, its own address as others see it, the wall clock. Not here: profiles and their files
+//! Here is the IO of a client: names, UDP, TCP, HTTP, its own address as others see it, the wall clock, the
+//! user's gpg. Not here: profiles and their files
 //! (portunus-config), the bytes themselves (portunus-dialect), words for people (the faces). Nothing here is for one
 //! system only, and no function changes anything on this machine.
 
@@ -8,6 +9,7 @@ pub mod carrier;
 mod carry;
 mod door;
 mod error;
+pub mod gpg;
 mod knock;
 pub mod own;
 mod resolve;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
+use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{ClientKey, ClientName, Net, Unix};
 
 /// One client as it is written, services by their names.
@@ -66,12 +67,21 @@ impl NewClient {
     }
 }
 
+/// fwknop's keys of one kind or the other.
+#[derive(Clone, Copy)]
+pub enum KeysOf<'k> {
+    /// Those that both ends have.
+    Symmetric(&'k RawKeys),
+    /// GnuPG's.
+    Gpg(&'k RawGpg),
+}
+
 /// A client to be written that knocks as fwknop's do.
 pub struct NewFwknop<'k> {
     /// The name, the ports and the times; its key is not looked at.
     pub client: NewClient,
-    /// The keys that it shares with the server.
-    pub keys: &'k RawKeys,
+    /// By what it proves itself.
+    pub keys: KeysOf<'k>,
     /// Whether it may ask for any port.
     pub any_port: bool,
     /// From where its packets must come; empty: anywhere.
@@ -87,7 +97,7 @@ pub struct NewFwknop<'k> {
 impl<'k> NewFwknop<'k> {
     /// A client with the default services and nothing unusual.
     #[must_use]
-    pub const fn new(name: ClientName, keys: &'k RawKeys) -> Self {
+    pub const fn new(name: ClientName, keys: KeysOf<'k>) -> Self {
         Self {
             client: NewClient::new(name, [0; 32]),
             keys,

@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
+use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
-    Client, ClientKey, ClientName, Limits, NameError, Net, PortSpec, Proto, Rules, Stanza, Unix,
+    Client, ClientKey, ClientName, KeyId, Limits, NameError, Net, PortSpec, Proto, Rules, Stanza, Unix,
 };
 
 use crate::client::Entry;
@@ -55,9 +56,24 @@ impl Key {
     }
 }
 
+/// fwknop's keys of one kind or the other.
+pub(crate) enum FwknopKeys {
+    Symmetric(RawKeys),
+    Gpg(RawGpg),
+}
+
+impl FwknopKeys {
+    pub(crate) fn id(&self) -> KeyId {
+        match self {
+            Self::Symmetric(keys) => keys.id(),
+            Self::Gpg(keys) => keys.id(),
+        }
+    }
+}
+
 /// What only a client of fwknop's has: it asks for ports and for a time by itself.
 pub(crate) struct Fwknop {
-    pub(crate) keys: RawKeys,
+    pub(crate) keys: FwknopKeys,
     pub(crate) any_port: bool,
     pub(crate) sources: Vec<Net>,
     pub(crate) require_source: bool,
@@ -109,6 +125,7 @@ pub(crate) struct Crowd<'p> {
     doors: BTreeSet<PortSpec>,
     any_port: bool,
     fwknop: Vec<RawKeys>,
+    gpg: Vec<RawGpg>,
     warned_full: bool,
 }
 
@@ -122,6 +139,7 @@ impl<'p> Crowd<'p> {
             doors: BTreeSet::new(),
             any_port: false,
             fwknop: Vec::new(),
+            gpg: Vec::new(),
             warned_full: false,
         }
     }
@@ -172,7 +190,7 @@ impl<'p> Crowd<'p> {
         let ports = std::mem::take(&mut client.ports).into_vec();
         self.any_port |= fwknop.any_port;
         client.stanza = Some(Box::new(Stanza {
-            number: u32::try_from(self.fwknop.len()).unwrap_or(u32::MAX).saturating_add(1),
+            number: u32::try_from(self.fwknop.len() + self.gpg.len()).unwrap_or(u32::MAX).saturating_add(1),
             sources: fwknop.sources,
             open_ports: (!fwknop.any_port).then_some(ports),
             require_source: fwknop.require_source,
@@ -181,7 +199,10 @@ impl<'p> Crowd<'p> {
             window: Some(self.policy.window),
             ..Stanza::default()
         }));
-        self.fwknop.push(fwknop.keys);
+        match fwknop.keys {
+            FwknopKeys::Symmetric(keys) => self.fwknop.push(keys),
+            FwknopKeys::Gpg(keys) => self.gpg.push(keys),
+        }
     }
 
     /// Whether nobody has this name or key yet, and there is room.
@@ -222,7 +243,7 @@ impl<'p> Crowd<'p> {
     }
 
     /// Rules and limits of all of them.
-    pub(crate) fn finish(mut self) -> (Rules, Limits, Vec<RawKeys>) {
+    pub(crate) fn finish(mut self) -> (Rules, Limits, Vec<RawKeys>, Vec<RawGpg>) {
         self.clients.shrink_to_fit();
         let times = self.clients.iter().flat_map(|client| {
             let longest = client.stanza.as_ref().map(|stanza| stanza.longest);
@@ -237,7 +258,7 @@ impl<'p> Crowd<'p> {
             ..Limits::default()
         };
         let rules = Rules { generation: 0, window: self.policy.window, clients: self.clients };
-        (rules, limits, self.fwknop)
+        (rules, limits, self.fwknop, self.gpg)
     }
 }
 

@@ -129,10 +129,16 @@ impl Exchanged {
 
     /// The same, with the server's passphrase and the client's.
     #[must_use]
-    pub fn with_passphrases(folder: &Path, kinds: (&str, &str), [servers, clients]: [&str; 2]) -> Self {
+    pub fn with_passphrases(folder: &Path, kinds: (&str, &str), passphrases: [&str; 2]) -> Self {
+        Self::of_kinds(folder, [kinds; 2], passphrases)
+    }
+
+    /// The same, of other kinds at each end.
+    #[must_use]
+    pub fn of_kinds(folder: &Path, kinds: [(&str, &str); 2], [servers, clients]: [&str; 2]) -> Self {
         let (server, client) = (Keyring::new(folder, "gs"), Keyring::new(folder, "gc"));
-        let recipient = server.make("server", kinds, servers, "never");
-        let signer = client.make("client", kinds, clients, "never");
+        let recipient = server.make("server", kinds[0], servers, "never");
+        let signer = client.make("client", kinds[1], clients, "never");
         server.give(&recipient, &client);
         client.give(&signer, &server);
         server.sign(servers, &signer);

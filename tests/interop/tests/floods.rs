@@ -3,12 +3,20 @@
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use portunus_crypto::SystemEntropy;
+use portunus_dialect::fwknop::gpg::wrap;
+use portunus_dialect::fwknop::{HashType, Keys, Message, Mode, Wish, seal};
+use portunus_model::{Proto, Unix};
 
 use portunus_ctl::control::Followed;
+use portunus_interop::gpg::{Keyring, RSA};
 use portunus_interop::{Daemon, Firewall, Flood, Lag, Member, World, crowd, honoured, new_key, settle};
 
 /// Packets of a kind that are made before and sent by turns.
@@ -48,7 +56,7 @@ impl Dice {
 }
 
 /// Every kind of what strangers may send.
-fn kinds(alice: &Member) -> Vec<(&'static str, Vec<Vec<u8>>)> {
+fn kinds(alice: &Member, keyring: &Keyring) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let mut dice = Dice(7);
     let stranger = alice.knocker.with_key(new_key());
     let replayed = alice.knocker.packet();
@@ -73,18 +81,68 @@ fn kinds(alice: &Member) -> Vec<(&'static str, Vec<Vec<u8>>)> {
             }),
         ),
         ("like GnuPG's", made(&mut |dice| dice.base64("hQ", 1000))),
+        ("for gpg", for_gpg(keyring, &mut Dice(11))),
     ]
 }
 
-/// A server of both dialects, a client of each, and the one of openme's is known.
-fn server() -> (World, Daemon, Member) {
+/// Packets that only gpg can tell from one that is good: encrypted for the server's own key, and changed within.
+fn for_gpg(keyring: &Keyring, dice: &mut Dice) -> Vec<Vec<u8>> {
+    let words = ["--trust-model", "always", "--recipient", "server@example.org", "--encrypt"];
+    let message = keyring.gpg(&words, &[b'x'; 100]);
+    let one = |dice: &mut Dice| {
+        // Behind the header of the session key, before that of the data.
+        let junk = dice.bytes(200);
+        let changed = [&message[..40], &junk, &message[240..]].concat();
+        wrap(&changed, None).unwrap_or_else(|e| panic!("{e}")).wire.into_bytes()
+    };
+    (0..MADE).map(|_| one(dice)).collect()
+}
+
+/// The keys of `carol`, a client of fwknop's.
+fn carols_keys() -> Keys {
+    let hmac = Some((HashType::Sha256, b"her HMAC key".as_slice()));
+    Keys::new(b"her key", Mode::Cbc, hmac).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A knock of carol's.
+fn carols_knock() -> Vec<u8> {
+    let message = Message::Access { address: None, ports: vec![(Proto::Tcp, 22)] };
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let now = Unix::from_secs(i64::try_from(now).unwrap_or_default());
+    let sealed = seal(&carols_keys(), Wish::new("carol", message), now, &mut SystemEntropy);
+    sealed.unwrap_or_else(|e| panic!("{e}")).wire.into_bytes()
+}
+
+/// A server of both dialects, a client of each, one with GnuPG and without an HMAC, and the one of openme's is known.
+fn server() -> (World, Daemon, Member, Keyring) {
     let world = World::with_init(Firewall::None, &["--dialects", "openme,fwknop"]);
-    world.portunus(&["add", "carol", "--ports", "ssh", "--dialect", "fwknop"]);
+    let keyring = Keyring::new(world.folder(), "gs");
+    let print = keyring.make("server", RSA, "", "never");
+    let clients = world.place("etc").join("clients");
+    fs::create_dir_all(&clients).unwrap_or_else(|e| panic!("{e}"));
+    for (name, text) in [
+        (
+            "gina.toml",
+            format!(
+                "dialect = \"fwknop\"\ngpg_home = {:?}\ngpg_signers = [\"{print}\"]\nservices = [\"ssh\"]\n",
+                keyring.word()
+            ),
+        ),
+        (
+            "carol.toml",
+            "dialect = \"fwknop\"\nkey = \"her key\"\nhmac_key = \"her HMAC key\"\nservices = [\"ssh\"]\nrequire_source = false\n"
+                .to_owned(),
+        ),
+    ] {
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(clients.join(name));
+        let written = file.as_mut().map(|file| file.write_all(text.as_bytes()));
+        assert!(matches!(written, Ok(Ok(()))), "{name}: {written:?}");
+    }
     let alice = crowd(&world, 100, 1).remove(0);
     let daemon = world.serve();
     alice.knock();
     assert_eq!(settle(&daemon, 1), 1);
-    (world, daemon, alice)
+    (world, daemon, alice, keyring)
 }
 
 /// A line for each client that is let in, as it comes.
@@ -108,15 +166,20 @@ fn followed(daemon: &Daemon) -> Receiver<String> {
 
 /// Knocks again and again; how long each took to be opened, without what was spent waiting for a core. `None`: never.
 fn knocks(daemon: &Daemon, alice: &Member) -> Vec<Option<Duration>> {
+    knocks_as(daemon, &alice.name, &|| alice.knock())
+}
+
+/// The same for anybody's knock.
+fn knocks_as(daemon: &Daemon, who: &str, knock: &dyn Fn()) -> Vec<Option<Duration>> {
     let opened = followed(daemon);
     let pause = Duration::from_millis(number("FLOOD_PAUSE_MS", 100));
     (0..number("FLOOD_KNOCKS", 10))
         .map(|_| {
             std::thread::sleep(pause);
             let lag = Lag::begin(daemon);
-            alice.knock();
+            knock();
             let name = opened.recv_timeout(Duration::from_secs(2)).ok()?;
-            assert_eq!(name, alice.name);
+            assert_eq!(name, who);
             Some(lag.end())
         })
         .collect()
@@ -140,8 +203,8 @@ fn addresses(count: u32) -> Vec<Ipv4Addr> {
 
 #[test]
 fn a_known_client_gets_through_every_kind_of_flood() {
-    let (world, daemon, alice) = server();
-    let kinds = kinds(&alice);
+    let (world, daemon, alice, keyring) = server();
+    let kinds = kinds(&alice, &keyring);
     let (mut table, mut missed) = (String::new(), 0);
     for (what, packets) in &kinds {
         for sources in [addresses(1), addresses(1000)] {
@@ -167,8 +230,8 @@ fn a_known_client_gets_through_every_kind_of_flood() {
 /// Whoever writes a client's own address on packets does not lock it out.
 #[test]
 fn its_own_address_written_on_junk_keeps_no_client_out() {
-    let (world, daemon, alice) = server();
-    let kinds = kinds(&alice);
+    let (world, daemon, alice, keyring) = server();
+    let kinds = kinds(&alice, &keyring);
     let start = Instant::now();
     for (what, packets) in &kinds {
         let sources = [alice.address];
@@ -179,4 +242,33 @@ fn its_own_address_written_on_junk_keeps_no_client_out() {
         assert_eq!(opened, took.len(), "{what}: {took:?}, {:?}", daemon.control().status());
     }
     println!("{:?}", start.elapsed());
+}
+
+/// Packets that gpg is asked about wait by themselves: a symmetric knock is opened as soon as without them.
+#[test]
+fn packets_for_gpg_delay_no_symmetric_knock() {
+    let (world, daemon, alice, keyring) = server();
+    let packets = for_gpg(&keyring, &mut Dice(3));
+    // From her address she is known by her own keys.
+    alice.send(&carols_knock());
+    daemon.until_logged("carol");
+    for sources in [addresses(1), addresses(1000)] {
+        let flood = Flood { packets: &packets, sources: &sources, port: alice.knocker.port(), rate: None };
+        let carol = || knocks_as(&daemon, "carol", &|| alice.send(&carols_knock()));
+        let (took, rate) = flood.during(&world, carol);
+        let soon = took.iter().flatten().filter(|took| **took <= SOON).count();
+        let worst = took.iter().flatten().max().copied().unwrap_or_default();
+        println!(
+            "for gpg from {:4}: {rate}/s, {soon} of {} soon, worst {worst:?}",
+            sources.len(),
+            took.len()
+        );
+        assert_eq!(soon, took.len(), "{took:?}");
+    }
+    // gpg was asked, and more than it can be asked about came.
+    daemon.until_logged("reason=unauthentic dialect=fwknop");
+    daemon.until_logged("too many packets wait for gpg");
+    let used = memory(&daemon);
+    println!("{used} KiB");
+    assert!(used < MEMORY_KIB, "{used} KiB");
 }

@@ -37,6 +37,7 @@ fn the_units_are_as_narrow_as_they_say() {
     for (unit, dropin, most) in [
         ("portunus.service", None, 1.6),
         ("portunus.service", Some("portunus-low-ports.conf"), 1.8),
+        ("portunus.service", Some("portunus-gpg.conf"), 2.0),
         ("fwknopd.service", Some("fwknopd-confined.conf"), 2.0),
     ] {
         let level = exposure(unit, dropin);

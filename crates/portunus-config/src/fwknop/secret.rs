@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use portunus_crypto::text;
-use portunus_dialect::fwknop::gpg::{GpgKeysError, RawGpg, Ring, Signers, is_key_id};
+use portunus_dialect::fwknop::gpg::{GpgKeysError, RawGpg, Ring, Signers, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{
     HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode, RawKeys,
 };
@@ -266,9 +266,4 @@ fn bare(word: &str) -> String {
     let word = word.trim();
     let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word);
     digits.chars().filter(|c| !c.is_whitespace()).collect()
-}
-
-/// 40 digits, or the 64 of newer keys.
-fn is_fingerprint(word: &str) -> bool {
-    matches!(word.len(), 40 | 64) && is_key_id(word)
 }

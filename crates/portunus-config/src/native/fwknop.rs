@@ -1,19 +1,24 @@
 //! A client that knocks as fwknop's do: `dialect = "fwknop"`, and the keys that it shares with us.
 
+use std::path::Path;
 use std::time::Duration;
 
 use portunus_crypto::text;
+use portunus_dialect::fwknop::gpg::{RawGpg, Ring, Signers, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{HashType, Mode, RawKeys};
 use portunus_model::{ClientName, Net};
 use zeroize::Zeroizing;
 
 use crate::ValueError;
-use crate::lower::{self, Fwknop, Key};
+use crate::lower::{self, Fwknop, FwknopKeys, Key};
 use crate::reader::{Fields, Unknown};
 use crate::source::Findings;
 use crate::tree::Span;
 
-const CLIENT: [&str; 17] = [
+/// The program, where none is named.
+const GPG: &str = "/usr/bin/gpg";
+
+const CLIENT: [&str; 25] = [
     "dialect",
     "key",
     "key_base64",
@@ -21,6 +26,14 @@ const CLIENT: [&str; 17] = [
     "hmac_key_base64",
     "hmac_type",
     "mode",
+    "gpg_home",
+    "gpg_program",
+    "gpg_passphrase",
+    "gpg_decrypt_key",
+    "gpg_signers",
+    "gpg_signer_ids",
+    "gpg_unsigned",
+    "gpg_any_validity",
     "services",
     "any_port",
     "sources",
@@ -59,6 +72,27 @@ pub(super) fn read(
         c.text("require_username", findings).map(|(text, _)| text.to_owned()),
     );
     let longest = c.duration("longest_grant", lower::GRANT.0, longest, findings);
+    let keys = match c.pair("gpg_home") {
+        Some(_) => gpg(c, at, name, hmac.as_ref().map(|(key, _)| (hash, key.as_slice())), findings)?,
+        None => {
+            symmetric(c, at, name, key, hmac.as_ref().map(|(key, _)| (hash, key.as_slice())), mode, findings)?
+        }
+    };
+    let (keys, key_at) = keys;
+    let fwknop = Fwknop { keys, any_port, sources, require_source, username, longest };
+    Some((Key::Fwknop(Box::new(fwknop)), key_at))
+}
+
+/// Keys that both ends have.
+fn symmetric(
+    c: Fields<'_, '_>,
+    at: Span,
+    name: &ClientName,
+    key: Option<(Zeroizing<Vec<u8>>, Span)>,
+    hmac: Option<(HashType, &[u8])>,
+    mode: Mode,
+    findings: &mut Findings,
+) -> Option<(FwknopKeys, Span)> {
     let Some((key, key_at)) = key else {
         if !has(c, "key") {
             let mend = "write key_base64 and hmac_key_base64, as `portunus add --dialect fwknop` prints them";
@@ -70,11 +104,8 @@ pub(super) fn read(
         let mend = "write hmac_key_base64: without it whoever sees a packet can change what it says";
         findings.warn(c.source, at, format!("client {name:?} has no hmac_key_base64"), mend);
     }
-    match RawKeys::new(&key, mode, hmac.as_ref().map(|(hmac, _)| (hash, hmac.as_slice()))) {
-        Ok(keys) => {
-            let fwknop = Fwknop { keys, any_port, sources, require_source, username, longest };
-            Some((Key::Fwknop(Box::new(fwknop)), key_at))
-        }
+    match RawKeys::new(&key, mode, hmac) {
+        Ok(keys) => Some((FwknopKeys::Symmetric(keys), key_at)),
         Err(error) => {
             let error = error.to_string();
             let (what, mend) = error.split_once(": ").unwrap_or((&error, "make new keys"));
@@ -82,6 +113,78 @@ pub(super) fn read(
             None
         }
     }
+}
+
+/// Keys of GnuPG's: a keyring of this host's, and whose signature a packet needs.
+fn gpg(
+    c: Fields<'_, '_>,
+    at: Span,
+    name: &ClientName,
+    hmac: Option<(HashType, &[u8])>,
+    findings: &mut Findings,
+) -> Option<(FwknopKeys, Span)> {
+    if let Some(pair) = ["key", "key_base64", "mode"].into_iter().find_map(|word| c.pair(word)) {
+        let what = format!("client {name:?} has a keyring of GnuPG's and what only symmetric keys have");
+        findings.error(c.source, pair.at, what, "make two clients of it: each packet is of one kind");
+        return None;
+    }
+    let (home, home_at) = c.text("gpg_home", findings)?;
+    let program = c.text("gpg_program", findings).map_or(GPG, |(program, _)| program);
+    for (path, word) in [(home, "gpg_home"), (program, "gpg_program")] {
+        if !Path::new(path).is_absolute() {
+            let span = c.pair(word).map_or(at, |pair| pair.at);
+            let what = format!("{word} is {path:?}, which is no path from / on");
+            findings.error(c.source, span, what, "write the whole path");
+            return None;
+        }
+    }
+    let passphrase = c.text("gpg_passphrase", findings);
+    let fingerprints = prints(c, "gpg_signers", is_fingerprint, findings);
+    let ids = prints(c, "gpg_signer_ids", is_key_id, findings);
+    let unsigned = c.flag("gpg_unsigned", findings).unwrap_or(false);
+    let any_validity = c.flag("gpg_any_validity", findings).unwrap_or(false);
+    if !unsigned && fingerprints.is_empty() && ids.is_empty() {
+        let mend =
+            "name the fingerprints of the keys that may sign its packets, as `gpg --list-keys` prints them";
+        findings.error(c.source, at, format!("client {name:?} has no gpg_signers"), mend);
+        return None;
+    }
+    let decrypts = c.text("gpg_decrypt_key", findings);
+    if let Some((_, span)) = decrypts.filter(|(word, _)| !is_key_id(word)) {
+        let what = "gpg_decrypt_key is no fingerprint";
+        findings.error(
+            c.source,
+            span,
+            what,
+            "write it as `gpg --list-secret-keys` prints it, without blanks",
+        );
+        return None;
+    }
+    let ring = Ring::new(Path::new(home), Path::new(program), passphrase.map(|(text, _)| text.as_bytes()));
+    let signers = Signers { required: !unsigned, any_validity, ids, fingerprints };
+    let decrypts = decrypts.map(|(word, _)| word.to_owned());
+    match RawGpg::new(ring, signers, decrypts, hmac) {
+        Ok(keys) => Some((FwknopKeys::Gpg(keys), home_at)),
+        Err(error) => {
+            let error = error.to_string();
+            let (what, mend) = error.split_once(": ").unwrap_or((&error, "make a new HMAC key"));
+            findings.error(c.source, at, what, mend);
+            None
+        }
+    }
+}
+
+fn prints(c: Fields<'_, '_>, word: &str, fits: fn(&str) -> bool, findings: &mut Findings) -> Vec<String> {
+    let mut prints = Vec::new();
+    for (text, at) in c.texts(word, "[\"00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\"]", findings) {
+        if fits(text) {
+            prints.push(text.to_owned());
+        } else {
+            let what = format!("{word} has {text:?}, which is no key's");
+            findings.error(c.source, at, what, "write it as `gpg --list-keys` prints it, without blanks");
+        }
+    }
+    prints
 }
 
 /// Whether either spelling of a key is there.

@@ -121,7 +121,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits, fwknop) = crowd.finish();
+    let (rules, limits, fwknop, gpg) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {
@@ -134,7 +134,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         listen_named: server.listen_named,
         nflog: server.nflog,
         health_port: policy.health_port,
-        secrets: Secrets { fwknop, ..secrets },
+        secrets: Secrets { fwknop, gpg, ..secrets },
         admins: server.admins,
         on_exit: server.on_exit,
         audit: server.audit,

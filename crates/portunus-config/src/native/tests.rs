@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::tests::Memory;
-use crate::{AuditSize, MetricsListen, OnExit, Overlay, Secrecy};
+use crate::{AuditSize, KeysOf, MetricsListen, OnExit, Overlay, Secrecy};
 use portunus_crypto::{ed25519::SigningKey, text};
 use portunus_model::{Family, PortSpec, Seat, Unix};
 use proptest::prelude::*;
@@ -561,7 +561,7 @@ fn a_client_of_fwknops_stands_beside_the_others() {
 fn a_client_of_fwknops_is_written_as_it_is_read() {
     use portunus_dialect::fwknop::{HashType, Mode, RawKeys};
     let keys = RawKeys::new(b"key", Mode::Ctr, Some((HashType::Md5, b"other"))).unwrap();
-    let mut new = NewFwknop::new(ClientName::new("dora").unwrap(), &keys);
+    let mut new = NewFwknop::new(ClientName::new("dora").unwrap(), KeysOf::Symmetric(&keys));
     new.client.lasting = Some(Duration::from_secs(9));
     new.client.any_target = true;
     new.any_port = true;
@@ -584,6 +584,81 @@ fn a_client_of_fwknops_is_written_as_it_is_read() {
     assert_eq!((stanza.sources.len(), stanza.username.as_deref()), (1, Some("d")));
     let listed = clients(&files, Path::new(DIR)).unwrap();
     assert!(listed.iter().any(|entry| entry.any_port && entry.key == client.key));
+}
+
+#[test]
+fn a_client_with_keys_of_gnupgs_is_written_as_it_is_read() {
+    use portunus_dialect::fwknop::HashType;
+    use portunus_dialect::fwknop::gpg::{RawGpg, Ring, Signers};
+    let print = "00CC95F05BC146B6AC4038C9E36F443C6A3FAD56";
+    for (passphrase, signers, decrypts, hmac) in [
+        (
+            None,
+            Signers { required: true, fingerprints: vec![print.into()], ..Signers::default() },
+            None,
+            None,
+        ),
+        (
+            Some(b"a \"pass\"".as_slice()),
+            Signers {
+                required: true,
+                any_validity: true,
+                ids: vec!["7234ABCD".into()],
+                ..Signers::default()
+            },
+            Some("6A3FAD56".to_owned()),
+            Some((HashType::Sha512, b"other".as_slice())),
+        ),
+        (None, Signers::default(), None, None),
+    ] {
+        let ring = Ring::new(Path::new("/home/g"), Path::new("/bin/gpg"), passphrase);
+        let keys = RawGpg::new(ring, signers, decrypts, hmac).unwrap();
+        let new = NewFwknop::new(ClientName::new("gina").unwrap(), KeysOf::Gpg(&keys));
+        let files = both(CAROL);
+        let FileChange::Write { path, text } = add_fwknop(&files, Path::new(DIR), &new).unwrap() else {
+            panic!("a file")
+        };
+        let files = files.with(&path.display().to_string(), text.as_str());
+        let settings = loaded(&files).unwrap();
+        let [read] = settings.secrets.gpg.as_slice() else { panic!("one set of keys") };
+        assert!(read.id() == keys.id() && read.ring().passphrase() == passphrase, "{}", text.as_str());
+        let client = settings.rules.clients.last().unwrap();
+        assert_eq!(client.key, portunus_model::ClientKey::Fwknop(keys.id()));
+    }
+}
+
+#[test]
+fn each_mistake_of_a_client_with_keys_of_gnupgs_has_its_sentence() {
+    let gpg = "dialect = \"fwknop\"\ngpg_home = \"/g\"\n";
+    let signed = "gpg_signers = [\"00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\"]\n";
+    let said = |more: &str| {
+        let said = loaded(&both(&format!("{gpg}{more}"))).map(|_| ()).unwrap_err();
+        said[0].strip_prefix("/etc/portunus/clients/carol.toml:").unwrap_or(&said[0]).to_owned()
+    };
+    for (more, sentence) in [
+        (
+            String::new(),
+            "1:1: client \"carol\" has no gpg_signers: name the fingerprints of the keys that may sign its packets, as `gpg --list-keys` prints them",
+        ),
+        (
+            format!("{signed}key = \"x\"\n"),
+            "4:1: client \"carol\" has a keyring of GnuPG's and what only symmetric keys have: make two clients of it: each packet is of one kind",
+        ),
+        (
+            format!("{signed}gpg_program = \"gpg\"\n"),
+            "4:1: gpg_program is \"gpg\", which is no path from / on: write the whole path",
+        ),
+        (
+            format!("{signed}gpg_decrypt_key = \"alice\"\n"),
+            "4:19: gpg_decrypt_key is no fingerprint: write it as `gpg --list-secret-keys` prints it, without blanks",
+        ),
+        (
+            "gpg_signers = [\"alice\"]\n".to_owned(),
+            "3:16: gpg_signers has \"alice\", which is no key's: write it as `gpg --list-keys` prints it, without blanks",
+        ),
+    ] {
+        assert_eq!(said(&more), sentence);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use portunus_crypto::text;
+use portunus_dialect::fwknop::gpg::{RawGpg, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{HashType, Mode};
 use portunus_model::{ClientName, Place};
 use zeroize::Zeroizing;
@@ -10,8 +11,8 @@ use zeroize::Zeroizing;
 use super::{Init, Paths};
 use crate::quote::{quoted, toml_list};
 use crate::{
-    EditError, FileChange, FileError, Files, NewClient, NewFwknop, Secrecy, render_date, render_duration,
-    render_place, toml_edit,
+    EditError, FileChange, FileError, Files, KeysOf, NewClient, NewFwknop, Secrecy, render_date,
+    render_duration, render_place, toml_edit,
 };
 
 /// The text of `portunus.toml`.
@@ -158,15 +159,26 @@ pub(super) fn fwknop(new: &NewFwknop<'_>) -> Zeroizing<String> {
         }
     };
     say("dialect", "\"fwknop\"");
-    say("key_base64", &Zeroizing::new(quoted(&encoded(new.keys.encryption()))));
-    if let Some((hash, key)) = new.keys.hmac() {
+    let hmac = match new.keys {
+        KeysOf::Symmetric(keys) => {
+            say("key_base64", &Zeroizing::new(quoted(&encoded(keys.encryption()))));
+            keys.hmac()
+        }
+        KeysOf::Gpg(keys) => {
+            gpg(keys, &mut say);
+            keys.hmac()
+        }
+    };
+    if let Some((hash, key)) = hmac {
         say("hmac_key_base64", &Zeroizing::new(quoted(&encoded(key))));
         if hash != HashType::default() {
             say("hmac_type", &quoted(hash.as_str()));
         }
     }
-    if new.keys.mode() != Mode::default() {
-        say("mode", &quoted(new.keys.mode().as_str()));
+    if let KeysOf::Symmetric(keys) = new.keys
+        && keys.mode() != Mode::default()
+    {
+        say("mode", &quoted(keys.mode().as_str()));
     }
     if new.any_port {
         say("any_port", "true");
@@ -186,6 +198,34 @@ pub(super) fn fwknop(new: &NewFwknop<'_>) -> Zeroizing<String> {
     }
     common(&new.client, &mut out);
     out
+}
+
+fn gpg(keys: &RawGpg, say: &mut impl FnMut(&str, &str)) {
+    let (ring, signers) = (keys.ring(), keys.signers());
+    say("gpg_home", &quoted(&ring.home().display().to_string()));
+    say("gpg_program", &quoted(&ring.program().display().to_string()));
+    if let Some(passphrase) = ring.passphrase() {
+        let text = Zeroizing::new(String::from_utf8_lossy(passphrase).into_owned());
+        say("gpg_passphrase", &Zeroizing::new(quoted(&text)));
+    }
+    if let Some(decrypts) = keys.decrypts() {
+        say("gpg_decrypt_key", &quoted(decrypts));
+    }
+    for (word, list, fits) in [
+        ("gpg_signers", &signers.fingerprints, is_fingerprint as fn(&str) -> bool),
+        ("gpg_signer_ids", &signers.ids, is_key_id),
+    ] {
+        let known: Vec<String> = list.iter().filter(|print| fits(print)).cloned().collect();
+        if !known.is_empty() {
+            say(word, &toml_list(&known));
+        }
+    }
+    if !signers.required {
+        say("gpg_unsigned", "true");
+    }
+    if signers.any_validity {
+        say("gpg_any_validity", "true");
+    }
 }
 
 pub(super) fn add(

@@ -64,7 +64,7 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits, _) = crowd.finish();
+    let (rules, limits, ..) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {

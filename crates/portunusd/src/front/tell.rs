@@ -14,6 +14,8 @@ use crate::words::{Words, listing_lines, met, stranger_line, verdict_lines};
 const STRANGERS: u32 = 10;
 /// Strangers' lines a minute in fwknopd's words, whose monitors look for them, and of packets that gpg was asked about.
 const TOLD_A_MINUTE: u32 = 20;
+/// Those that say that too many wait for gpg: in a flood they would be all of them.
+const BUSY_A_MINUTE: u32 = 2;
 
 /// Writes verdicts down.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Scribe {
     /// The same for fwknopd's words.
     minute: Mono,
     told: u32,
+    /// Those of them that only say that too many wait for gpg.
+    busy: u32,
     /// Refusals of clients' packets.
     few: Few,
     /// Whose stanza has which number, for the original's words.
@@ -115,7 +119,7 @@ impl Scribe {
             {
                 say(event, &line);
             } else if let (Words::Ours, Some(Detail::Said(_))) = (log::words(), &event.detail)
-                && self.may_tell(event.at.mono)
+                && self.may_tell(event)
             {
                 // What gpg says of a packet: who sets it up looks for that, and nobody else sees it.
                 write_client(event);
@@ -143,13 +147,17 @@ impl Scribe {
     /// Monitors look for these lines. They hold nothing of a packet but where it seems to come from, and are few a minute.
     fn stranger_as_fwknopd(&mut self, event: &Event) -> Option<String> {
         let line = stranger_line(event)?;
-        self.may_tell(event.at.mono).then_some(line)
+        self.may_tell(event).then_some(line)
     }
 
-    fn may_tell(&mut self, now: Mono) -> bool {
+    fn may_tell(&mut self, event: &Event) -> bool {
+        let now = event.at.mono;
         if now.since(self.minute).as_secs() >= 60 {
-            self.minute = now;
-            self.told = 0;
+            (self.minute, self.told, self.busy) = (now, 0, 0);
+        }
+        if event.reason == Reason::Busy {
+            self.busy = self.busy.saturating_add(1);
+            return self.busy <= BUSY_A_MINUTE;
         }
         self.told = self.told.saturating_add(1);
         self.told <= TOLD_A_MINUTE

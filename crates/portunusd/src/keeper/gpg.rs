@@ -56,6 +56,12 @@ pub(super) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
     Ok(Some(ids))
 }
 
+/// A keyring of root's, where there is one: gpg runs as root then.
+pub(super) fn roots(settings: &Settings) -> Option<&Path> {
+    let mut homes = settings.secrets.gpg.iter().map(|keys| keys.ring().home());
+    homes.find(|home| std::fs::metadata(home).is_ok_and(|meta| meta.uid() == 0))
+}
+
 fn wrong(what: String) -> StartError {
     StartError::Keyring(what)
 }

@@ -417,6 +417,12 @@ impl<'p> Keeper<'p> {
     }
 
     fn say_ready(&self, since: Now) {
+        if let Some(home) = gpg::roots(&self.settings) {
+            tracing::info!(
+                keyring = %home.display(),
+                "less confined: gpg runs as root, for the keyring is root's; it has no capability and no network"
+            );
+        }
         if let Some(fwknopd) = &self.plan.fwknopd {
             tracing::info!("{}", self.loop_words());
             self.supervisor.ready("serving");

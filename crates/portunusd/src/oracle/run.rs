@@ -60,7 +60,8 @@ pub(super) fn list(ring: &Ring) -> Result<Spoken, RunError> {
 fn run(ring: &Ring, what: &[&str], input: &[u8]) -> Result<Spoken, RunError> {
     let mut command = Command::new(&ring.program);
     command.arg("--homedir").arg(&ring.home);
-    command.args(["--batch", "--no-tty", "--quiet", "--status-fd", "100"]);
+    // Quiet it would not report why a key cannot be used.
+    command.args(["--batch", "--no-tty", "--status-fd", "100"]);
     // Nothing that a stranger sends makes it ask a keyserver.
     command.args(["--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-key-locate"]);
     let (report, to_report) = io::pipe().map_err(RunError::NotRun)?;

@@ -103,11 +103,12 @@ fn not_run(ring: &Ring, error: &io::Error) -> Option<One> {
     })
 }
 
-/// The last line of its own words, as plain text: the one before it is a remark most times.
+/// Its own words, as one line of plain text.
 fn words(spoken: &Spoken) -> String {
     let text = String::from_utf8_lossy(&spoken.words);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
-    line.chars().filter(|c| !c.is_control()).take(300).collect()
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let all = if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("; ") };
+    all.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
 #[cfg(test)]

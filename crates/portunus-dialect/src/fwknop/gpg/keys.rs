@@ -112,6 +112,12 @@ pub fn is_key_id(word: &str) -> bool {
     (8..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Whether a word is a whole fingerprint: 40 digits, or the 64 of newer keys.
+#[must_use]
+pub fn is_fingerprint(word: &str) -> bool {
+    matches!(word.len(), 40 | 64) && is_key_id(word)
+}
+
 /// Why these are no keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GpgKeysError {

@@ -10,7 +10,7 @@ mod message;
 mod status;
 
 pub use judge::{Answer, Failure, GpgError, Heard, Spoken};
-pub use keys::{GpgKeys, GpgKeysError, HmacKey, RawGpg, Ring, RingId, Signers, is_key_id};
+pub use keys::{GpgKeys, GpgKeysError, HmacKey, RawGpg, Ring, RingId, Signers, is_fingerprint, is_key_id};
 pub use message::{LONGEST_GPG, WrapError, Wrapped, wrap};
 pub use status::{Quality, Signature, Status, Validity};
 

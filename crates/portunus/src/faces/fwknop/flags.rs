@@ -197,12 +197,12 @@ pub(super) static FLAGS: [Row; 69] = [
     Row::of(S::Call(C::KeyLen), "key-len", K, "How many bytes the encryption key gets, 32 at most (32)").value("BYTES"),
     Row::of(S::Call(C::HmacKeyLen), "hmac-key-len", K, "How many bytes the HMAC key gets, 128 at most (as many as its hash works with)").value("BYTES"),
 
-    Row::of(S::Fixed(V::UseGpg, "Y"), "gpg-encryption", G, "Encrypt with GnuPG (not there yet: it is refused)").short('g'),
+    Row::of(S::Fixed(V::UseGpg, "Y"), "gpg-encryption", G, "Encrypt with GnuPG, for servers that have your public key").short('g'),
     Row::of(S::Gpg(V::GpgRecipient), "gpg-recipient-key", G, "For this key").value("KEY"),
     Row::of(S::Gpg(V::GpgSigner), "gpg-signer-key", G, "Signed by this key").value("KEY"),
     Row::of(S::Gpg(V::GpgHomedir), "gpg-home-dir", G, "With the keys of this folder").value("DIR"),
     Row::of(S::Gpg(V::GpgExe), "gpg-exe", G, "By this program").value("FILE"),
-    Row::of(S::GpgYes(V::UseGpgAgent), "gpg-agent", G, "With the passphrase that the agent has"),
+    Row::of(S::GpgYes(V::UseGpgAgent), "gpg-agent", G, "Have gpg-agent ask for the passphrase"),
     Row::of(S::GpgYes(V::GpgNoSigningPw), "gpg-no-signing-pw", G, "The signing key has no passphrase"),
 
     Row::of(S::Call(C::RcFile), "rc-file", R, "Read this file rather than ~/.fwknoprc").value("FILE"),

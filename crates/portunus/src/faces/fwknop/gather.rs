@@ -83,6 +83,9 @@ fn make_room(settings: &mut Settings, variables: &[Variable]) {
     };
     forget([V::Key, V::KeyBase64, V::KeyFile], |settings| &mut settings.key);
     forget([V::HmacKey, V::HmacKeyBase64, V::HmacKeyFile], |settings| &mut settings.hmac);
+    forget([V::GpgSigningPw, V::GpgSigningPwBase64, V::GpgNoSigningPw], |settings| {
+        &mut settings.gpg.passphrase
+    });
 }
 
 /// A value as the file has it: words in the letters that people know there, times in seconds.

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use portunus_config::odd_bytes;
-use portunus_dialect::fwknop::{Keys, KeysError, Mode};
+use portunus_dialect::fwknop::gpg::HmacKey;
+use portunus_dialect::fwknop::{HashType, Keys, KeysError, Mode};
 use portunus_sys::files::{self, FileError, Secrecy};
 use zeroize::Zeroizing;
 
@@ -34,6 +35,51 @@ pub(super) fn keys(settings: &Settings, task: &Task) -> Result<Keys, Failure> {
     }
     let hmac = hmac.as_ref().map(|hmac| (settings.hmac_type.unwrap_or_default(), hmac.as_slice()));
     Keys::new(&key, settings.mode, hmac).map_err(refused)
+}
+
+/// What a packet of GnuPG's needs besides gpg's own keyring.
+pub(super) struct GpgSecrets {
+    /// The signer's passphrase, where one is needed.
+    pub(super) passphrase: Option<KeyBytes>,
+    /// The HMAC and its key, worked in.
+    pub(super) hmac: Option<(HashType, HmacKey)>,
+}
+
+/// The same for packets that GnuPG seals.
+///
+/// # Errors
+/// As [`keys`].
+pub(super) fn gpg_secrets(settings: &Settings, task: &Task) -> Result<GpgSecrets, Failure> {
+    let mut from = Source::default();
+    let gpg = &settings.gpg;
+    let asks = gpg.signer.is_some() && !gpg.no_passphrase && !gpg.agent;
+    let passphrase = match asks {
+        true => {
+            let wish = KeyWish {
+                plain: gpg.passphrase.named().cloned(),
+                decoded: None,
+                file: settings.key.file.clone(),
+            };
+            Some(one(&wish, settings, task, &mut from, "Enter passphrase for signing: ")?)
+        }
+        false => None,
+    };
+    let hmac = match settings.wants_hmac() {
+        true => {
+            let key = one(&settings.hmac, settings, task, &mut from, "Enter HMAC key: ")?;
+            let hash = settings.hmac_type.unwrap_or_default();
+            let worked_in = HmacKey::new(hash, &key).map_err(|error| {
+                Failure::new(
+                    format_args!("Invalid hmac key length: {error}"),
+                    "",
+                    "fwknop --key-gen makes one",
+                )
+            })?;
+            Some((hash, worked_in))
+        }
+        false => None,
+    };
+    Ok(GpgSecrets { passphrase, hmac })
 }
 
 fn refused(error: KeysError) -> Failure {

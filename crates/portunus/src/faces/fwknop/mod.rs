@@ -7,6 +7,7 @@ mod args;
 mod era;
 mod flags;
 mod gather;
+mod gpg;
 pub(crate) mod keygen;
 mod keys;
 mod last;
@@ -149,7 +150,7 @@ fn validate(settings: &Settings, task: &Task) -> Done {
         ));
     }
     if settings.wants_gpg() {
-        return Err(gpg(settings));
+        gpg::check(settings)?;
     }
     if settings.allow.is_none() {
         let what = "Invalid allow IP: there is none, and a knock Must use one of [-s|-R|-a]";
@@ -165,29 +166,6 @@ fn validate(settings: &Settings, task: &Task) -> Done {
     Ok(())
 }
 
-/// GnuPG: what is wrong with the wish for it, or that it is not there yet.
-fn gpg(settings: &Settings) -> Failure {
-    let gpg = &settings.gpg;
-    if gpg.recipient.is_none() {
-        if settings.asymmetric {
-            let what = "Must specify GPG recipient/signing keys when Asymmetric encryption mode is used";
-            return Failure::new(what, "", "name one by --gpg-recipient-key");
-        }
-        let what = "Must specify --gpg-recipient-key when GPG is used";
-        return Failure::new(what, "", "name one, or leave all --gpg flags out");
-    }
-    let is_there = |path: &Path, dir: bool| if dir { path.is_dir() } else { path.is_file() };
-    if let Some(dir) = gpg.home_dir.as_deref().filter(|dir| !is_there(dir, true)) {
-        return Failure::file("Unable to stat the GPG home directory", dir, "name a folder that is there");
-    }
-    if let Some(exe) = gpg.exe.as_deref().filter(|exe| !is_there(exe, false)) {
-        return Failure::file("Unable to stat the GPG executable", exe, "name a program that is there");
-    }
-    let signer = gpg.signer.as_deref().map(|_| " and signed").unwrap_or_default();
-    let what = format!("packets that GnuPG has encrypted{signer} are not there yet");
-    Failure::new(what, "", "use a symmetric key: fwknop --key-gen makes both")
-}
-
 fn knock(settings: &Settings, task: &Task) -> Done {
     let target = match settings.allow {
         Some(Allow::Address(address)) => Some(address),
@@ -197,34 +175,44 @@ fn knock(settings: &Settings, task: &Task) -> Done {
     let wish = wish::wish(settings, task, target)?;
     // What cannot be said is told before anybody is asked for a key.
     wish.check().map_err(|error| wish::refused(error.into()))?;
+    let stamp = || wish::stamp(portunus_sys::clock::now().wall, settings.offset);
+    if settings.wants_gpg() {
+        let wire = gpg::seal(settings, task, wish, stamp()?)?;
+        keep(task, &wire);
+        return deliver(settings, task, target, &wire);
+    }
     let keys = keys::keys(settings, task)?;
-    let stamp = wish::stamp(portunus_sys::clock::now().wall, settings.offset)?;
+    let stamp = stamp()?;
     let sealed = seal(&keys, wish, stamp, &mut SystemEntropy).map_err(wish::refused)?;
     if task.test || settings.verbose > 0 {
         out(Fields::sealed(&sealed.asked, &sealed, &keys));
     }
-    if let Some(path) = &task.save_packet
-        && let Err(error) = save_packet(path, task.append_packet, &sealed.wire)
-    {
-        remark(NAME, format_args!("the packet was not written: {error}: {}", path.display()));
-    }
-    deliver(settings, task, target, &sealed)?;
+    keep(task, &sealed.wire);
+    deliver(settings, task, target, &sealed.wire)?;
     if settings.verbose > 0 {
         return again(&keys, &sealed);
     }
     Ok(())
 }
 
-fn deliver(settings: &Settings, task: &Task, target: Option<IpAddr>, sealed: &Sealed) -> Done {
+fn keep(task: &Task, wire: &str) {
+    if let Some(path) = &task.save_packet
+        && let Err(error) = save_packet(path, task.append_packet, wire)
+    {
+        remark(NAME, format_args!("the packet was not written: {error}: {}", path.display()));
+    }
+}
+
+fn deliver(settings: &Settings, task: &Task, target: Option<IpAddr>, wire: &str) -> Done {
     let departure = Departure::new(settings, task, target)?;
     if settings.verbose > 0 {
         departure.announce();
     }
     let mut bytes = 0;
     if task.test {
-        send::stay(departure.request(&sealed.wire).as_deref(), settings.verbose);
+        send::stay(departure.request(wire).as_deref(), settings.verbose);
     } else {
-        bytes = departure.send(&sealed.wire)?;
+        bytes = departure.send(wire)?;
     }
     if settings.verbose > 0 {
         line(format_args!("send_spa_packet: bytes sent: {bytes}"));

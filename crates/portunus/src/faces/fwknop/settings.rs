@@ -43,6 +43,12 @@ pub(super) struct Gpg {
     pub(super) signer: Option<String>,
     pub(super) home_dir: Option<PathBuf>,
     pub(super) exe: Option<PathBuf>,
+    /// What opens the signer's key.
+    pub(super) passphrase: KeyWish,
+    /// Nothing is needed for that.
+    pub(super) no_passphrase: bool,
+    /// The agent is to ask for it.
+    pub(super) agent: bool,
 }
 
 /// Whom to open for.
@@ -109,7 +115,12 @@ impl Settings {
             V::EncryptionMode => self.set_mode(text)?,
             V::UseGpg => self.gpg.wanted = yes,
             // Each says how, and that alone is no wish for GnuPG.
-            V::UseGpgAgent | V::GpgSigningPw | V::GpgSigningPwBase64 | V::GpgNoSigningPw => {}
+            V::UseGpgAgent => self.gpg.agent = yes,
+            V::GpgSigningPw => self.gpg.passphrase.plain = Some(bytes(text)),
+            V::GpgSigningPwBase64 => {
+                self.gpg.passphrase.decoded = Some(values::base64(text, what, LONGEST_HMAC_KEY)?);
+            }
+            V::GpgNoSigningPw => self.gpg.no_passphrase = yes,
             V::GpgRecipient => self.gpg.recipient = some(),
             V::GpgSigner => self.gpg.signer = some(),
             V::GpgHomedir => self.gpg.home_dir = some().map(PathBuf::from),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use portunus_config::{Files, NewFwknop, Settings, native};
+use portunus_config::{Files, KeysOf, NewFwknop, Settings, native};
 use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::fwknop::{HashType, Mode, RawKeys};
 use portunus_model::{Client, PortSpec};
@@ -34,7 +34,7 @@ pub(super) fn add(places: &Places, before: &Settings, add: &Add) -> Result<Made,
     let hmac = Secret::<64>::generate(&mut entropy).map_err(|error| unlucky(&error))?;
     let hashed = Some((HashType::Sha256, hmac.expose().as_slice()));
     let keys = RawKeys::new(key.expose(), Mode::Cbc, hashed).map_err(|error| unlucky(&error))?;
-    let mut new = NewFwknop::new(add.name.clone(), &keys);
+    let mut new = NewFwknop::new(add.name.clone(), KeysOf::Symmetric(&keys));
     new.client.services.clone_from(&add.ports);
     new.client.expires = add.expires;
     new.client.lasting = add.lasting;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portunus_config::fwknop::{self, CommandLine, Daemon, Receive};
 use portunus_config::native::{self, Paths};
-use portunus_config::{EditError, FileChange, Files, NewFwknop, Overlay, Settings};
+use portunus_config::{EditError, FileChange, Files, KeysOf, NewFwknop, Overlay, Settings};
 use portunus_model::{Client, ClientKey, ClientName, PortSpec, Stanza};
 use portunus_sys::files;
 
@@ -114,6 +114,7 @@ fn named<'t>(
     for client in &theirs.rules.clients {
         let user = client.stanza.as_ref().and_then(|stanza| stanza.username.as_deref());
         let user = user.and_then(|user| ClientName::new(user).ok()).filter(|user| !taken.contains(user));
+        // A stanza with keys of both kinds is two clients that require one user.
         let name = user.unwrap_or_else(|| client.name.clone());
         taken.insert(name.clone());
         all.push((name, client));
@@ -133,7 +134,7 @@ fn carry(
         remark(NAME, format_args!("not carried over: stanza #{}: {why}", stanza.number));
         return Ok(None);
     }
-    let keys = theirs.secrets.fwknop.iter().find(|keys| client.key == ClientKey::Fwknop(keys.id()));
+    let keys = keys_of(theirs, client.key);
     let first = theirs.rules.clients.iter().find(|other| other.key == client.key);
     let Some(keys) = keys.filter(|_| first.is_some_and(|first| first.name == client.name)) else {
         let what = "it has the keys of a stanza before it, and each client has keys of its own";
@@ -164,6 +165,14 @@ fn carry(
         }
         change => Ok(Some(change?)),
     }
+}
+
+/// The keys of either kind.
+fn keys_of(theirs: &Settings, key: ClientKey) -> Option<KeysOf<'_>> {
+    let secrets = &theirs.secrets;
+    let symmetric = secrets.fwknop.iter().find(|keys| key == ClientKey::Fwknop(keys.id()));
+    let gpg = || secrets.gpg.iter().find(|keys| key == ClientKey::Fwknop(keys.id()));
+    symmetric.map(KeysOf::Symmetric).or_else(|| gpg().map(KeysOf::Gpg))
 }
 
 /// The ports that it may open: those that it names without those that it forbids.

@@ -1,9 +1,10 @@
 //! `serve` and `check`.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use portunus_config::{Diagnostic, FirewallKind, native};
+use portunus_config::{Diagnostic, FirewallKind, Settings, native};
 use portunus_model::Place;
 use serde_json::json;
 
@@ -76,11 +77,36 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
                         "less confined: {more} run with the daemon's own rights (/usr/share/portunus/units)"
                     ));
                 }
+                tell_keyrings(&settings);
             }
             ExitCode::SUCCESS
         }
         Err(_) if json => ExitCode::from(FAILED),
         Err(mistakes) => Failure::lines(mistakes, FAILED).tell(NAME),
+    }
+}
+
+/// As whom gpg will run, where there are keyrings.
+fn tell_keyrings(settings: &Settings) {
+    let mut told: Vec<&Path> = Vec::new();
+    for home in settings.secrets.gpg.iter().map(|keys| keys.ring().home()) {
+        if told.contains(&home) {
+            continue;
+        }
+        told.push(home);
+        match std::fs::metadata(home) {
+            Ok(meta) if meta.uid() == 0 => line(format_args!(
+                "less confined: gpg runs as root for the keyring {}, without capabilities and network",
+                home.display()
+            )),
+            Ok(meta) => {
+                line(format_args!("gpg runs as uid {} for the keyring {}", meta.uid(), home.display()));
+            }
+            Err(error) => line(format_args!(
+                "the keyring {} cannot be looked at ({error}): the daemon does not start without it",
+                home.display()
+            )),
+        }
     }
 }
 
