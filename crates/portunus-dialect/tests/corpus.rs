@@ -4,6 +4,8 @@
 
 #[path = "../../../fuzz/harness/fwknop.rs"]
 mod fwknop;
+#[path = "../../../fuzz/harness/gpg.rs"]
+mod gpg;
 #[path = "../../../fuzz/harness/openme.rs"]
 mod openme;
 
@@ -31,6 +33,14 @@ fn fwknop_open() {
 #[test]
 fn fwknop_text() {
     assert!(replay("fwknop_text", fwknop::text) >= 30);
+}
+
+#[test]
+fn fwknop_gpg() {
+    assert!(replay("fwknop_gpg", gpg::judge) >= 8);
+    for good in gpg::good() {
+        gpg::judge(&good);
+    }
 }
 
 /// Runs `target` with every file of its corpus; how many there were.

@@ -1,6 +1,6 @@
 //! fwknop with GnuPG: Debian's programs and ours in every pairing, with keyrings that the test makes with the host's gpg; and
 //! every packet that must open nothing.
-#![expect(clippy::panic, reason = "a test's helper fails by panicking")]
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test's helper fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use portunus_interop::fwknop::{Fwknopd, PAIRS, Whose, fwknop, grants, within};
 use portunus_interop::gpg::{CURVES, Exchanged, Keyring, RSA};
 use portunus_interop::{CLIENT, Firewall, World};
+use rustix::process::{Signal, kill_process};
 
 const RULE: &str = "INPUT -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT";
 const HMAC: &str = "HMAC_KEY_BASE64 YW4gSE1BQyBrZXk=\n";
@@ -61,6 +62,23 @@ fn rsa_keys_open_in_every_pairing_with_an_hmac_and_without() {
             let out = knock(&world, client, &keys, &[&SSH[..], more].concat());
             opens(&world, &daemon, &out, &format!("{client:?} client, {server:?} server, HMAC {hmac}"));
         }
+    }
+}
+
+/// Older and larger keys, with Debian's program at one end.
+#[test]
+fn dsa_with_elgamal_and_rsa_3072_open_with_debians_at_either_end() {
+    let folder = World::bare(Firewall::None);
+    for (n, kinds, client, server) in [
+        ("d", ("dsa2048", "elg2048"), Whose::Ours, Whose::Theirs),
+        ("r", ("rsa3072", "rsa3072"), Whose::Theirs, Whose::Ours),
+    ] {
+        let keys = Exchanged::new(&folder.folder().join(n), kinds);
+        let world = World::bare(Firewall::Iptables);
+        let daemon =
+            Fwknopd::start(&world, server, "", &format!("SOURCE ANY\n{}{HMAC}", keys.lines("")), &[]);
+        let out = knock(&world, client, &keys, &[&SSH[..], &WITH_HMAC].concat());
+        opens(&world, &daemon, &out, &format!("{kinds:?}: {client:?} client, {server:?} server"));
     }
 }
 
@@ -163,8 +181,127 @@ fn what_is_not_sealed_for_us_by_whom_we_named_opens_nothing_and_says_why() {
     // The packet itself opens, once.
     send(&world, whole.trim_end());
     opens(&world, &daemon, &out, "the whole packet");
+    let replays = || daemon.log().matches("Replay detected").count();
     send(&world, whole.trim_end());
-    assert!(within(Duration::from_secs(8), || daemon.log().contains("Replay detected")), "{}", daemon.log());
+    assert!(within(Duration::from_secs(8), || replays() == 1), "{}", daemon.log());
+    // Another packet around the same encrypted text: whoever has seen one can write it.
+    send(&world, &written_otherwise(whole.trim_end()));
+    assert!(within(Duration::from_secs(8), || replays() == 2), "{}", daemon.log());
+}
+
+/// The same message with the length of its data written in five bytes rather than two (RFC 4880, 4.2.2).
+fn written_otherwise(packet: &str) -> String {
+    let message = portunus_crypto::text::decode_loose(format!("hQ{packet}").as_bytes());
+    let message = message.unwrap_or_else(|| panic!("no base64: {packet}"));
+    let session = 3 + usize::from(message[1]) * 256 + usize::from(message[2]);
+    let (keys, data) = message.split_at(session);
+    assert!(data[0] == 0xd2 && (192..224).contains(&data[1]), "{data:02x?}");
+    let length = (u32::from(data[1]) - 192) * 256 + u32::from(data[2]) + 192;
+    let bytes = [keys, &[0xd2, 0xff], &length.to_be_bytes(), &data[3..]].concat();
+    let text = portunus_crypto::text::encode_bare(&bytes);
+    assert_ne!(text, format!("hQ{packet}"));
+    text.strip_prefix("hQ").unwrap_or(&text).to_owned()
+}
+
+/// A packet that Debian's server took is in its digest.cache, and ours takes that over.
+#[test]
+fn what_the_original_has_taken_is_not_taken_again() {
+    let world = World::bare(Firewall::Iptables);
+    let keys = Exchanged::new(world.folder(), RSA);
+    let access = format!("SOURCE ANY\nFW_ACCESS_TIMEOUT 1\n{}", keys.lines(""));
+    let packet = world.folder().join("packet").display().to_string();
+    let daemon = Fwknopd::start(&world, Whose::Theirs, "", &access, &[]);
+    let out = knock(&world, Whose::Theirs, &keys, &[&SSH[..], &["-B", &packet]].concat());
+    opens(&world, &daemon, &out, "Debian's both");
+    drop(daemon);
+    assert_eq!(grants(&world), [""; 0]);
+    let daemon = Fwknopd::start(&world, Whose::Ours, "", &access, &[]);
+    let packet = fs::read_to_string(&packet).unwrap_or_else(|e| panic!("{e}"));
+    send(&world, packet.trim_end());
+    assert!(daemon.says("Replay detected"), "{}", daemon.log());
+    let out = knock(&world, Whose::Theirs, &keys, &SSH);
+    opens(&world, &daemon, &out, "the next one");
+}
+
+/// A keyring of a user's who is not root: gpg runs as that user, and has nothing else.
+#[test]
+fn gpg_runs_as_the_keyrings_owner_without_a_right_or_a_network() {
+    const OWNER: u32 = 61_190;
+    let world = World::bare(Firewall::Iptables);
+    let keys = Exchanged::new(world.folder(), RSA);
+    keys.server.end_agent();
+    let owner = format!("{OWNER}:{OWNER}");
+    portunus_interop::run("chown", &["-R", &owner, &keys.server.word()]);
+    let daemon = udp_server(&world, &format!("SOURCE ANY\n{}", keys.lines("")));
+    let out = knock(&world, Whose::Ours, &keys, &SSH);
+    opens(&world, &daemon, &out, "as another user");
+    let part = daemon.processes().into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"gpg")
+    });
+    let part = part.unwrap_or_else(|| panic!("there is no gpg process"));
+    let status = fs::read_to_string(format!("/proc/{part}/status")).unwrap_or_else(|e| panic!("{e}"));
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {status}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(value("Uid:"), [OWNER.to_string().as_str(); 4].join(" "));
+    for capabilities in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:", "CapBnd:"] {
+        assert_eq!(value(capabilities), "0000000000000000", "{capabilities}");
+    }
+    assert_eq!((value("NoNewPrivs:"), value("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+    // It runs what it is told to; a program in gpg's place learns what that is worth.
+    let probe = world.folder().join("probe");
+    let told = keys.server.home().join("told");
+    let open = world.folder().join("open");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--decrypt*) exec 2>{}; cat {} ; echo >{}/written; socat -u /dev/null UDP4-SENDTO:127.0.0.1:9;; esac\n",
+        told.display(),
+        open.display(),
+        world.folder().display()
+    );
+    fs::write(&open, "anybody may read it").unwrap_or_else(|e| panic!("{e}"));
+    portunus_interop::run("chmod", &["644", &open.display().to_string()]);
+    fs::write(&probe, script).unwrap_or_else(|e| panic!("{e}"));
+    portunus_interop::run("chmod", &["755", &probe.display().to_string()]);
+    portunus_interop::run("chmod", &["777", &world.folder().display().to_string()]);
+    drop(daemon);
+    let access = format!("SOURCE ANY\nGPG_EXE {}\n{}", probe.display(), keys.lines(""));
+    let daemon = Fwknopd::start(&world, Whose::Ours, UDP, &access, &[]);
+    let out = knock(&world, Whose::Ours, &keys, &SSH);
+    assert!(out.status.success(), "{}", said(&out));
+    let heard = || fs::read_to_string(&told).unwrap_or_default();
+    let denied = within(Duration::from_secs(8), || heard().matches("ermission denied").count() >= 3);
+    assert!(denied, "{}\n{}", heard(), daemon.log());
+    assert!(!world.folder().join("written").exists());
+}
+
+/// Other keyrings need another process, and get one without a restart.
+#[test]
+fn a_reload_takes_keyrings_and_gives_them_back() {
+    let world = World::bare(Firewall::Iptables);
+    let keys = Exchanged::new(world.folder(), RSA);
+    let symmetric = "SOURCE ANY\nKEY a key of its own\n";
+    let daemon = udp_server(&world, symmetric);
+    let access = world.folder().join("fwknop/access.conf");
+    let mut reloads = 0;
+    let mut reload = |text: &str| {
+        fs::write(&access, text).unwrap_or_else(|e| panic!("{e}"));
+        kill_process(daemon.pid(), Signal::HUP).unwrap_or_else(|e| panic!("{e}"));
+        reloads += 1;
+        let done = || daemon.log().lines().filter(|line| line.starts_with("reloaded")).count() >= reloads;
+        assert!(within(Duration::from_secs(8), done), "{}", daemon.log());
+    };
+    reload(&format!("{symmetric}\nSOURCE ANY\nFW_ACCESS_TIMEOUT 1\n{}", keys.lines("")));
+    let out = knock(&world, Whose::Ours, &keys, &SSH);
+    opens(&world, &daemon, &out, "after the first reload");
+    assert!(within(Duration::from_secs(8), || grants(&world).is_empty()), "{}", daemon.log());
+    reload(symmetric);
+    let out = knock(&world, Whose::Ours, &keys, &SSH);
+    refused(&world, &daemon, &out, "Decryption failed or decrypted data is invalid");
+    reload(&format!("SOURCE ANY\n{}", keys.lines("")));
+    let out = knock(&world, Whose::Ours, &keys, &SSH);
+    opens(&world, &daemon, &out, "after the third");
 }
 
 /// Sends a datagram from the client to the knock port.
