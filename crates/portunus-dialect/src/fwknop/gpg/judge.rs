@@ -324,6 +324,22 @@ mod tests {
         }
     }
 
+    /// A good signature is worth nothing in a report that does not say that all of it was decrypted and is whole.
+    #[test]
+    fn what_was_not_decrypted_as_a_whole_is_no_knock_and_says_why() {
+        let good = String::from_utf8(report(&signature("GOODSIG", "TRUST_FULLY"))).unwrap();
+        let judge = |said: String| {
+            judged(&keys(signers(), None, None), &wire(1, None), &answer(&text(), said.into_bytes())).err()
+        };
+        assert_eq!(judge(good.clone()), None);
+        assert_eq!(judge(good.replace("[GNUPG:] GOODMDC\n", "")), Some(GpgError::NotDecrypted));
+        assert_eq!(judge(good.replace("DECRYPTION_OKAY", "DECRYPTION_FAILED")), Some(GpgError::NotDecrypted));
+        let failed = "[GNUPG:] BEGIN_DECRYPTION\n[GNUPG:] DECRYPTION_FAILED\n[GNUPG:] END_DECRYPTION\n";
+        assert_eq!(judge(failed.to_owned()), Some(GpgError::NoSecretKey));
+        let error = "[GNUPG:] ERROR pkdecrypt_failed 67108875\n";
+        assert_eq!(judge(format!("{error}{failed}")), Some(GpgError::NoPassphrase));
+    }
+
     #[test]
     fn the_key_that_is_named_must_have_opened_it() {
         let good = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
