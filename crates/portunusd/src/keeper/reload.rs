@@ -191,6 +191,14 @@ impl Keeper<'_> {
         if receives(&new) != receives(&self.settings) {
             warnings.push("where packets come from has changed: restart the daemon to use it".to_owned());
         }
+        let lengths = super::open::lengths;
+        if !new.listen.is_empty() && lengths(&new) != lengths(&self.settings) {
+            // The kernel's filter on the socket was set when it was opened.
+            warnings.push(
+                "which lengths packets may have has changed (another dialect, or GnuPG's): restart the daemon to receive them all"
+                    .to_owned(),
+            );
+        }
         let old = std::mem::replace(&mut self.settings, new);
         self.let_go.clear();
         if old.sources != self.settings.sources || self.watch.is_none() {

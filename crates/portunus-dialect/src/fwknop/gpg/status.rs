@@ -1,5 +1,7 @@
 //! What gpg reports on its `--status-fd` (GnuPG's doc/DETAILS), as far as it counts for a knock.
 
+use super::keys::is_fingerprint;
+
 /// Before each line.
 const START: &str = "[GNUPG:] ";
 
@@ -177,11 +179,9 @@ impl Status {
         } else {
             let all: Vec<&str> = words.by_ref().collect();
             self.broken |= last.fingerprints.is_some();
-            last.fingerprints = match (all.first(), all.get(9)) {
-                (Some(key), Some(owner)) => Some([(*key).to_owned(), (*owner).to_owned()]),
-                (Some(key), None) => Some([(*key).to_owned(), (*key).to_owned()]),
-                (None, _) => None,
-            };
+            let (key, owner) = (all.first().copied(), all.get(9).or(all.first()).copied());
+            let both = key.zip(owner).filter(|(key, owner)| is_fingerprint(key) && is_fingerprint(owner));
+            last.fingerprints = both.map(|(key, owner)| [key.to_owned(), owner.to_owned()]);
         }
         true
     }
