@@ -5,6 +5,7 @@
 //! edited so that nothing but the touched client changes. Not here: opening a file (that is [`Files`]), a clock, a
 //! network name, a firewall. The daemon and the command line call it.
 
+pub mod alerts;
 mod client;
 mod date;
 mod diagnostic;

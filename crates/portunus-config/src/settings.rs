@@ -10,6 +10,7 @@ use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{Limits, Place, PortSpec, Proto, Rules, Stance};
 
 use crate::Diagnostic;
+use crate::alerts::Alerts;
 use crate::fwknop::Daemon;
 
 /// A whole configuration, checked.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub audit: AuditSize,
     /// Where figures are served; `None`: nowhere.
     pub metrics: Option<MetricsListen>,
+    /// Who is told of grants and refusals; `None`: nobody.
+    pub alerts: Option<Alerts>,
     /// Every file and folder that this was read from, or would be, if it were there: what a reload watches.
     pub sources: Vec<PathBuf>,
     /// What is odd and yet no mistake.

@@ -15,6 +15,7 @@ mod journal;
 mod memory;
 mod replay;
 mod segment;
+pub mod spool;
 
 #[cfg(test)]
 mod disk;

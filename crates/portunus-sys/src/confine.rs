@@ -28,6 +28,11 @@ pub enum Confinement {
     Resolver,
     /// Runs gpg with keyrings in folders of its own ([`confine_to`]); speaks to no network.
     Oracle,
+    /// Tells people over the network, by connections to these TCP ports; reads what the system's library reads.
+    Alerts {
+        /// A mail server's and a page's.
+        ports: [Option<u16>; 2],
+    },
     /// Serves figures at a socket that was handed to it; opens nothing.
     Exporter,
 }
@@ -81,6 +86,14 @@ pub fn confine_to(how: Confinement, own: &[&Path], programs: &[&Path]) -> Result
     Ok(landlock)
 }
 
+/// The least wall: nothing that this process runs gains a right that it has not.
+///
+/// # Errors
+/// [`ConfineError`] where the kernel knows no such thing.
+pub fn gain_nothing() -> Result<(), ConfineError> {
+    rustix::thread::set_no_new_privs(true).map_err(|error| ConfineError(error.to_string()))
+}
+
 /// No file below any path, no TCP port, no signal or abstract socket outside: what was handed to us stays usable. The
 /// resolver reads what the system's library reads, and speaks to name servers.
 fn landlock(how: Confinement, own: &[&Path], programs: &[&Path]) -> Result<Landlock, landlock::RulesetError> {
@@ -91,11 +104,19 @@ fn landlock(how: Confinement, own: &[&Path], programs: &[&Path]) -> Result<Landl
         .handle_access(AccessNet::from_all(newest))?
         .scope(Scope::from_all(newest))?
         .create()?;
-    if how == Confinement::Resolver {
+    let ports = match how {
+        Confinement::Resolver => Some([None; 2]),
+        Confinement::Alerts { ports } => Some(ports),
+        Confinement::Front | Confinement::Grantor | Confinement::Exporter | Confinement::Oracle => None,
+    };
+    if let Some(ports) = ports {
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         ruleset = ruleset
             .add_rules(path_beneath_rules(RESOLVERS_FILES, read))?
             .add_rule(NetPort::new(NAME_SERVICE, AccessNet::ConnectTcp))?;
+        for port in ports.into_iter().flatten() {
+            ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+        }
     }
     if how == Confinement::Oracle {
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -273,7 +294,7 @@ fn deadly(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
             &[DEADLY_OF_THE_HANDED, DEADLY_HERE, &[libc::SYS_socket]]
         }
         Confinement::Grantor => &[DEADLY_OF_THE_HANDED, DEADLY_HERE],
-        Confinement::Resolver | Confinement::Oracle => &[],
+        Confinement::Resolver | Confinement::Oracle | Confinement::Alerts { .. } => &[],
     };
     let calls = DEADLY.iter().chain(own.iter().copied().flatten());
     let rules = calls.map(|call| (*call, Vec::new())).collect();
@@ -285,7 +306,7 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     let own: &[&[libc::c_long]] = match how {
         Confinement::Front => &[FRONT],
         Confinement::Grantor => &[GRANTOR],
-        Confinement::Resolver => &[RESOLVER, RESOLVER_HERE],
+        Confinement::Resolver | Confinement::Alerts { .. } => &[RESOLVER, RESOLVER_HERE],
         Confinement::Exporter => &[&[libc::SYS_accept4]],
         // It has a filter of another kind: gpg is no program of ours.
         Confinement::Oracle => &[],
@@ -311,7 +332,7 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     match how {
         Confinement::Front | Confinement::Exporter | Confinement::Oracle => (),
         Confinement::Grantor => grantors(&mut rules)?,
-        Confinement::Resolver => resolvers(&mut rules)?,
+        Confinement::Resolver | Confinement::Alerts { .. } => resolvers(&mut rules)?,
     }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch()?)?;

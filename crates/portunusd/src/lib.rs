@@ -3,6 +3,7 @@
 //! Here is the shell: it reads clocks and sockets, feeds the gate and carries out its actions. Not here: any decision
 //! about a packet. Called by the faces: [`serve`] for the daemon, [`part_main`] for the processes that it starts.
 
+pub mod alerts;
 mod commands;
 mod errand;
 mod front;
@@ -57,7 +58,7 @@ pub const PART_FLAG: &str = "--part";
 
 type Part = fn(Option<Ids>) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("front", front::run),
     ("grantor", grantor::run),
     ("errand", errand::run),
@@ -65,6 +66,7 @@ const PARTS: [(&str, Part); 7] = [
     ("resolver", resolver::run),
     ("gpg", oracle::run),
     ("metrics", metrics::run),
+    ("alerts", alerts::run),
 ];
 
 /// Runs a part. `main` calls this before it looks at anything else, with the words after [`PART_FLAG`].

@@ -32,6 +32,7 @@ ENCRYPTION_MODE legacy;
 
 const CONF: &str = "\
 EMAIL_ADDRESSES             root@localhost;
+ALERTING_METHODS            noemail;
 HOSTNAME                    gate;
 FIREWALL_TYPE               iptables;
 AUTH_MODE                   PCAP;

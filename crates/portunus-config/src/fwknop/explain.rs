@@ -282,6 +282,8 @@ impl<'c> About<'c> {
                 Some("it needs AUTH_MODE FILE_PCAP")
             }
             V::OverrideConfig
+            | V::EmailAddresses
+            | V::AlertingMethods
             | V::NflogGroup
             | V::AuthMode
             | V::PcapPktFile

@@ -13,6 +13,7 @@ use super::conf::Conf;
 use super::daemon::{Daemon, Receive};
 use super::stanza::Checked;
 use super::variable::Variable;
+use crate::alerts::{Alerts, Carrier, Mail, parse_mail_address};
 use crate::source::Findings;
 use crate::{FirewallKind, OnExit, Secrets, Settings, StanceWish};
 
@@ -80,12 +81,35 @@ pub(super) fn settings(
         on_exit: if close { OnExit::Close } else { OnExit::Keep },
         audit: crate::AuditSize::default(),
         metrics: None,
+        alerts: alerts(conf, findings),
         sources: Vec::new(),
         warnings: Vec::new(),
         fwknop: Some(Box::new(daemon)),
         rules,
     }
 }
+
+/// The mail of 1.9: by the program of this host, as then.
+fn alerts(conf: &Conf, findings: &mut Findings) -> Option<Alerts> {
+    let setting = conf.setting(Variable::EmailAddresses)?;
+    let off = conf.text(Variable::AlertingMethods).unwrap_or_default().to_ascii_lowercase();
+    if ["noemail", "none"].iter().any(|word| off.contains(word)) {
+        return None;
+    }
+    let mut to = Vec::new();
+    for word in setting.text.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
+        match parse_mail_address(word) {
+            Ok(address) => to.push(address),
+            Err(fault) => findings.tell(|| setting.spot.diagnostic(fault.what, fault.mend)),
+        }
+    }
+    let carrier = Carrier::Sendmail(SENDMAIL.into());
+    let mail = (!to.is_empty()).then_some(Mail { to, from: None, carrier });
+    mail.map(|mail| Alerts { mail: Some(mail), ..Alerts::default() })
+}
+
+/// Where every mail system has the program that takes mail (FHS, "/usr/sbin").
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 
 /// Exactly what some stanza allows.
 fn limits(rules: &Rules, stanzas: &[&Stanza]) -> Limits {

@@ -8,6 +8,7 @@ use portunus_dialect::fwknop::{HashType, Keys, Mode};
 use portunus_model::{Client, ClientKey, NatSource, Net, Place, PortSpec, Stanza, Unix};
 
 use super::*;
+use crate::alerts::Carrier;
 use crate::files::tests::Memory;
 use crate::{FirewallKind, OnExit};
 
@@ -299,6 +300,16 @@ fn files_of_1_9_mean_what_they_meant() {
     assert_eq!(said.iter().filter(|said| said.contains("PERMIT")).collect::<Vec<_>>(), [once], "{said:?}");
     let Some(Place::Fwknop(chains)) = &settings.stance.place else { panic!("fwknop's chains") };
     assert_eq!((chains.input.from.as_str(), chains.input.chain.as_str()), ("INPUT", "FWKNOP_INPUT"));
+    let mail = settings.alerts.unwrap().mail.unwrap();
+    assert_eq!(
+        (mail.to, mail.carrier),
+        (vec!["root@localhost".into()], Carrier::Sendmail("/usr/sbin/sendmail".into()))
+    );
+    assert!(loaded(&format!("{conf}ALERTING_METHODS noemail;\n"), STANZA).alerts.is_none());
+    assert_eq!(
+        self::said("EMAIL_ADDRESSES root@localhost, foo;\n", STANZA),
+        ["\"foo\" is no address of mail"]
+    );
     let from = |conf: &str| loaded(conf, STANZA).fwknop.unwrap().receive;
     assert_eq!(from("AUTH_MODE PCAP;\n"), Receive::Sniffed);
     assert_eq!(from("AUTH_MODE FILE_PCAP;\n"), Receive::Followed("/var/log/sniff.pcap".into()));

@@ -168,6 +168,10 @@ variables! {
     TrustedProxies "TRUSTED_PROXIES" Text, None;
     /// Ours: the group to which a rule logs packets.
     NflogGroup "NFLOG_GROUP" Text, None;
+    /// Of 1.9: who gets mail.
+    EmailAddresses "EMAIL_ADDRESSES" Text, None;
+    /// Of 1.9: `noemail` for none.
+    AlertingMethods "ALERTING_METHODS" Text, None;
     /// Of 1.9: how packets are come by.
     AuthMode "AUTH_MODE" Text, None;
     /// Of 1.9: the capture that grows, where they come out of one.

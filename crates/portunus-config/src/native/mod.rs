@@ -1,5 +1,6 @@
 //! Our own spelling: `portunus.toml`, `services.toml`, `clients/NAME.toml` or `clients.toml`, `keys/openme.key`.
 
+mod alerts;
 mod clients;
 mod fwknop;
 mod read;

@@ -20,7 +20,7 @@ use crate::{
     Secrets, Settings, StanceWish, ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
 };
 
-const TOP: [&str; 16] = [
+const TOP: [&str; 17] = [
     "host",
     "profile",
     "listen",
@@ -37,6 +37,7 @@ const TOP: [&str; 16] = [
     "limits",
     "audit",
     "metrics",
+    "alerts",
 ];
 const FIREWALL: [&str; 5] = ["backend", "place", "interfaces", "protect", "accept_knock_port"];
 const DEFAULTS: [&str; 2] = ["services", "grant"];
@@ -80,6 +81,8 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         findings.verdict()?;
         return Err(vec![no_server(&path)]);
     };
+    let mut sources = sources(paths);
+    let alerts = super::alerts::read(fields, files, &mut sources, &mut findings);
     let (server, mut policy) = server(fields, services, &mut findings);
     let by_iptables = server
         .stance
@@ -139,7 +142,8 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         on_exit: server.on_exit,
         audit: server.audit,
         metrics: server.metrics,
-        sources: sources(paths),
+        alerts,
+        sources,
         warnings: findings.warnings,
         fwknop: None,
     })

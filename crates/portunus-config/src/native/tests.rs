@@ -105,7 +105,16 @@ fn every_key_of_the_template_is_one_that_is_read() {
         .filter(|line| !line.starts_with("listen"))
         .map(|line| format!("{line}\n"))
         .collect();
-    let settings = loaded(&folder().with("/etc/portunus/portunus.toml", uncommented)).unwrap();
+    // A section that is one by itself, two ways for one mail, and the passwords that it names.
+    let uncommented = uncommented.replace("# [alerts]", "[alerts]").replace("\nsendmail", "\n# sendmail");
+    let files = folder()
+        .with("/etc/portunus/portunus.toml", uncommented)
+        .with("/etc/portunus/keys/smtp.password", "sesame\n")
+        .with("/etc/portunus/keys/hook.token", "sesame\n");
+    let settings = loaded(&files).unwrap();
+    let alerts = settings.alerts.unwrap();
+    assert!(alerts.mail.is_some() && alerts.webhook.is_some() && alerts.command.is_some());
+    assert_eq!(settings.nflog, Some(5));
     assert_eq!(settings.stance.place, Some(Place::Own));
     assert_eq!(settings.admins, [1000]);
     assert_eq!(settings.limits.most_open, 65536);
@@ -150,7 +159,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portunus.toml",
         "port = 54154",
         "colour = 1",
-        "11:1: unknown key \"colour\": known here: host, profile, listen, port, nflog, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits, audit, metrics",
+        "11:1: unknown key \"colour\": known here: host, profile, listen, port, nflog, health, health_port, dialects, replay_window, on_exit, admins, firewall, defaults, limits, audit, metrics, alerts",
     ),
     ("portunus.toml", "port = 54154", "port = 0", "11:8: port is 0: use a whole number from 1 to 65535"),
     (

@@ -112,6 +112,22 @@ services = ["ssh"]
 # a socket for root and the daemon's group, "unix:/run/portunus/metrics.sock". Left out, there are none.
 # [metrics]
 # listen = "127.0.0.1:9154"
+
+# Who is told of grants and of refusals of clients: by mail, to a page (POST, JSON), or by a program (JSON on its standard
+# input). What comes within `every` is one message; what cannot be told is kept, `keep` of them at most.
+# [alerts]
+# to = ["root@example.org"]
+# smtp = "smtps://mail.example.org"       # smtp:// begins TLS by STARTTLS; smtp://localhost needs none
+# user = "gate"
+# password_file = "/etc/portunus/keys/smtp.password"
+# sendmail = "/usr/sbin/sendmail"         # in the place of smtp
+# webhook = "https://hooks.example.org/gate"
+# token_file = "/etc/portunus/keys/hook.token"
+# command = ["/usr/local/bin/tell"]
+# every = "30s"
+# grants = true
+# refusals = true
+# keep = 1000
 "#;
 
 /// The text of `services.toml`.

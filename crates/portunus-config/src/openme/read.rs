@@ -83,6 +83,7 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         on_exit: OnExit::Close,
         audit: crate::AuditSize::default(),
         metrics: None,
+        alerts: None,
         sources: vec![path.to_owned()],
         warnings: findings.warnings,
         fwknop: None,

@@ -8,6 +8,7 @@ use portunus_model::Mono;
 use portunus_store::audit::{AuditLog, Bounds, By, Fact};
 use portunus_sys::clock;
 
+use super::alerts::Alerts;
 use crate::message::Note;
 
 /// What the front may say at once, and a minute.
@@ -25,6 +26,8 @@ pub(super) struct Audit {
     sick: bool,
     after_clean_end: bool,
     put_back: u64,
+    /// Who tells people of it.
+    pub(super) alerts: Alerts,
 }
 
 /// What is told of it in the metrics.
@@ -42,7 +45,7 @@ pub(super) fn bounds(settings: &Settings) -> Bounds {
 
 impl Audit {
     /// Opens it, and says in the log what is wrong with it.
-    pub(super) fn open(state_dir: &Path, bounds: Bounds, dry: bool) -> std::io::Result<Self> {
+    pub(super) fn open(state_dir: &Path, bounds: Bounds, dry: bool, alerts: Alerts) -> std::io::Result<Self> {
         let mut audit = Self {
             log: None,
             notes_left: NOTES_AT_ONCE,
@@ -50,6 +53,7 @@ impl Audit {
             sick: false,
             after_clean_end: true,
             put_back: 0,
+            alerts,
         };
         if dry {
             return Ok(audit);
@@ -79,6 +83,7 @@ impl Audit {
     /// A fact of our own, or of a part that has read no stranger's byte.
     pub(super) fn add(&mut self, by: By, fact: Fact) {
         self.put_back += u64::from(matches!(fact, Fact::PutBack { .. }));
+        self.alerts.saw(&fact);
         if let Some(log) = &mut self.log {
             log.add(clock::wall(), by, fact);
         }
@@ -154,7 +159,7 @@ mod tests {
     #[test]
     fn a_front_that_talks_without_end_pushes_nothing_out() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Audit::open(dir.path(), Bounds::default(), false).unwrap();
+        let mut log = Audit::open(dir.path(), Bounds::default(), false, Alerts::new(None)).unwrap();
         log.add(By::Grantor, Fact::NotPutBack { why: "of the grantor's own".into() });
         let note = Note::Asked { verb: Verb::Close, uid: 7, allowed: false, client: None, address: None };
         for _ in 0..1000 {

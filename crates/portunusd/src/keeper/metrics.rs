@@ -28,7 +28,7 @@ const LIVES: &str = "lives";
 /// An exporter that has died is started again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The parts whose deaths are counted.
-const PARTS: [&str; 6] = ["front", "grantor", "errand", "commands", "resolver", "metrics"];
+const PARTS: [&str; 8] = ["front", "grantor", "errand", "commands", "resolver", "gpg", "metrics", "alerts"];
 
 /// The exporter, and what is told to it.
 #[derive(Debug)]

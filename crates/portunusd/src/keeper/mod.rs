@@ -4,6 +4,7 @@
 //! Long because the order of a start is one story, and the loop after it shares every field; the stages that stand by
 //! themselves are the modules below.
 
+mod alerts;
 mod audit;
 mod error;
 mod follow;
@@ -37,7 +38,8 @@ use portunus_sys::{clock, files, process, syslog};
 use crate::message::{self, About, Brought, FromCommands, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
 use crate::words::Words;
-use crate::{Plan, log};
+use crate::{Plan, log, witness};
+use alerts::Alerts;
 use audit::Audit;
 pub(crate) use error::EX_CONFIG;
 use error::StartError;
@@ -171,12 +173,13 @@ impl<'p> Keeper<'p> {
         let alone = trial::alone(plan)?;
         let marks = Marks::open(&plan.state_dir)?;
         marks.give(&mut settings);
-        let mut audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry()).map_err(|e| {
-            StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
-        })?;
-        let trial = Trial::of(plan, &mut audit)?;
         let ids = parts_user(plan)?;
         gpg::owner(&settings)?;
+        let mut audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry(), Alerts::new(ids))
+            .map_err(|e| {
+                StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
+            })?;
+        let trial = Trial::of(plan, &mut audit)?;
         let ears = Ears::open(&settings)?;
         let mut metrics = Metrics::new(plan, ids, since);
         metrics.open(settings.metrics.as_ref())?;
@@ -280,7 +283,14 @@ impl<'p> Keeper<'p> {
         let serve = ToFront::Serve { place: self.about.place.clone() };
         let said = self.front.say(&serve, &message::borrowed(&ears.health));
         said.map_err(|_| part("front"))?;
+        self.open_alerts();
         self.start_exporter().map_err(|e| StartError::System("starting the exporter", e.to_string()))
+    }
+
+    /// Who tells people: nothing else waits for it, and its trouble is no reason to shut a door.
+    fn open_alerts(&mut self) {
+        let stderr = self.logs.as_ref().and_then(|logs| logs.end().ok());
+        self.audit.alerts.open(self.plan, &self.settings, stderr);
     }
 
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
@@ -467,7 +477,9 @@ impl<'p> Keeper<'p> {
             let settled = self.reload_at.map(|at| at.since(clock::mono()));
             let patience = if self.asked > 0 { Some(Duration::ZERO) } else { settled };
             let exporter = self.metrics.due().map(|due| due.since(clock::mono()));
-            let patience = [patience, exporter].into_iter().flatten().min();
+            let alerts = self.audit.alerts.due().map(|due| due.since(clock::mono()));
+            let untold = self.audit.alerts.waits().then_some(witness::AGAIN);
+            let patience = [patience, exporter, alerts, untold].into_iter().flatten().min();
             match self.wait(patience) {
                 Ok(Next::Go) if self.asked > 0 => self.reload(),
                 Ok(Next::Go) if self.reload_at.is_some_and(|at| at <= clock::mono()) => {
@@ -534,7 +546,12 @@ impl<'p> Keeper<'p> {
         {
             tracing::error!(%error, "the exporter cannot be started: no metrics until the next reload");
         }
+        if self.audit.alerts.due().is_some_and(|due| due <= clock::mono()) {
+            let stderr = self.logs.as_ref().and_then(|logs| logs.end().ok());
+            self.audit.alerts.start(self.plan, &self.settings, stderr);
+        }
         self.audit.flush();
+        self.audit.alerts.tell();
         Ok(next)
     }
 
@@ -552,6 +569,9 @@ impl<'p> Keeper<'p> {
                 }
                 Signal::Child => {
                     self.metrics.look_after();
+                    if let Some(part) = self.audit.alerts.look_after() {
+                        self.metrics.count_death(part);
+                    }
                     if let Some(dead) = self.who_died() {
                         return self.a_part_died(dead);
                     }
@@ -818,6 +838,7 @@ impl<'p> Keeper<'p> {
 
     fn finish_others(&mut self) {
         self.metrics.close();
+        self.audit.alerts.close();
         self.front.finish(LAST_PATIENCE);
         self.grantor.finish(LAST_PATIENCE);
         self.helpers.end(LAST_PATIENCE);

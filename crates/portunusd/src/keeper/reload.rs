@@ -206,6 +206,7 @@ impl Keeper<'_> {
         }
         self.about.admins.clone_from(&self.settings.admins);
         self.audit.set_bounds(super::audit::bounds(&self.settings));
+        self.open_alerts();
         self.generation += 1;
         self.reload_helpers()?;
         self.reload_front()?;

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Events(Listing),
     /// Show what the server has written down of itself: grants, refusals, changes
     Audit(Audit),
+    /// Show who is told of grants and refusals, or send a test
+    Alerts(AlertsWish),
     /// Take a profile from a server: from standard input, a file, or openme's file
     Join(Join),
     /// Knock
@@ -283,6 +285,16 @@ pub(crate) struct Audit {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Option<AuditCommand>,
+}
+
+/// `portunus alerts`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  sudo portunus alerts --test")]
+pub(crate) struct AlertsWish {
+    /// Send a test by every way, and say what came of it
+    #[arg(long)]
+    pub(crate) test: bool,
 }
 
 /// What else to do with the audit log.

@@ -1,5 +1,6 @@
 //! The `portunus` face: our own commands.
 
+mod alerts;
 mod args;
 mod audit;
 mod clients;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
         Command::Close(close) => sessions::close(places, &close),
         Command::Events(events) => sessions::events(places, events.json),
+        Command::Alerts(wish) => return alerts::run(places, &wish),
         Command::Audit(audit) => audit::run(places, &audit),
         Command::Import(import) => import::run(places, import.from),
         Command::Join(join) => profiles::join(&join),

@@ -1,0 +1,458 @@
+//! The alerts process: tells people of grants and refusals, by mail, to a page, or to a program. It knows no key and has no
+//! right; nobody waits for it, and what it cannot tell lies in a ring on disk until it can, or the ring is full.
+//!
+//! The keeper tells it what happened, as the audit log has it. One thread takes that in; each way has a thread of its own,
+//! which may wait for its server as long as it likes.
+
+mod command;
+mod mail;
+mod text;
+mod webhook;
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portunus_config::Settings;
+use portunus_config::alerts::{Alerts, Carrier, webhook_port};
+use portunus_model::{Reason, Unix};
+use portunus_store::audit::Fact;
+use portunus_store::spool::{LONGEST_RECORD, Spool, WAYS};
+use portunus_sys::channel::Channel;
+use portunus_sys::confine::{self, Confinement};
+use portunus_sys::users::{self, Ids, Keep};
+use portunus_sys::{clock, process, signals};
+use serde::{Deserialize, Serialize};
+
+use crate::keeper::shed_rights;
+use crate::message::{self, AlertsSnapshot, ToAlerts};
+use crate::{log, sandbox_words};
+use text::Batch;
+
+/// What one message tells at most.
+const AT_ONCE: usize = 100;
+/// How long a way that does not work is left alone at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// How long any one step of a server may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Alert {
+    at: Unix,
+    client: String,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum What {
+    Granted {
+        address: IpAddr,
+        ports: String,
+        lasting_s: u64,
+        extended: bool,
+    },
+    Refused {
+        reason: Reason,
+        source: Option<IpAddr>,
+        unsaid: u64,
+    },
+    /// For whoever tries it out.
+    Test,
+}
+
+impl Alert {
+    /// What of the audit log is told. Only what a packet did that was fresh when it came: whoever has a copy of one makes
+    /// it stale or replayed as often as he likes, and tells nobody anything by that.
+    pub(crate) fn of(fact: &Fact, alerts: &Alerts, at: Unix) -> Option<Self> {
+        let (client, what) = match fact {
+            Fact::Opened { client, address, ports, lasting_s, extended, .. } if alerts.grants => {
+                let ports = ports.chars().take(LONGEST_PORTS).collect();
+                let (address, lasting_s, extended) = (*address, *lasting_s, *extended);
+                (client.clone(), What::Granted { address, ports, lasting_s, extended })
+            }
+            Fact::OpenFailed { client, address, .. } if alerts.refusals => {
+                let (reason, source) = (Reason::FirewallFailed, Some(*address));
+                (client.clone(), What::Refused { reason, source, unsaid: 0 })
+            }
+            Fact::Refused { client, reason, source, unsaid, .. } if alerts.refusals && is_fresh(*reason) => {
+                let (reason, source, unsaid) = (*reason, *source, *unsaid);
+                (client.to_string(), What::Refused { reason, source, unsaid })
+            }
+            Fact::Opened { .. }
+            | Fact::OpenFailed { .. }
+            | Fact::Refused { .. }
+            | Fact::Continued { .. }
+            | Fact::Repaired { .. }
+            | Fact::Damaged { .. }
+            | Fact::Lost { .. }
+            | Fact::Started { .. }
+            | Fact::StartFailed { .. }
+            | Fact::TrialBegun { .. }
+            | Fact::TrialNotProven { .. }
+            | Fact::TrialProven { .. }
+            | Fact::TrialEnded { .. }
+            | Fact::Stopped { .. }
+            | Fact::PartDied { .. }
+            | Fact::Reloaded { .. }
+            | Fact::ReloadRefused { .. }
+            | Fact::Closed { .. }
+            | Fact::Restored { .. }
+            | Fact::Killed { .. }
+            | Fact::PutBack { .. }
+            | Fact::NotPutBack { .. }
+            | Fact::BeyondLimits { .. }
+            | Fact::Asked { .. }
+            | Fact::CommandBegun { .. }
+            | Fact::CommandEnded { .. } => return None,
+        };
+        Some(Self { at, client, what })
+    }
+
+    fn test() -> Self {
+        Self { at: clock::wall(), client: "test".to_owned(), what: What::Test }
+    }
+}
+
+/// A long list of ports is cut in a message; the audit log has all of it.
+const LONGEST_PORTS: usize = 200;
+
+/// Whether a packet that ends so was claimed before: then it comes to this once.
+const fn is_fresh(reason: Reason) -> bool {
+    match reason {
+        Reason::Expired | Reason::NotAllowed | Reason::SecondFactor => true,
+        Reason::Granted
+        | Reason::Extended
+        | Reason::Closed
+        | Reason::Noise
+        | Reason::RateLimited
+        | Reason::Unauthentic
+        | Reason::Stale
+        | Reason::Replayed
+        | Reason::UnknownClient
+        | Reason::Busy
+        | Reason::FirewallFailed
+        | Reason::StoreUnavailable => false,
+    }
+}
+
+/// One way to tell people.
+enum Way {
+    Mail(mail::Mailer),
+    Webhook(webhook::Hook),
+    Command(Vec<String>),
+}
+
+impl Way {
+    /// Each in its place of the ring.
+    fn all(alerts: &Alerts, host: &str) -> Result<[Option<Self>; WAYS], String> {
+        let mail =
+            alerts.mail.as_ref().map(|mail| mail::Mailer::new(mail, host).map(Self::Mail)).transpose()?;
+        let webhook =
+            alerts.webhook.as_ref().map(|hook| webhook::Hook::new(hook).map(Self::Webhook)).transpose()?;
+        Ok([mail, webhook, alerts.command.clone().map(Self::Command)])
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Mail(_) => "mail",
+            Self::Webhook(_) => "webhook",
+            Self::Command(_) => "command",
+        }
+    }
+
+    fn tell(&self, batch: &Batch<'_>) -> Result<(), String> {
+        match self {
+            Self::Mail(mailer) => mailer.send(batch),
+            Self::Webhook(hook) => hook.send(batch),
+            Self::Command(words) => command::run(words, batch),
+        }
+    }
+}
+
+/// How far the process can be walled in: who runs programs needs the system's.
+fn confinement(alerts: &Alerts) -> Option<Confinement> {
+    let mut smtp = None;
+    match alerts.mail.as_ref().map(|mail| &mail.carrier) {
+        Some(Carrier::Sendmail(_)) => return None,
+        Some(Carrier::Smtp(server)) => smtp = Some(server.port),
+        None => (),
+    }
+    if alerts.command.is_some() {
+        return None;
+    }
+    let webhook = alerts.webhook.as_ref().map(|hook| webhook_port(&hook.url));
+    Some(Confinement::Alerts { ports: [smtp, webhook] })
+}
+
+/// Tells until the keeper is gone.
+pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
+    let keeper = Channel::inherited()?;
+    signals::leave_to_keeper()?;
+    let Some(mut came) = message::receive::<ToAlerts>(&keeper)? else { return Ok(()) };
+    let ToAlerts::Setup { host } = &came.value else {
+        return Err(io::Error::other("the keeper began with something else than the setup"));
+    };
+    let host = host.clone();
+    let snapshot: AlertsSnapshot = came.beside()?;
+    let file = File::from(came.descriptor()?);
+    let alerts = snapshot.alerts();
+    shed_rights(ids, Keep::Nothing)?;
+    // Authorities are read while files can be.
+    let ways = Way::all(&alerts, &host).map_err(io::Error::other)?;
+    match confinement(&alerts) {
+        Some(confinement) => {
+            let landlock = confine::confine(confinement).map_err(io::Error::other)?;
+            tracing::debug!(landlock = sandbox_words(landlock), "confined");
+        }
+        // sendmail has its own way to the queue, by its group; a command needs no more than we have.
+        None if !matches!(alerts.mail.as_ref().map(|mail| &mail.carrier), Some(Carrier::Sendmail(_))) => {
+            confine::gain_nothing().map_err(io::Error::other)?;
+        }
+        None => (),
+    }
+    let mut spool = Spool::open(file, alerts.keep)?;
+    for (number, way) in ways.iter().enumerate() {
+        if way.is_none() {
+            spool.forget(number)?;
+        }
+    }
+    let desk = Arc::new(Desk { spool: Mutex::new(spool), more: Condvar::new() });
+    for (number, way) in ways.into_iter().enumerate() {
+        let Some(way) = way else { continue };
+        let (desk, host, every) = (desk.clone(), host.clone(), alerts.every);
+        let name = way.name().to_owned();
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || Teller { desk, host, number, way, every, pause: every, said: None }.run())?;
+    }
+    take_in(&keeper, &desk)
+}
+
+/// What comes from the keeper goes into the ring, durably, before anything else.
+fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
+    while let Some(came) = message::receive::<ToAlerts>(keeper)? {
+        match came.value {
+            ToAlerts::Setup { .. } => return Err(io::Error::other("a second setup")),
+            ToAlerts::Some { alerts, lost } => {
+                let mut spool = desk.lock();
+                let before = lost_by_any(&spool);
+                spool.lose(lost);
+                for alert in alerts {
+                    if let Err(error) = spool.add(&alert.record()) {
+                        spool.lose(1);
+                        tracing::error!(%error, "an alert could not be kept: is the disk full?");
+                    }
+                }
+                if before == 0 && lost_by_any(&spool) > 0 {
+                    tracing::warn!(
+                        "there is no room for more: the oldest alerts are lost from now on, and counted"
+                    );
+                }
+                drop(spool);
+                desk.more.notify_all();
+            }
+        }
+        log::flush();
+    }
+    Ok(())
+}
+
+fn lost_by_any(spool: &Spool<File>) -> u64 {
+    (0..WAYS).map(|way| spool.counts(way).1).max().unwrap_or(0)
+}
+
+impl Alert {
+    fn record(&self) -> Vec<u8> {
+        let whole = postcard::to_stdvec(self).unwrap_or_default();
+        if whole.len() <= LONGEST_RECORD {
+            return whole;
+        }
+        // Only a list of ports can be so long.
+        let mut short = self.clone();
+        if let What::Granted { ports, .. } = &mut short.what {
+            ports.clear();
+        }
+        postcard::to_stdvec(&short).unwrap_or_default()
+    }
+}
+
+/// What the threads share.
+struct Desk {
+    spool: Mutex<Spool<File>>,
+    more: Condvar,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Spool<File>> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who tells by one way.
+struct Teller {
+    desk: Arc<Desk>,
+    host: String,
+    number: usize,
+    way: Way,
+    every: Duration,
+    /// How long to wait after the next failure.
+    pause: Duration,
+    /// What was last said to be wrong, and when.
+    said: Option<(String, Instant)>,
+}
+
+impl Teller {
+    fn run(mut self) {
+        loop {
+            self.wait_for_some();
+            // What comes meanwhile goes into the same message.
+            thread::sleep(self.every);
+            if let Err(error) = self.tell() {
+                self.complain(error);
+                thread::sleep(self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE.max(self.every));
+            }
+            log::flush();
+        }
+    }
+
+    fn wait_for_some(&self) {
+        let mut spool = self.desk.lock();
+        while spool.counts(self.number) == (0, 0) {
+            spool = self.desk.more.wait(spool).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// One message.
+    fn tell(&mut self) -> Result<(), String> {
+        let words = |error: io::Error| format!("the ring of alerts: {error}");
+        let spool = self.desk.lock();
+        let waiting = spool.waiting(self.number, AT_ONCE).map_err(words)?;
+        let (count, lost) = spool.counts(self.number);
+        drop(spool);
+        let alerts: Vec<Alert> =
+            waiting.iter().filter_map(|(_, record)| postcard::from_bytes(record).ok()).collect();
+        // What has rotted is gone over: it would be in the way for ever.
+        let all = waiting.len() < AT_ONCE;
+        let end = if all { None } else { waiting.last().map(|(number, _)| number + 1) };
+        let more = if all { 0 } else { count.saturating_sub(waiting.len() as u64) };
+        if !alerts.is_empty() || lost > 0 {
+            self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more })?;
+        }
+        if lost > 0 {
+            tracing::warn!(way = self.way.name(), lost, "alerts were lost: there was no room for more");
+        }
+        let seen = waiting.last().map_or(0, |(number, _)| number + 1);
+        self.desk.lock().told(self.number, end.unwrap_or(seen), lost).map_err(words)?;
+        if self.said.take().is_some() {
+            tracing::info!(way = self.way.name(), "alerts go out again");
+        }
+        self.pause = self.every;
+        Ok(())
+    }
+
+    /// Once, and again when it is another trouble, or after an hour.
+    fn complain(&mut self, error: String) {
+        const AGAIN: Duration = Duration::from_secs(3600);
+        let news = self.said.as_ref().is_none_or(|(last, at)| *last != error || at.elapsed() > AGAIN);
+        if news {
+            let (waiting, lost) = self.desk.lock().counts(self.number);
+            tracing::warn!(
+                way = self.way.name(),
+                why = error,
+                waiting,
+                lost,
+                "alerts do not go out: they are kept, and tried again"
+            );
+            self.said = Some((error, Instant::now()));
+        }
+    }
+}
+
+/// Tells a test by every way of a configuration, as the daemon's own part would: as its user, and without a right. What
+/// came of each, by its word.
+///
+/// # Errors
+/// The user cannot be become.
+pub fn try_out(settings: &Settings, user: &str) -> io::Result<Vec<(&'static str, Result<(), String>)>> {
+    let Some(alerts) = &settings.alerts else { return Ok(Vec::new()) };
+    if users::effective_uid() == 0 {
+        let ids = users::by_name(user).filter(|ids| ids.uid != 0).or_else(users::unused);
+        users::become_user(ids, Keep::Nothing)?;
+    }
+    let host = host_name(settings);
+    let ways = Way::all(alerts, &host).map_err(io::Error::other)?;
+    let alert = [Alert::test()];
+    let batch = Batch { host: &host, alerts: &alert, lost: 0, more: 0 };
+    Ok(ways.into_iter().flatten().map(|way| (way.name(), way.tell(&batch))).collect())
+}
+
+/// What this server is called.
+pub(crate) fn host_name(settings: &Settings) -> String {
+    settings.host.clone().unwrap_or_else(process::host_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_model::ClientName;
+
+    use super::*;
+
+    fn refused(reason: Reason) -> Fact {
+        Fact::Refused {
+            client: ClientName::new("alice").unwrap(),
+            reason,
+            dialect: None,
+            source: None,
+            unsaid: 0,
+        }
+    }
+
+    /// Whoever has recorded a packet can make these as often as he likes.
+    #[test]
+    fn a_copy_of_a_packet_makes_no_alert() {
+        let alerts = Alerts::default();
+        let told: Vec<Reason> = Reason::ALL
+            .into_iter()
+            .filter(|&reason| Alert::of(&refused(reason), &alerts, Unix::default()).is_some())
+            .collect();
+        assert_eq!(told, [Reason::Expired, Reason::NotAllowed, Reason::SecondFactor]);
+    }
+
+    #[test]
+    fn what_nobody_wants_to_hear_is_not_told() {
+        let opened = Fact::Opened {
+            client: "alice".into(),
+            address: IpAddr::from([192, 0, 2, 1]),
+            ports: "22/tcp".into(),
+            lasting_s: 30,
+            way: None,
+            extended: false,
+        };
+        let heard = |grants, refusals| {
+            let alerts = Alerts { grants, refusals, ..Alerts::default() };
+            [&opened, &refused(Reason::NotAllowed)]
+                .map(|fact| Alert::of(fact, &alerts, Unix::default()).is_some())
+        };
+        assert_eq!(heard(true, true), [true, true]);
+        assert_eq!(heard(false, true), [false, true]);
+        assert_eq!(heard(true, false), [true, false]);
+    }
+
+    #[test]
+    fn the_longest_alert_fits_into_the_ring() {
+        let what = What::Granted {
+            address: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
+            ports: "9".repeat(LONGEST_PORTS * 2),
+            lasting_s: u64::MAX,
+            extended: true,
+        };
+        let alert = Alert { at: Unix::default(), client: "x".repeat(64), what };
+        assert!(alert.record().len() <= LONGEST_RECORD);
+        assert_eq!(postcard::from_bytes::<Alert>(&alert.record()).unwrap().client, alert.client);
+    }
+}

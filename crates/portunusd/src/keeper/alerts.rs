@@ -1,0 +1,133 @@
+//! The alerts process as the keeper sees it: started where somebody is to be told, started again when it dies (nobody's door
+//! hangs on it), and told what the audit log is told, without waiting.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use portunus_config::Settings;
+use portunus_config::alerts::{Alerts as Wish, Carrier};
+use portunus_model::Mono;
+use portunus_sys::users::{Ids, Keep};
+use portunus_sys::{clock, files};
+
+use super::part::{Part, how_it_ended};
+use crate::Plan;
+use crate::alerts::{Alert, host_name};
+use crate::message::{self, AlertsSnapshot, ToAlerts};
+use crate::witness::Witness;
+
+/// The ring of what waits, in the state folder.
+const SPOOL: &str = "alerts.spool";
+/// One that has died is started again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The process, and what is to be told to it.
+#[derive(Debug)]
+pub(super) struct Alerts {
+    ids: Option<Ids>,
+    wish: Option<Wish>,
+    part: Option<Part>,
+    again: Option<Mono>,
+    witness: Witness<Alert>,
+}
+
+impl Alerts {
+    pub(super) fn new(ids: Option<Ids>) -> Self {
+        Self { ids, wish: None, part: None, again: None, witness: Witness::default() }
+    }
+
+    /// Has this configuration in force from now on; the process is started anew where it is another one.
+    pub(super) fn open(&mut self, plan: &Plan, settings: &Settings, stderr: Option<OwnedFd>) {
+        let wish = settings.alerts.clone().filter(|_| !plan.dry()).and_then(there);
+        if wish != self.wish {
+            self.close();
+            self.wish = wish;
+        }
+        self.start(plan, settings, stderr);
+    }
+
+    /// Starts it where it is wanted and does not run.
+    pub(super) fn start(&mut self, plan: &Plan, settings: &Settings, stderr: Option<OwnedFd>) {
+        self.again = None;
+        let Some(wish) = self.wish.as_ref().filter(|_| self.part.is_none()) else { return };
+        match try_start(plan, settings, wish, self.ids, stderr) {
+            Ok(part) => self.part = Some(part),
+            Err(error) => {
+                tracing::error!(%error, "alerts cannot be told for now: it is tried again");
+                self.again = Some(clock::mono().after(AGAIN * 10));
+            }
+        }
+    }
+
+    /// What is told to people of it; what a way does not want to hear is left out here.
+    pub(super) fn saw(&mut self, fact: &portunus_store::audit::Fact) {
+        let Some(wish) = &self.wish else { return };
+        if let Some(alert) = Alert::of(fact, wish, clock::wall()) {
+            self.witness.saw(alert);
+        }
+    }
+
+    /// Passes on what there is, as far as there is room.
+    pub(super) fn tell(&mut self) {
+        let Some(part) = &self.part else { return };
+        self.witness.tell(&part.channel, |alerts, lost| ToAlerts::Some { alerts, lost });
+    }
+
+    /// When [`Self::start`] is to be called again.
+    pub(super) fn due(&self) -> Option<Mono> {
+        self.again
+    }
+
+    /// When [`Self::tell`] is: what had no room is tried again.
+    pub(super) fn waits(&self) -> bool {
+        self.part.is_some() && self.witness.waits()
+    }
+
+    /// Whether it has ended by itself. It is started again after a while; its name then.
+    pub(super) fn look_after(&mut self) -> Option<&'static str> {
+        let status = self.part.as_mut().and_then(Part::ended)?;
+        tracing::error!(how = how_it_ended(status), "who tells alerts ended by itself: it is started again");
+        self.part = None;
+        self.again = Some(clock::mono().after(AGAIN));
+        Some("alerts")
+    }
+
+    /// Ends it. What it has not told yet lies in its ring.
+    pub(super) fn close(&mut self) {
+        self.tell();
+        self.again = None;
+        if let Some(mut part) = self.part.take() {
+            let _ = part.channel.shut();
+            part.finish(super::LAST_PATIENCE);
+        }
+    }
+}
+
+/// Without ways that this machine has not: an old configuration that names an address must not fill a log for ever.
+fn there(mut wish: Wish) -> Option<Wish> {
+    if let Some(Carrier::Sendmail(program)) = wish.mail.as_ref().map(|mail| &mail.carrier)
+        && !program.is_file()
+    {
+        let program = program.display();
+        tracing::warn!(
+            "no alerts go out by mail: {program}: there is no such program: install a mail system, or name no address"
+        );
+        wish.mail = None;
+    }
+    (wish.mail.is_some() || wish.webhook.is_some() || wish.command.is_some()).then_some(wish)
+}
+
+fn try_start(
+    plan: &Plan,
+    settings: &Settings,
+    wish: &Wish,
+    ids: Option<Ids>,
+    stderr: Option<OwnedFd>,
+) -> io::Result<Part> {
+    let file = files::open_state(&plan.state_dir.join(SPOOL)).map_err(io::Error::other)?;
+    let snapshot = message::beside(&AlertsSnapshot::of(wish))?;
+    let part = Part::start(plan, "alerts", (ids, Some(Keep::Nothing)), stderr)?;
+    part.say(&ToAlerts::Setup { host: host_name(settings) }, &[snapshot.as_fd(), file.as_fd()])?;
+    Ok(part)
+}

@@ -1,0 +1,384 @@
+//! Alerts: who comes in is told by mail, to a page and to a program; a server that is away loses nobody anything; and no
+//! stranger can have anybody told of anything.
+
+#![expect(clippy::expect_used, reason = "a helper of a test may fail as the test itself")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portunus_interop::fwknop::within;
+use portunus_interop::{Daemon, Firewall, Knocker, SERVER, World};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const SOON: Duration = Duration::from_secs(20);
+/// Longer than a batch takes.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// A server of any kind that keeps what it was told, and takes it.
+struct Sink {
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+type Talk = fn(&mut dyn Stream) -> std::io::Result<Option<String>>;
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+impl Sink {
+    fn at(world: &World, address: &str, tls: Option<Arc<ServerConfig>>, talk: Talk) -> Self {
+        let listener = world.server.inside(|| TcpListener::bind(address)).expect("nobody else listens there");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = heard.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let said = serve(stream, tls.clone(), talk);
+                if let Ok(Some(said)) = said {
+                    ears.lock().expect("nobody panics here").push(said);
+                }
+            }
+        });
+        Self { heard }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.heard.lock().expect("nobody panics here").clone()
+    }
+
+    fn hears(&self, words: &str) -> bool {
+        within(SOON, || self.all().iter().any(|one| one.contains(words)))
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    talk: Talk,
+) -> std::io::Result<Option<String>> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    match tls {
+        None => talk(&mut stream),
+        Some(tls) => {
+            let connection = ServerConnection::new(tls).map_err(std::io::Error::other)?;
+            talk(&mut StreamOwned::new(connection, stream))
+        }
+    }
+}
+
+/// SMTP, as much of it as a client needs (RFC 5321), without STARTTLS. What was said before DATA comes first.
+fn smtp(stream: &mut dyn Stream) -> std::io::Result<Option<String>> {
+    let mut reader = BufReader::new(stream);
+    let mut whole = None;
+    let mut said = String::new();
+    reader.get_mut().write_all(b"220 sink\r\n")?;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(whole);
+        }
+        said.push_str(&line);
+        let word = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        let answer: &[u8] = match word.as_str() {
+            "EHLO" => b"250-sink\r\n250 AUTH PLAIN\r\n",
+            "AUTH" => b"235 good\r\n",
+            "DATA" => {
+                reader.get_mut().write_all(b"354 go on\r\n")?;
+                while !said.ends_with("\r\n.\r\n") {
+                    line.clear();
+                    reader.read_line(&mut line)?;
+                    said.push_str(&line);
+                }
+                whole = Some(said.clone());
+                b"250 kept\r\n"
+            }
+            "QUIT" => {
+                reader.get_mut().write_all(b"221 bye\r\n")?;
+                return Ok(whole);
+            }
+            _ => b"250 good\r\n",
+        };
+        reader.get_mut().write_all(answer)?;
+    }
+}
+
+/// One POST.
+fn http(stream: &mut dyn Stream) -> std::io::Result<Option<String>> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut line) = (String::new(), String::new());
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line)?;
+        head.push_str(&line);
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    reader.get_mut().write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
+    Ok(Some(head + &String::from_utf8_lossy(&body)))
+}
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+}
+
+/// A server with a client, and this section of alerts.
+fn house(section: &str) -> (World, Knocker) {
+    let world = World::new(Firewall::None);
+    let alice = world.add("alice", &["--ports", "22/tcp"]);
+    set(&world, section);
+    (world, alice)
+}
+
+fn set(world: &World, section: &str) {
+    let file = world.place("etc").join("portunus.toml");
+    let text = fs::read_to_string(&file).expect("init has made it");
+    let head = text.split("\n[alerts]\n").next().unwrap_or_default();
+    fs::write(&file, format!("{head}\n[alerts]\nevery = \"1s\"\n{section}")).expect("a file can be written");
+    world.portunus(&["check"]);
+}
+
+/// An authority, and a certificate of its for localhost.
+fn authority() -> (String, Arc<ServerConfig>) {
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("good names");
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_key = rcgen::KeyPair::generate().expect("a key");
+    let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("good names");
+    let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key.serialize_der().try_into().expect("a key"))
+        .expect("they fit");
+    (ca_pem, Arc::new(config))
+}
+
+#[test]
+fn a_grant_and_a_refusal_are_mailed_under_seal_in_one_message() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let (pem, config) = authority();
+    let (ca, password) = (world.folder().join("ca.pem"), world.folder().join("password"));
+    fs::write(&ca, pem).expect("a file can be written");
+    private(&password, "sesame\n");
+    let section = format!(
+        "to = [\"root@localhost\", \"b@example.org\"]\nsmtp = \"smtps://localhost:4465\"\nuser = \"gate\"\n\
+         password_file = {password:?}\nca_file = {ca:?}\n"
+    );
+    set(&world, &section);
+    let sink = Sink::at(&world, "127.0.0.1:4465", Some(config), smtp);
+    let daemon = world.serve();
+    alice.knock(&world.client, SERVER);
+    // For another address than its own, which she may not.
+    let other = alice.packet_for(Some([192, 0, 2, 9].into()), Duration::ZERO);
+    alice.send(&world.client, SERVER, &other);
+    assert!(sink.hears("refused alice: not-allowed"), "{:?}\n{}", sink.all(), daemon.log());
+    let all = sink.all();
+    let mail = all.first().cloned().unwrap_or_default();
+    // AUTH PLAIN of "\0gate\0sesame".
+    for words in [
+        "AUTH PLAIN AGdhdGUAc2VzYW1l",
+        "RCPT TO:<root@localhost>",
+        "RCPT TO:<b@example.org>",
+        "Subject: [10.90.0.1] 1 grant, 1 refusal",
+        "granted alice: 22/tcp",
+        "Auto-Submitted: auto-generated",
+    ] {
+        assert!(mail.contains(words), "{words}: {mail}");
+    }
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(!daemon.log().contains("sesame"));
+    // The mail server's name is not the certificate's: nothing goes to it.
+    set(&world, &section.replace("smtps://localhost", "smtps://127.0.0.1"));
+    daemon.until_logged("reloaded");
+    alice.knock(&world.client, SERVER);
+    daemon.until_logged("alerts do not go out");
+    assert_eq!(sink.all().len(), 1);
+}
+
+#[test]
+fn a_server_that_is_away_loses_nothing_until_the_ring_is_full() {
+    let (world, alice) = house("to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2525\"\nkeep = 10\n");
+    let daemon = world.serve();
+    let knock = |daemon: &Daemon| daemon.verdict(|| alice.knock(&world.client, SERVER));
+    assert_eq!(knock(&daemon), "granted");
+    daemon.until_logged("alerts do not go out");
+    assert_eq!(knock(&daemon), "extended");
+    // It lies on the disk a moment after it happened; then they all die at once.
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.kill_all();
+    let daemon = world.serve();
+    let sink = Sink::at(&world, "127.0.0.1:2525", None, smtp);
+    assert!(sink.hears("extended alice"), "{:?}\n{}", sink.all(), daemon.log());
+    let told = sink.all().concat();
+    assert!(told.contains("granted alice") && told.contains("extended alice"), "{told}");
+    drop(sink);
+    drop(daemon);
+
+    // To a server that takes nothing; so more than there is room for.
+    set(&world, "to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2526\"\nkeep = 10\n");
+    let daemon = world.serve();
+    let failures = || daemon.log().matches("alerts do not go out").count();
+    let before = failures();
+    for _ in 0..14 {
+        assert_eq!(knock(&daemon), "extended");
+    }
+    daemon.until_logged("the oldest alerts are lost from now on");
+    assert!(within(SOON, || failures() > before), "{}", daemon.log());
+    let sink = Sink::at(&world, "127.0.0.1:2526", None, smtp);
+    assert!(sink.hears("4 alerts were lost"), "{:?}\n{}", sink.all(), daemon.log());
+    daemon.until_logged("alerts were lost");
+    assert_eq!(sink.all().concat().matches("extended alice").count(), 10);
+    daemon.until_logged("alerts go out again");
+}
+
+#[test]
+fn a_page_and_a_program_are_told_as_whom_it_may_concern() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let (token, heard) = (world.folder().join("token"), world.folder().join("heard"));
+    private(&token, "open sesame\n");
+    fs::write(&heard, "").expect("a file can be written");
+    fs::set_permissions(&heard, fs::Permissions::from_mode(0o666)).expect("its mode can be set");
+    let script =
+        format!("cat >> {0}; id -u >> {0}; grep -h NoNewPrivs /proc/self/status >> {0}", heard.display());
+    set(
+        &world,
+        &format!(
+            "webhook = \"http://127.0.0.1:8080/hook\"\ntoken_file = {token:?}\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\n"
+        ),
+    );
+    let sink = Sink::at(&world, "127.0.0.1:8080", None, http);
+    let daemon = world.serve();
+    alice.knock(&world.client, SERVER);
+    assert!(sink.hears("\"client\":\"alice\""), "{:?}\n{}", sink.all(), daemon.log());
+    let post = sink.all().concat();
+    assert!(
+        post.starts_with("POST /hook")
+            && post.to_ascii_lowercase().contains("authorization: bearer open sesame"),
+        "{post}"
+    );
+    let told = || fs::read_to_string(&heard).unwrap_or_default();
+    assert!(within(SOON, || told().contains("NoNewPrivs")), "{}\n{}", told(), daemon.log());
+    let told = told();
+    assert!(told.contains("\"event\":\"granted\"") && !told.lines().any(|line| line == "0"), "{told}");
+    assert!(told.contains("NoNewPrivs:\t1"), "{told}");
+    assert!(!daemon.log().contains("sesame"));
+    // A test is sent by every way, as the daemon's user.
+    let out = world.portunus(&["alerts", "--test"]);
+    assert_eq!(out, "webhook: sent\ncommand: sent\n");
+    assert!(sink.hears("\"event\":\"test\""));
+}
+
+#[test]
+fn the_mail_program_of_this_host_is_called_as_sendmail_is() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let (program, heard) = (world.folder().join("sendmail"), world.folder().join("heard"));
+    fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {0}\ncat >> {0}\n", heard.display()))
+        .expect("a file can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    fs::write(&heard, "").expect("a file can be written");
+    fs::set_permissions(&heard, fs::Permissions::from_mode(0o666)).expect("its mode can be set");
+    set(&world, &format!("to = [\"root@localhost\"]\nfrom = \"gate@localhost\"\nsendmail = {program:?}\n"));
+    let daemon = world.serve();
+    alice.knock(&world.client, SERVER);
+    let told = || fs::read_to_string(&heard).unwrap_or_default();
+    assert!(within(SOON, || told().contains("granted alice")), "{}\n{}", told(), daemon.log());
+    assert!(told().starts_with("-i -f gate@localhost -- root@localhost\n"), "{}", told());
+    assert!(told().contains("Subject: [10.90.0.1] alice let in from 10.90.0.2"), "{}", told());
+}
+
+#[test]
+fn no_stranger_has_anybody_told_of_anything() {
+    let (world, alice) = house("webhook = \"http://127.0.0.1:8080/\"\n");
+    let sink = Sink::at(&world, "127.0.0.1:8080", None, http);
+    let daemon = world.serve();
+    let packet = alice.packet();
+    alice.send(&world.client, SERVER, &packet);
+    assert!(sink.hears("granted"), "{}", daemon.log());
+    let before = sink.all().len();
+    // Copies, an old packet, a damaged one, and noise.
+    let stale = alice.packet_for(None, Duration::from_secs(3600));
+    let mut damaged = alice.packet();
+    damaged[100] ^= 1;
+    for bytes in [&packet[..], &stale, &damaged, &[7; 165], b"noise"] {
+        for _ in 0..5 {
+            alice.send(&world.client, SERVER, bytes);
+        }
+    }
+    std::thread::sleep(QUIET);
+    assert_eq!(sink.all().len(), before, "{:?}", sink.all());
+    // It hears all the same.
+    alice.knock(&world.client, SERVER);
+    assert!(sink.hears("extended"), "{}", daemon.log());
+}
+
+#[test]
+fn nothing_is_mailed_to_a_server_that_begins_no_tls_and_a_dead_teller_comes_back() {
+    let (world, alice) = house(&format!("to = [\"root@localhost\"]\nsmtp = \"smtp://{SERVER}:2525\"\n"));
+    let sink = Sink::at(&world, &format!("{SERVER}:2525"), None, smtp);
+    let daemon = world.serve();
+    alice.knock(&world.client, SERVER);
+    daemon.until_logged("alerts do not go out");
+    assert!(sink.all().is_empty(), "{:?}", sink.all());
+    let teller = || {
+        daemon.processes().into_iter().find(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|&byte| byte == 0).any(|word| word == b"alerts")
+        })
+    };
+    let first = teller().expect("it runs");
+    // It has no right at all.
+    let status = fs::read_to_string(format!("/proc/{first}/status")).expect("it is there");
+    for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    portunus_interop::run("kill", &["-9", &first.to_string()]);
+    assert!(within(SOON, || teller().is_some_and(|pid| pid != first)), "{}", daemon.log());
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "extended");
+    // To a server of this host it goes without.
+    let local = Sink::at(&world, "127.0.0.1:2526", None, smtp);
+    set(&world, "to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2526\"\n");
+    assert!(
+        local.hears("granted alice") && local.hears("extended alice"),
+        "{:?}\n{}",
+        local.all(),
+        daemon.log()
+    );
+}
+
+#[test]
+fn mistakes_of_the_section_have_their_line_and_their_mend() {
+    let (world, _) = house("to = [\"root@localhost\"]\n");
+    let file = world.place("etc").join("portunus.toml");
+    let text = fs::read_to_string(&file).expect("it is there");
+    let head = text.split("\n[alerts]\n").next().unwrap_or_default();
+    for (section, words) in [
+        ("", "[alerts] tells nobody"),
+        ("to = [\"root\"]", "\"root\" is no address of mail"),
+        ("to = [\"a@b\\r\\nBcc: c@d\"]", "is no address of mail"),
+        ("to = [\"a@b\"]\nsmtp = \"mail.example.org\"", "is no mail server"),
+        ("to = [\"a@b\"]\nuser = \"x\"", "user needs a password"),
+        ("to = [\"a@b\"]\nuser = \"x\"\npassword_file = \"/nonexistent/x\"", "there is no such file"),
+        ("webhook = \"http://hooks.example.org/\"", "would tell everybody on the way"),
+        ("command = [\"tell\"]", "does not begin with a whole path"),
+        ("smtp = \"smtp://localhost\"\ncommand = [\"/bin/true\"]", "smtp is for mail, and nobody gets any"),
+        ("webhok = \"x\"", "did you mean \"webhook\"?"),
+    ] {
+        fs::write(&file, format!("{head}\n[alerts]\n{section}\n")).expect("a file can be written");
+        let out = world.try_portunus(&["check"]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && said.contains(words), "{section}: {said}");
+        assert!(said.contains("portunus.toml:"), "{said}");
+    }
+}
