@@ -47,6 +47,8 @@ pub struct Signature {
     pub fingerprints: Option<[String; 2]>,
     /// How sure it is whose key that is.
     pub validity: Validity,
+    /// Whether either was told: a line that says it again is not believed, whatever the first one said.
+    told: [bool; 2],
 }
 
 /// All of it.
@@ -175,10 +177,11 @@ impl Status {
         if let Some(quality) = quality {
             self.broken |= last.quality.replace(quality).is_some();
         } else if let Some(validity) = validity {
+            self.broken |= std::mem::replace(&mut last.told[0], true);
             last.validity = validity;
         } else {
             let all: Vec<&str> = words.by_ref().collect();
-            self.broken |= last.fingerprints.is_some();
+            self.broken |= std::mem::replace(&mut last.told[1], true);
             let (key, owner) = (all.first().copied(), all.get(9).or(all.first()).copied());
             let both = key.zip(owner).filter(|(key, owner)| is_fingerprint(key) && is_fingerprint(owner));
             last.fingerprints = both.map(|(key, owner)| [key.to_owned(), owner.to_owned()]);
@@ -269,10 +272,17 @@ mod tests {
 
     #[test]
     fn a_line_that_counts_twice_or_stands_for_no_signature_is_not_believed() {
-        for extra in ["GOODSIG 14729E41FC66E495 x", &format!("VALIDSIG {KEY} a b c d e f g h {KEY}")] {
+        for extra in [
+            "GOODSIG 14729E41FC66E495 x",
+            &format!("VALIDSIG {KEY} a b c d e f g h {KEY}"),
+            "VALIDSIG no fingerprint",
+            "TRUST_ULTIMATE 0 pgp",
+        ] {
             let mut lines = good();
-            lines.insert(12, extra.to_owned());
+            lines.insert(13, extra.to_owned());
             assert!(!read(&lines).decrypted, "{extra}");
+            lines.swap(11, 13);
+            assert!(!read(&lines).decrypted, "{extra} first");
             lines = good();
             lines.insert(7, extra.to_owned());
             assert!(!read(&lines).decrypted, "{extra} before");
