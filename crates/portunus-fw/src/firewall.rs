@@ -117,6 +117,11 @@ pub trait Firewall {
         None
     }
 
+    /// Whether rules of others have changed since this was asked last, as far as [`Firewall::standing`] has heard.
+    fn others_changed(&mut self) -> bool {
+        false
+    }
+
     /// Becomes readable when [`Firewall::standing`] is worth asking; `None`: ask now and then.
     fn watch(&self) -> Option<BorrowedFd<'_>>;
 

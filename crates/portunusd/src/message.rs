@@ -344,7 +344,7 @@ impl From<Note> for Fact {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToGrantor {
     /// With: the brief, the channel to the front, two journal files (and how to name them).
-    Setup { journal: String },
+    Setup { journal: String, holding: bool },
     /// With: the channel to the errand process.
     Errand,
     /// With: the brief.

@@ -247,3 +247,89 @@ fn a_chain_of_one_family_leaves_no_door_of_the_other_open() {
         assert!(connects(&world.client, door, SOON), "{}", world.server.ruleset());
     }
 }
+
+/// What a boot can bring: our rules are gone, and somebody else's are not as they were.
+#[test]
+fn a_start_beside_changed_rules_leaves_no_door_open() {
+    let world = World::new(Firewall::PolicyDrop);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "30s"]);
+    let rules = world.server.ruleset();
+    let _listeners = [DOOR, "[fd90::1]:22"].map(|door| serve_tcp(&world.server, door));
+    assert!(world.serve().stop().success());
+
+    // The chain that we are to stand in is not there: a mistake in the administrator's file.
+    world.server.nft("flush ruleset");
+    let daemon = world.serve();
+    daemon.until_logged("of `place` is not there");
+    assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON), "{}", world.server.ruleset());
+    world.server.nft(&rules);
+    assert!(connects(&world.client, DOOR, SOON), "their chain is back, and our accepts are in it");
+    daemon.until_logged("put back");
+    world.portunus(&["close", "--all"]);
+    assert!(daemon.stop().success());
+
+    // A rule drops our knocks: nobody could be let in, so there is no start, and no open door either.
+    for drop in ["udp dport 54154 drop", "tcp dport 22 drop"] {
+        world.server.nft(&format!(
+            "flush ruleset\ntable inet r {{ chain c {{ type filter hook prerouting priority -300; {drop}\n}}\n}}\n{rules}"
+        ));
+        let Err((status, log)) = Daemon::try_start(&world, &["serve"]) else { panic!("{drop}: it serves") };
+        assert_eq!(status.code(), Some(78), "{log}");
+        assert!(log.contains("kept closed"), "{log}");
+        world.server.nft("delete table inet r");
+        world.server.nft("delete table inet filter");
+        assert!(closed(&world.client, DOOR), "{drop}: {}", world.server.ruleset());
+        assert!(closed(&world.client, "[fd90::1]:22"), "{drop}: {}", world.server.ruleset());
+    }
+}
+
+/// `systemctl restart nftables` flushes, and loads a moment later.
+#[test]
+fn a_place_that_nobody_has_pinned_is_found_again_as_often_as_it_goes() {
+    let world = World::new(Firewall::PolicyDrop);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "30s"]);
+    let file = world.place("etc").join("portunus.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration can be read");
+    let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("place")).collect();
+    std::fs::write(&file, text.join("\n")).expect("the configuration can be written");
+    let rules = world.server.ruleset();
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    for _ in 0..2 {
+        world.server.nft("flush ruleset");
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(closed(&world.client, DOOR), "{}", world.server.ruleset());
+        world.server.nft(&rules);
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted", "{}", daemon.log());
+        assert!(connects(&world.client, DOOR, SOON), "{}\n{}", world.server.ruleset(), daemon.log());
+        world.portunus(&["close", "--all"]);
+    }
+    // Somebody's rule keeps out who has a grant: nothing can be done about it, but it is said.
+    world
+        .server
+        .nft("table inet r { chain c { type filter hook input priority -300; tcp dport 22 drop\n}\n}\n");
+    daemon.until_logged("keep out who has a grant");
+    assert!(daemon.log().contains("table inet r"), "{}", daemon.log());
+}
+
+#[test]
+fn a_tool_that_keeps_reloading_opens_no_door_for_longer_than_a_moment() {
+    let world = World::new(Firewall::None);
+    let _ = world.add("alice", &["--ports", "ssh"]);
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    let table =
+        "table inet adm { chain input { type filter hook input priority 0; tcp dport 22 accept\n}\n}\n";
+    for _ in 0..30 {
+        world.server.nft(&format!("flush ruleset\n{table}"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let took = put_back(&world, &daemon, || (0..3).all(|_| !answers(DOOR)));
+    println!("after thirty reloads put back in {took:?}");
+    assert!(took < Duration::from_millis(250), "it took {took:?}");
+    let said = daemon.log().matches("somebody changed our rules").count();
+    assert!(said <= 2, "{said} lines:\n{}", daemon.log());
+}

@@ -68,6 +68,8 @@ pub struct Nft {
     cuts: BTreeMap<Element, Instant>,
     /// The chain of the admin's that we could not stand in, and its seat.
     absent: Option<(Seat, String)>,
+    /// Whether it was heard that somebody changed tables, chains, rules or sets.
+    others_changed: bool,
     /// What leads through this host or to another port of it, and until when.
     translated: BTreeMap<Element, Instant>,
 }
@@ -92,6 +94,7 @@ impl Nft {
             ends: Ends::default(),
             cuts: BTreeMap::new(),
             absent: None,
+            others_changed: false,
             translated: BTreeMap::new(),
         })
     }
@@ -278,6 +281,7 @@ impl Firewall for Nft {
 
     fn standing(&mut self) -> Result<Standing, FirewallError> {
         let heard = ours::hear(&self.announcements)?;
+        self.others_changed |= heard.structure;
         if heard.our_elements {
             return Ok(Standing::Broken);
         }
@@ -288,6 +292,10 @@ impl Firewall for Nft {
         let is_back = self.absent.as_ref().is_some_and(|(seat, _)| seated(seat, &ruleset).is_some());
         let is_whole = !is_back && Traces::of(&ruleset) == self.traces;
         Ok(if is_whole { Standing::Whole } else { Standing::Broken })
+    }
+
+    fn others_changed(&mut self) -> bool {
+        std::mem::take(&mut self.others_changed)
     }
 
     fn absent(&self) -> Option<&str> {

@@ -20,8 +20,11 @@ const SWEPT: Duration = Duration::from_millis(200);
 const GATHERED: Duration = Duration::from_millis(100);
 /// How often a back end that cannot be watched is asked whether it still stands.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Against a tool that keeps reloading: at once the first time, then with pauses up to this.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Against a tool that keeps reloading: at once the first time, then with pauses up to this. A port is open meanwhile, and
+/// putting back costs a millisecond.
+pub(super) const SHORT_PAUSE: Duration = Duration::from_millis(50);
+/// While the kernel takes nothing: up to this.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So long without a disturbance, and the next one is a first one again.
 pub(super) const CALM: Duration = Duration::from_secs(10);
 /// A wall clock that was moved by less changes no end of a door: x_tables counts seconds.
@@ -66,7 +69,8 @@ impl Disturbed {
     pub(super) fn tried(&mut self, now: Mono, whole: bool) {
         self.broken = !whole;
         self.last = now;
-        self.pause = (self.pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
+        let longest = if whole { SHORT_PAUSE } else { LONGEST_PAUSE };
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(10), longest);
         self.next = now.after(self.pause);
     }
 }

@@ -46,6 +46,10 @@ use trial::Watching;
 const MESSAGES: usize = 16;
 /// At most one line a second about a front that talks nonsense.
 const NONSENSE_EVERY: Duration = Duration::from_secs(1);
+/// How often we look whether others' rules still let in who has a grant.
+const RECONSIDER_EVERY: Duration = Duration::from_secs(1);
+/// How often it is said that our rules were put back.
+const PUT_BACK_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const KEEPER: u64 = 1;
 const FRONT: u64 = 2;
@@ -64,16 +68,16 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let landlock = confine::confine(Confinement::Grantor).map_err(io::Error::other)?;
     tracing::debug!(landlock = sandbox_words(landlock), "confined");
 
-    let ToGrantor::Setup { journal: place } = &came.value else {
+    let ToGrantor::Setup { journal: place, holding } = &came.value else {
         return Err(io::Error::other("the keeper began with something else than the setup"));
     };
-    let place = place.clone();
+    let (place, holding) = (place.clone(), *holding);
     let brief: GrantorBrief = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     let journal = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
     let (journal, rows) =
         take_journal(journal, boot, clock::mono()).map_err(|e| crate::bad_files(&place, &e))?;
-    match Grantor::begin(keeper, front, (journal, rows), ground, brief)? {
+    match Grantor::begin(keeper, front, (journal, rows), (ground, holding), brief)? {
         Some(mut grantor) => grantor.serve(),
         None => Ok(()),
     }
@@ -94,6 +98,13 @@ struct Grantor {
     not_put_back: bool,
     /// The chain of the administrator's that was found to be gone.
     absent: Option<String>,
+    /// Rules of others have changed since we looked whether ours still let anybody in.
+    others_changed: bool,
+    next_reconsidering: Mono,
+    /// What was said to keep out who has a grant.
+    in_the_way: Option<String>,
+    next_put_back_said: Option<Mono>,
+    put_back_unsaid: u32,
     /// The drops are on trial.
     trial: Option<Watching>,
     last_nonsense: Mono,
@@ -122,7 +133,7 @@ impl Grantor {
         keeper: Channel,
         front: Channel,
         (journal, rows): (Journal, Vec<JournalRow>),
-        ground: Ground,
+        (ground, holding): (Ground, bool),
         GrantorBrief { snapshot, names }: GrantorBrief,
     ) -> io::Result<Option<Self>> {
         let refuse = |why: String| {
@@ -130,7 +141,12 @@ impl Grantor {
             Ok(None)
         };
         let now = clock::mono();
-        let place = match ground.find(&snapshot.limits, &snapshot.wish) {
+        let found = if holding {
+            Ok(ground.place_to_hold(&snapshot.limits, &snapshot.wish))
+        } else {
+            ground.find(&snapshot.limits, &snapshot.wish)
+        };
+        let place = match found {
             Ok(place) => place,
             Err(why) => return refuse(why),
         };
@@ -176,6 +192,11 @@ impl Grantor {
             witness: Witness::default(),
             not_put_back: false,
             absent: None,
+            others_changed: false,
+            next_reconsidering: Mono::default(),
+            in_the_way: None,
+            next_put_back_said: None,
+            put_back_unsaid: 0,
             last_nonsense: Mono::default(),
             answers: VecDeque::new(),
             crowded: false,
@@ -198,6 +219,7 @@ impl Grantor {
         grantor.answer(restored)?;
         grantor.tell_rules();
         grantor.say_in_force()?;
+        grantor.tell_absent();
         grantor.tell_facts();
         Ok(Some(grantor))
     }
@@ -244,6 +266,7 @@ impl Grantor {
                 self.tell_rules();
             }
             self.put_back(clock::mono());
+            self.reconsider(clock::mono())?;
             self.look_at_trial(clock::mono())?;
             if front {
                 self.on_front()?;
@@ -269,7 +292,8 @@ impl Grantor {
     fn patience(&self, now: Mono) -> Option<Duration> {
         let tell = self.witness.waits().then_some(witness::AGAIN);
         let trial = self.trial.as_ref().map(|trial| trial.patience(now));
-        [self.duty.patience(now), tell, trial].into_iter().flatten().min()
+        let others = self.others_changed.then(|| self.next_reconsidering.since(now));
+        [self.duty.patience(now), tell, trial, others].into_iter().flatten().min()
     }
 
     fn on_front(&mut self) -> io::Result<()> {
@@ -315,9 +339,16 @@ impl Grantor {
             place: stand::words(&self.place),
             took_us: u64::try_from(took).unwrap_or(u64::MAX),
         });
+        // A tool that keeps reloading is answered each time, and told of now and then.
+        if self.next_put_back_said.is_some_and(|next| began < next) {
+            self.put_back_unsaid += 1;
+            return;
+        }
+        self.next_put_back_said = Some(began.after(PUT_BACK_SAID_EVERY));
         tracing::warn!(
             took_us = clock::mono().since(began).as_micros(),
             place = stand::words(&self.place),
+            unsaid = std::mem::take(&mut self.put_back_unsaid),
             "somebody changed our rules: put back, with every grant that is due"
         );
     }
@@ -464,6 +495,7 @@ impl Grantor {
     fn look(&mut self) {
         self.duty.look(clock::now());
         self.tell_rules();
+        self.others_changed |= self.duty.book.firewall.others_changed();
     }
 
     /// Puts our rules back with every grant that is due.
@@ -503,6 +535,8 @@ impl Grantor {
             );
             tracing::error!(why, "not all of ours could be put back; the ports stay shut");
             self.duty.book.facts.push(Fact::NotPutBack { why });
+        } else {
+            tracing::warn!("the chains of `place` are there again, and ours are in them");
         }
         self.absent = absent;
     }
@@ -510,19 +544,37 @@ impl Grantor {
     fn install_again(&mut self) -> Result<(), String> {
         let GrantorSnapshot { limits, wish } = &self.snapshot;
         let structure = stand::structure(limits, wish, self.place.clone());
-        self.duty.install(clock::now(), &structure).map_err(|error| error.to_string())?;
-        // The place that we had found is gone; perhaps the new rules have another.
-        if self.duty.book.firewall.absent().is_none() || wish.place.is_some() {
+        self.duty.install(clock::now(), &structure).map_err(|error| error.to_string())
+    }
+
+    /// Others' rules have changed. Where nobody has pinned the place, there may be a better one now; and what keeps out who
+    /// has a grant is said, once.
+    fn reconsider(&mut self, now: Mono) -> io::Result<()> {
+        if !self.others_changed || now < self.next_reconsidering || self.place.is_of_iptables() {
             return Ok(());
         }
-        let place = self.ground.find(limits, wish)?;
-        if place.is_of_iptables() || place == self.place {
-            return Ok(());
+        self.others_changed = false;
+        self.next_reconsidering = now.after(RECONSIDER_EVERY);
+        let GrantorSnapshot { limits, wish } = &self.snapshot;
+        let found = self.ground.find_again(limits, wish);
+        if let Ok(place @ Place::Attach(_)) = &found
+            && *place != self.place
+        {
+            let structure = stand::structure(limits, wish, place.clone());
+            if self.duty.install(clock::now(), &structure).is_ok() {
+                self.place = place.clone();
+                self.say_in_force()?;
+                let place = stand::words(place);
+                tracing::warn!(place, "the rules of others have changed, and have a place for us now");
+            }
+            self.tell_absent();
         }
-        let structure = stand::structure(limits, wish, place.clone());
-        self.duty.install(clock::now(), &structure).map_err(|e| e.to_string())?;
-        self.place = place;
-        self.say_in_force().map_err(|e| e.to_string())
+        let in_the_way = found.err();
+        if let Some(why) = in_the_way.as_ref().filter(|why| self.in_the_way.as_ref() != Some(*why)) {
+            tracing::error!(why, "the rules of others have changed, and keep out who has a grant");
+        }
+        self.in_the_way = in_the_way;
+        Ok(())
     }
 }
 

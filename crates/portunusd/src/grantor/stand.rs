@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use portunus_config::render_place;
 use portunus_fw::iptables::{self, Fwknop, Iptables, Programs, Variant};
-use portunus_fw::place::{self, Finding, Wanted};
+use portunus_fw::place::{self, Finding, SeatError, Wanted};
 use portunus_fw::ruleset::{Ruleset, interfaces};
 use portunus_fw::walk::{Interface, IpVersion};
 use portunus_fw::{Firewall, Nft, Record, Structure};
@@ -36,10 +36,32 @@ impl Ground {
         Self { interfaces: interfaces(), legacy }
     }
 
-    /// Finds the place, or checks the one that was wished for. The words of a refusal name the rule and the mend.
+    /// Finds the place, or checks the one that was wished for, and tells what is odd about it. The words of a refusal name
+    /// the rule and the mend.
     pub(super) fn find(&self, limits: &Limits, wish: &Wish) -> Result<Place, String> {
+        let finding = self.look_around(limits, wish)?;
+        finding.map_or(Ok(Place::Own), |finding| judge(finding, limits, wish, true))
+    }
+
+    /// The same, and nothing is told.
+    pub(super) fn find_again(&self, limits: &Limits, wish: &Wish) -> Result<Place, String> {
+        let finding = self.look_around(limits, wish)?;
+        finding.map_or(Ok(Place::Own), |finding| judge(finding, limits, wish, false))
+    }
+
+    /// Where the drops go in whatever is in the way: nobody is let in, so nobody can be kept out by somebody else's rule.
+    pub(super) fn place_to_hold(&self, limits: &Limits, wish: &Wish) -> Place {
+        self.find_again(limits, wish).unwrap_or_else(|_| match (&wish.place, wish.firewall) {
+            (Some(place), _) => place.clone(),
+            (None, Backend::Iptables) => Place::Iptables,
+            (None, Backend::Auto | Backend::Nft | Backend::Nothing) => Place::Own,
+        })
+    }
+
+    /// `None`: there is no firewall to look at.
+    fn look_around(&self, limits: &Limits, wish: &Wish) -> Result<Option<Finding>, String> {
         if wish.firewall == Backend::Nothing {
-            return Ok(Place::Own);
+            return Ok(None);
         }
         let by_iptables = wish.firewall == Backend::Iptables;
         let mut ruleset = match read() {
@@ -61,7 +83,7 @@ impl Ground {
             }
         };
         let asked = asked(limits, wish, &interfaces, place);
-        judge(place::find(&ruleset, &asked), limits, wish)
+        Ok(Some(place::find(&ruleset, &asked)))
     }
 
     /// Protected ports that are sent on to another host past every drop of ours.
@@ -100,8 +122,11 @@ fn read() -> Result<Ruleset, String> {
     Ruleset::read(&mut wire).map_err(|e| e.to_string())
 }
 
-fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String> {
-    if let Some(refused) = finding.refused.first() {
+/// `aloud`: what is odd and no reason to refuse is told.
+fn judge(finding: Finding, limits: &Limits, wish: &Wish, aloud: bool) -> Result<Place, String> {
+    // A chain that is not there may come, and is told of then; our own table stands without it.
+    let lasting = |refused: &&SeatError| !matches!(refused, SeatError::Missing(_));
+    if let Some(refused) = finding.refused.iter().find(lasting) {
         return Err(refused.to_string());
     }
     let nft_only = finding.place.is_of_iptables() && wish.firewall == Backend::Nft;
@@ -123,7 +148,7 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
             NFT_IS_WHAT_DROPS.clone_into(&mut blocked.mend);
         }
     }
-    for blocked in &finding.blocked {
+    for blocked in finding.blocked.iter().filter(|_| aloud) {
         tracing::warn!(blocked = %blocked, "somebody else's rule");
     }
     // One family that works is a way in; none is not.
@@ -137,7 +162,7 @@ fn judge(finding: Finding, limits: &Limits, wish: &Wish) -> Result<Place, String
         return Err(blocked.to_string());
     }
     let guarded = |door: &place::Door| wish.sent_on.contains(&door.port);
-    for (door, site) in finding.unguarded().filter(|(door, _)| !guarded(door)) {
+    for (door, site) in finding.unguarded().filter(|(door, _)| aloud && !guarded(door)) {
         tracing::warn!(port = %door.port, to = %site, "this port is sent on to another host or a container: no drop of ours guards it: write `forward = true` for its service");
     }
     Ok(finding.place)

@@ -90,6 +90,10 @@ impl Firewall for Told {
         self.inner.standing()
     }
 
+    fn others_changed(&mut self) -> bool {
+        self.inner.others_changed()
+    }
+
     fn absent(&self) -> Option<&str> {
         self.inner.absent()
     }

@@ -15,7 +15,7 @@ use portunus_model::{
 use portunus_ctl::frame::Killed;
 
 use super::book::Found;
-use super::duty::{CALM, Disturbed, LONGEST_PAUSE};
+use super::duty::{CALM, Disturbed, LONGEST_PAUSE, SHORT_PAUSE};
 use super::*;
 use crate::message::{Backend, Wish};
 
@@ -381,7 +381,9 @@ fn a_tool_that_keeps_reloading_is_met_with_pauses() {
         assert!(disturbed.next > now);
         now = disturbed.next;
     }
-    assert_eq!(disturbed.pause, LONGEST_PAUSE);
+    assert_eq!(disturbed.pause, SHORT_PAUSE);
+    disturbed.tried(now, false);
+    assert!(disturbed.pause > SHORT_PAUSE, "what fails by itself is not tried so often");
     disturbed.tried(now, true);
     let calm = now.after(CALM);
     disturbed.notice(calm);

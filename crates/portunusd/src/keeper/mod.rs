@@ -299,7 +299,7 @@ impl<'p> Keeper<'p> {
         let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
         let descriptors = [brief.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
         let journal = open::pair_words(&self.plan.state_dir, "grants");
-        let said = self.grantor.say(&ToGrantor::Setup { journal }, &descriptors);
+        let said = self.grantor.say(&ToGrantor::Setup { journal, holding: false }, &descriptors);
         // Only the parts hold the ends from now on, so that each sees when the other is gone.
         drop(front_end);
         said.map_err(|_| part("grantor"))

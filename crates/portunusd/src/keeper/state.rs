@@ -80,7 +80,7 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
         .map_err(words)?;
     let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];
     let journal = open::pair_words(&plan.state_dir, "grants");
-    grantor.say(&ToGrantor::Setup { journal }, &descriptors).map_err(words)?;
+    grantor.say(&ToGrantor::Setup { journal, holding: true }, &descriptors).map_err(words)?;
     let mut errand = None;
     let answer = loop {
         match grantor.hear::<FromGrantor>(PATIENCE) {
