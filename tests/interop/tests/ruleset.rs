@@ -307,12 +307,19 @@ fn a_place_that_nobody_has_pinned_is_found_again_as_often_as_it_goes() {
         assert!(connects(&world.client, DOOR, SOON), "{}\n{}", world.server.ruleset(), daemon.log());
         world.portunus(&["close", "--all"]);
     }
-    // Somebody's rule keeps out who has a grant: nothing can be done about it, but it is said.
+    // A second table that drops: there is a seat in it too.
     world
         .server
         .nft("table inet r { chain c { type filter hook input priority -300; tcp dport 22 drop\n}\n}\n");
+    daemon.until_logged("have a place for us now");
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON), "{}\n{}", world.server.ruleset(), daemon.log());
+    // One where nobody can sit: nothing can be done about it, but it is said.
+    world
+        .server
+        .nft("table inet s { chain c { type filter hook prerouting priority -300; tcp dport 22 drop\n}\n}\n");
     daemon.until_logged("keep out who has a grant");
-    assert!(daemon.log().contains("table inet r"), "{}", daemon.log());
+    assert!(daemon.log().contains("table inet s"), "{}", daemon.log());
 }
 
 #[test]
