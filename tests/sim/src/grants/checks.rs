@@ -16,8 +16,9 @@ use crate::disk::Disk;
 
 /// How late a living grantor may be, where the kernel's clock has fallen behind ours.
 const LATE: Duration = Duration::from_secs(1);
-/// How long something may be amiss that a living grantor can mend: its longest pause, and until it looks.
-const AMISS: Duration = LONGEST_PAUSE.saturating_add(Duration::from_secs(2));
+/// How long something may be amiss that a living grantor can mend: its longest pause, and until it has looked twice, since
+/// somebody may be at it again meanwhile.
+const AMISS: Duration = LONGEST_PAUSE.saturating_add(Duration::from_secs(4));
 
 impl System {
     pub(super) fn is_settled(&self) -> bool {
