@@ -164,6 +164,9 @@ pub enum FirewallError {
     /// There is no way for such a grant in this place.
     #[error("there is no way for {0} in the firewall as it is set up")]
     NoWay(Element),
+    /// Something that is not ours has a name that we need, or leads to what is ours.
+    #[error(transparent)]
+    Taken(#[from] crate::place::Taken),
     /// Anything else that the kernel or a tool said: the step, and its error number (0 when it has none).
     #[error("{step}: {}", std::io::Error::from_raw_os_error(*errno))]
     Refused {

@@ -548,3 +548,104 @@ fn a_large_blacklist_delays_nothing() {
     let best = took.min().unwrap();
     assert!(best < Duration::from_millis(50), "{best:?}");
 }
+
+/// What has our names and lacks our comment is somebody else's: a start is refused and names it, and nothing of it is
+/// touched, by a teardown neither.
+#[test]
+fn what_lacks_our_comment_is_not_ours() {
+    const INPUT: &str = "type filter hook input priority 0; policy accept; tcp dport 22 drop;";
+    let attach = Attached(&[(Family::Inet, "filter", "input", "")]).place();
+    let chain = "chain portunus { tcp dport 81 accept; }";
+    for (place, rules, said) in [
+        (
+            &Place::Own,
+            "table inet portunus { chain mine { ip saddr 192.0.2.1 drop; }; }".to_owned(),
+            "table inet portunus is not ours (it lacks our comment \"portunus\"), and we need its name: rename it",
+        ),
+        (
+            &Place::Own,
+            "table inet portunus { comment \"mine\"; }".to_owned(),
+            "table inet portunus is not ours",
+        ),
+        (
+            &attach,
+            format!("table inet filter {{ {chain}; chain input {{ {INPUT} jump portunus; }}; }}"),
+            "chain portunus in table inet filter is not ours (it lacks our comment \"portunus\"), and we need its name: rename it",
+        ),
+        (
+            &attach,
+            format!("table inet filter {{ chain portunus {{ }}; chain input {{ {INPUT} }}; }}"),
+            "chain portunus in table inet filter is not ours",
+        ),
+        (
+            &attach,
+            format!(
+                "table inet filter {{ set portunus_open4 {{ type ipv4_addr; }}; chain input {{ {INPUT} }}; }}"
+            ),
+            "set portunus_open4 in table inet filter is not ours",
+        ),
+    ] {
+        let _bench = Bench::new();
+        load(&rules);
+        let before = run("nft", &["-s", "-a", "list", "ruleset"]);
+        let mut nft = Nft::open().unwrap();
+        let error = nft.install(&structure(place.clone()), &[]).unwrap_err();
+        assert!(matches!(error, FirewallError::Taken(_)) && error.to_string().starts_with(said), "{error}");
+        let wish = portunus_fw::place::Wish { place: Some(place), ..Default::default() };
+        let found = portunus_fw::place::find(&nft.ruleset().unwrap(), &wish);
+        if !rules.contains("set portunus_open4") {
+            assert_eq!(found.refused.first().map(ToString::to_string), Some(error.to_string()));
+        }
+        assert_eq!(nft.guards(), Ok(false), "a drop in it is not ours");
+        nft.teardown().unwrap();
+        assert_eq!(run("nft", &["-s", "-a", "list", "ruleset"]), before);
+    }
+}
+
+/// The same names where we need none of them are in nobody's way, and stay.
+#[test]
+fn our_names_elsewhere_are_left_alone() {
+    let bench = Bench::new();
+    POLICY_DROP.prepare(&bench);
+    load(
+        "table ip portunus { chain portunus { tcp dport 81 accept; }; chain input { type filter hook input priority 5; jump portunus; }; }
+        table inet filter { set portunus_friends { type ipv4_addr; }; chain portunus_output { }; chain look { jump portunus_output; }; }",
+    );
+    let before = run("nft", &["-s", "-a", "list", "ruleset"]);
+    let mut nft = Nft::open().unwrap();
+    for _ in 0..2 {
+        nft.install(&structure(POLICY_DROP.place()), &[]).unwrap();
+        assert_eq!(nft.standing(), Ok(Standing::Whole));
+    }
+    nft.teardown().unwrap();
+    assert_eq!(run("nft", &["-s", "-a", "list", "ruleset"]), before);
+}
+
+/// A rule of theirs that leads to our chain keeps the chain there; it is named.
+#[test]
+fn a_rule_that_leads_to_our_chain_is_named_and_stays() {
+    let (_bench, mut nft) = machine(&POLICY_DROP);
+    load("add chain inet filter more");
+    load("add rule inet filter more tcp dport 82 jump portunus");
+    let named = |error: FirewallError| {
+        let said = error.to_string();
+        assert!(said.contains("rule `tcp dport 82 jump portunus` (handle "), "{said}");
+        assert!(
+            said.contains("chain more is not ours")
+                && said.contains("nft delete rule inet filter more handle"),
+            "{said}"
+        );
+    };
+    named(nft.install(&structure(POLICY_DROP.place()), &[]).unwrap_err());
+    named(nft.teardown().unwrap_err());
+    assert_eq!(
+        listing().matches("portunus").count(),
+        4,
+        "the rule, our empty chain, its comment: {}",
+        listing()
+    );
+    load("flush chain inet filter more");
+    nft.teardown().unwrap();
+    assert_eq!(listing().matches("portunus").count(), 1, "the word in a comment of theirs: {}", listing());
+    nft.install(&structure(POLICY_DROP.place()), &[]).unwrap();
+}

@@ -25,6 +25,8 @@ const NOT_GUARDED: &str = "ssh = [\"22/tcp\"]\nweb = [\"8080/tcp\"]\n";
 enum Publisher {
     Docker,
     Podman,
+    /// By a rule of the admin's own, beside a chain that drops what goes through: its rules.
+    Admin(&'static str),
 }
 
 /// A server with a container behind it.
@@ -55,6 +57,19 @@ impl Host {
         fs::write(world.place("etc").join("services.toml"), services).expect("the services can be written");
         let alice = world.add("alice", &["--ports", "web", "--for", "2s"]);
         Self { world, container, alice, _service: service }
+    }
+
+    /// Leaves the place to the start: `init` wrote the one that it found before the port was published.
+    fn without_place(self) -> Self {
+        let server = self.world.place("etc").join("portunus.toml");
+        let text = fs::read_to_string(&server).expect("init made it");
+        let kept: String = text
+            .lines()
+            .filter(|line| !line.starts_with("place ="))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        fs::write(&server, kept).expect("it can be written");
+        self
     }
 
     fn doctor(&self) -> String {
@@ -94,6 +109,15 @@ fn publish(server: &Namespace, publisher: Publisher) {
 }
 "#,
         ),
+        Publisher::Admin(forward) => server.nft(&format!(
+            "table ip nat {{
+  chain pre {{ type nat hook prerouting priority dstnat; policy accept; tcp dport {{ 8080, 8081, 8730-8739 }} dnat to {INNER}; }}
+}}
+table inet gate {{
+  chain forward {{ type filter hook forward priority filter; policy drop; {forward}; }}
+}}
+"
+        )),
     }
 }
 
@@ -169,6 +193,67 @@ fn with_forward_only_who_has_a_grant_gets_through() {
         assert!(closed(&world.client, DOOR), "{what}: the drops outlive the daemon");
         world.portunus(&["teardown"]);
         assert!(connects(&world.client, DOOR, SOON), "{what}");
+    }
+}
+
+#[test]
+fn in_a_forward_chain_that_drops_who_has_a_grant_gets_through_and_nobody_else() {
+    const BOTH: &str =
+        "ssh = [\"22/tcp\"]\nweb = { ports = [\"8080/tcp\", \"8730-8739/tcp\"], forward = true }\n";
+    const OF_A_RANGE: &str = "10.90.0.1:8735";
+    for (firewall, forward) in [
+        (Firewall::None, "ct state established,related accept"),
+        (Firewall::PolicyDrop, "ct state established,related accept; counter reject"),
+        (Firewall::None, ""),
+    ] {
+        let what = format!("{firewall:?}, {forward:?}");
+        let host = Host::new(firewall, Publisher::Admin(forward), BOTH).without_place();
+        let Host { world, alice, .. } = &host;
+        world.client.run("ip", &["addr", "add", "10.90.0.66/8", "dev", "door0"]);
+        let before = world.server.run("nft", &["-s", "-a", "list", "table", "inet", "gate"]);
+        let daemon = world.serve();
+        let doors = [DOOR, OF_A_RANGE];
+        assert!(doors.iter().all(|door| closed(&world.client, door)), "{what}");
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted", "{what}");
+        let session = host.session();
+        assert!(lives(&session), "{what}: {}", world.server.ruleset());
+        assert!(connects(&world.client, OF_A_RANGE, SOON), "{what}: {}", world.server.ruleset());
+        let route = ["10.90.0.1/32", "dev", "door0", "src", "10.90.0.66"];
+        world.client.run("ip", &[&["route", "add"][..], &route].concat());
+        assert!(doors.iter().all(|door| closed(&world.client, door)), "{what}: a stranger gets through");
+        world.client.run("ip", &[&["route", "del"][..], &route].concat());
+        let said = host.doctor();
+        assert!(!said.lines().any(|line| line.starts_with("wrong")), "{what}: {said}");
+        std::thread::sleep(Duration::from_millis(2300));
+        assert!(doors.iter().all(|door| closed(&world.client, door)), "{what}: the grant is over");
+        assert!(lives(&session), "{what}: the end of a grant cut a session");
+        world.portunus(&["revoke", "alice", "--kill"]);
+        assert!(!lives(&session), "{what}: revoke --kill left it");
+        assert!(daemon.stop().success());
+        world.portunus(&["teardown"]);
+        assert_eq!(world.server.run("nft", &["-s", "-a", "list", "table", "inet", "gate"]), before, "{what}");
+    }
+}
+
+#[test]
+fn a_port_that_is_not_said_to_go_on_is_named_where_a_forward_chain_drops_it() {
+    let services =
+        "ssh = [\"22/tcp\"]\nweb = { ports = [\"8080/tcp\"], forward = true }\nold = [\"8081/tcp\"]\n";
+    let host = Host::new(Firewall::None, Publisher::Admin("ct state established,related accept"), services)
+        .without_place();
+    let Host { world, .. } = &host;
+    let bob = world.add("bob", &["--ports", "web,old", "--for", "30s"]);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| bob.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON), "{}", world.server.ruleset());
+    assert!(closed(&world.client, "10.90.0.1:8081"), "the admin's drop of what nobody named was overruled");
+    let said = host.doctor();
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("wrong")).collect();
+    let [line] = wrong.as_slice() else { panic!("{said}") };
+    for words in
+        ["8081/tcp over IPv4", "table inet gate, chain forward", "write `forward = true` for its service"]
+    {
+        assert!(line.contains(words), "{line}");
     }
 }
 

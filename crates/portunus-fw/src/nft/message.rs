@@ -5,6 +5,7 @@ use netlink_bindings::nftables::{
     Nfgenmsg, OpBatchBeginDo, OpDelchainDo, OpDelruleDo, OpDelsetDo, OpDeltableDo, OpNewchainDo, OpNewruleDo,
     OpNewsetDo, OpNewsetelemDo, OpNewtableDo, VerdictCode,
 };
+use netlink_bindings::utils::push_header;
 use portunus_model::Family;
 
 use super::expressions::{push_condition, push_verdict};
@@ -12,6 +13,7 @@ use super::keys::{Field, Role, Value};
 use super::plan::Hooked;
 use super::rule::{If, RulePlan, Span};
 use super::sets::{SetPlan, Version};
+use crate::ruleset::Hook;
 
 const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
@@ -58,14 +60,31 @@ const SET_MAP: u32 = 0x8;
 const SET_TIMEOUT: u32 = 0x10;
 
 /// What our objects are known by in every listing, and what our chain is called in a table of the admin's.
-pub(super) const OURS: &str = "portunus";
+pub(crate) const OURS: &str = "portunus";
 
 /// What our chains are called there that chains of theirs jump to from the way through, and from the way out.
 pub(super) const FORWARD_CHAIN: &str = "portunus_forward";
 pub(super) const OUTPUT_CHAIN: &str = "portunus_output";
 
 /// Every chain of ours in a table of the admin's.
-pub(super) const THERE: [&str; 3] = [OURS, FORWARD_CHAIN, OUTPUT_CHAIN];
+pub(crate) const THERE: [&str; 3] = [OURS, FORWARD_CHAIN, OUTPUT_CHAIN];
+
+/// The chain of ours that a chain of theirs with this hook jumps to.
+pub(crate) const fn chain_for(hook: Option<Hook>) -> &'static str {
+    match hook {
+        Some(Hook::Forward) => FORWARD_CHAIN,
+        Some(Hook::Output) => OUTPUT_CHAIN,
+        Some(
+            Hook::Input
+            | Hook::Ingress
+            | Hook::Prerouting
+            | Hook::Postrouting
+            | Hook::Egress
+            | Hook::Other(_),
+        )
+        | None => OURS,
+    }
+}
 
 /// nft's `BYTEORDER_HOST_ENDIAN`, `BYTEORDER_BIG_ENDIAN`.
 const HOST_ORDER: u32 = 1;
@@ -187,8 +206,8 @@ impl Batch {
                 .push_priority(priority)
                 .end_nested()
                 .push_policy(VerdictCode::Accept as u32)
-                .push_type(kind)
-                .push_userdata(&comment(0));
+                .push_type(kind);
+            push_chain_comment(bytes);
         });
     }
 
@@ -197,8 +216,8 @@ impl Batch {
         self.message(NEW_CHAIN, CREATE, |bytes| {
             OpNewchainDo::encode_request(bytes, &table.header())
                 .push_table_bytes(table.bytes())
-                .push_name_bytes(chain.as_bytes())
-                .push_userdata(&comment(0));
+                .push_name_bytes(chain.as_bytes());
+            push_chain_comment(bytes);
         });
     }
 
@@ -452,6 +471,14 @@ fn batch_header() -> Nfgenmsg {
 fn comment(kind: u8) -> Vec<u8> {
     let length = u8::try_from(OURS.len() + 1).unwrap_or_default();
     [&[kind, length], OURS.as_bytes(), &[0]].concat()
+}
+
+/// `NFTA_CHAIN_USERDATA`: the library has the number of another attribute, `NFTA_CHAIN_ID`.
+fn push_chain_comment(bytes: &mut Vec<u8>) {
+    const USERDATA: u16 = 12;
+    let comment = comment(0);
+    push_header(bytes, USERDATA, u16::try_from(comment.len()).unwrap_or_default());
+    bytes.extend(comment);
 }
 
 /// How a listing is to read a set's keys (libnftnl's user data, type 0 of sets: nft's `enum byteorder`).

@@ -18,6 +18,7 @@ mod message;
 mod ours;
 mod plan;
 mod rule;
+mod sent_on;
 mod sets;
 mod stand;
 mod talk;
@@ -32,16 +33,16 @@ use portunus_sys::netlink::NetlinkSocket;
 
 use self::ends::Ends;
 use self::keys::{Meaning, Role};
-pub(crate) use self::message::{ACK, DUMP, REQUEST, frame};
-use self::message::{Batch, FORWARD_CHAIN, OURS, OUTPUT_CHAIN, TableName};
+pub(crate) use self::message::{ACK, DUMP, OURS, REQUEST, THERE, chain_for, frame};
+use self::message::{Batch, TableName};
 use self::ours::Traces;
 use self::rule::{RulePlan, Then};
 pub(crate) use self::sets::{grants, is_trial};
 use self::stand::Stand;
 pub(crate) use self::talk::{Answer, failed, kernel, messages};
 use self::talk::{CHANGED_MEANWHILE, Talk};
-use crate::place;
-use crate::ruleset::{Chain, Hook, ReadError, Ruleset, Table};
+use crate::place::{self, taken};
+use crate::ruleset::{Chain, ReadError, Ruleset, Table};
 use crate::{Change, Element, Ended, Firewall, FirewallError, Standing, Structure, kill};
 
 /// How often an install begins anew when somebody changes the rules meanwhile.
@@ -140,6 +141,9 @@ impl Nft {
         let before = self.structure_now()?;
         let (seats, absent) = seats_there(structure, &before);
         let stands = Stand::all(structure, &seats);
+        if let Some(taken) = stands.iter().find_map(|stand| stand.taken(&before)) {
+            return Err(taken.into());
+        }
         let cuts = self.cuts_under(&stands);
         let mut batch = Batch::begin(self.talk.sequence(ROOM), Some(generation));
         ours::strike(&before, &mut batch);
@@ -320,7 +324,8 @@ impl Firewall for Nft {
                 Ok(()) => {
                     self.stands.clear();
                     self.traces = Traces::default();
-                    return Ok(());
+                    let caller = before.tables.iter().find_map(taken::caller);
+                    return caller.map_or(Ok(()), |rule| Err(rule.into()));
                 }
             }
         }
@@ -339,9 +344,8 @@ fn seats_there<'a>(structure: &'a Structure, before: &'a Ruleset) -> (Vec<Seated
 }
 
 fn seated<'a>(seat: &'a Seat, ruleset: &'a Ruleset) -> Option<Seated<'a>> {
-    let is_it = |table: &&Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
-    let table = ruleset.tables.iter().find(is_it)?;
-    Some((seat, table, table.chain(&seat.chain)?))
+    let (table, chain) = place::seated(ruleset, seat)?;
+    Some((seat, table, chain))
 }
 
 fn seat_words(seat: &Seat) -> String {
@@ -350,19 +354,7 @@ fn seat_words(seat: &Seat) -> String {
 
 /// The jump from the admin's chain to ours, before its first drop.
 fn sit_down(seat: &Seat, table: &Table, chain: &Chain, batch: &mut Batch) {
-    let to = match chain.base.as_ref().map(|base| base.hook) {
-        Some(Hook::Forward) => FORWARD_CHAIN,
-        Some(Hook::Output) => OUTPUT_CHAIN,
-        Some(
-            Hook::Input
-            | Hook::Ingress
-            | Hook::Prerouting
-            | Hook::Postrouting
-            | Hook::Egress
-            | Hook::Other(_),
-        )
-        | None => OURS,
-    };
+    let to = chain_for(chain.base.as_ref().map(|base| base.hook));
     let jump = RulePlan { ifs: Vec::new(), then: Then::Jump(to.to_owned()) };
     let name = TableName { family: seat.family, name: seat.table.clone() };
     batch.new_rule(&name, &seat.chain, &jump, place::first_drop(table, chain));

@@ -7,8 +7,8 @@ use super::message::{Batch, OURS, THERE, TableName};
 use super::sets::PREFIX;
 use super::talk::{failed, messages};
 use crate::FirewallError;
-use crate::place;
-use crate::ruleset::{Base, Data, Expr, Held, Rule, RuleVerdict, Ruleset, Table};
+use crate::place::{self, taken};
+use crate::ruleset::{Base, Chain, Data, Expr, Held, Rule, RuleVerdict, Ruleset, Set, Table};
 use crate::walk;
 
 /// What the kernel's names of sets without one begin with.
@@ -36,14 +36,16 @@ pub(super) fn strike(ruleset: &Ruleset, batch: &mut Batch) -> bool {
             batch.delete_rules(&name, chain, Some(handle));
             found = true;
         }
-        for chain in THERE {
-            if table.chain(chain).is_some() {
-                batch.delete_rules(&name, chain, None);
-                batch.delete_chain(&name, chain);
-                found = true;
+        let called = taken::caller(table).is_some();
+        for chain in chains(table) {
+            batch.delete_rules(&name, &chain.name, None);
+            // What somebody else's rule jumps to cannot go.
+            if !called {
+                batch.delete_chain(&name, &chain.name);
             }
+            found = true;
         }
-        for set in table.sets.iter().filter(|set| set.name.starts_with(PREFIX)) {
+        for set in sets(table) {
             batch.delete_set(&name, &set.name);
             found = true;
         }
@@ -64,11 +66,7 @@ pub(super) fn guard(ruleset: &Ruleset) -> bool {
         let named = |expr: &Expr| matches!(expr, Expr::Lookup { set, .. } if !set.starts_with(NAMELESS));
         rule.exprs.iter().any(verdict) && !rule.exprs.iter().any(named)
     };
-    tables(ruleset).any(|(table, _)| {
-        let own = walk::is_our_table(table);
-        let chains = table.chains.iter().filter(|chain| own || THERE.contains(&chain.name.as_str()));
-        chains.flat_map(|chain| &chain.rules).any(drops)
-    })
+    tables(ruleset).any(|(table, _)| chains(table).flat_map(|chain| &chain.rules).any(drops))
 }
 
 /// What of ours stands, down to the handles: equal traces are an untouched structure.
@@ -106,16 +104,15 @@ impl Traces {
     pub(super) fn of(ruleset: &Ruleset) -> Self {
         let mut traces = Vec::new();
         for (table, name) in tables(ruleset) {
-            let own = walk::is_our_table(table);
-            if own || THERE.iter().any(|chain| table.chain(chain).is_some()) {
+            if walk::is_our_table(table) || chains(table).next().is_some() {
                 traces.push(Trace::Table { name: name.clone(), dormant: table.dormant });
             }
-            for chain in table.chains.iter().filter(|chain| own || THERE.contains(&chain.name.as_str())) {
+            for chain in chains(table) {
                 let rules = chain.rules.iter().map(|rule| rule.handle).collect();
                 let (base, handle, chain) = (chain.base.clone(), chain.handle, chain.name.clone());
                 traces.push(Trace::Chain { name: name.clone(), chain, handle, base, rules });
             }
-            for set in table.sets.iter().filter(|set| own || set.name.starts_with(PREFIX)) {
+            for set in sets(table) {
                 traces.push(Trace::Set { name: name.clone(), set: set.name.clone() });
             }
             for (chain, handle) in jumps(table) {
@@ -184,19 +181,23 @@ fn tables(ruleset: &Ruleset) -> impl Iterator<Item = (&Table, TableName)> {
     })
 }
 
-/// Every rule that jumps to our chain: chain and handle.
+/// Our chains: all of our own table's, and those with our name and comment in one of the admin's.
+fn chains(table: &Table) -> impl Iterator<Item = &Chain> {
+    let own = walk::is_our_table(table);
+    let there = |chain: &Chain| THERE.contains(&chain.name.as_str()) && walk::is_our_chain(chain);
+    table.chains.iter().filter(move |chain| own || there(chain))
+}
+
+/// Our sets, in the same way.
+fn sets(table: &Table) -> impl Iterator<Item = &Set> {
+    let own = walk::is_our_table(table);
+    table.sets.iter().filter(move |set| own || (set.name.starts_with(PREFIX) && taken::is_our_set(set)))
+}
+
+/// Every rule of ours that jumps to our chain: chain and handle.
 fn jumps(table: &Table) -> impl Iterator<Item = (&str, u64)> {
-    table.chains.iter().flat_map(|chain| {
-        let to_us = |expr: &Expr| matches!(
-            expr,
-            Expr::Immediate { data: Data::Verdict(RuleVerdict::Jump(to) | RuleVerdict::Goto(to)), .. } if THERE.contains(&to.as_str())
-        );
-        chain
-            .rules
-            .iter()
-            .filter(move |rule| rule.exprs.iter().any(to_us))
-            .map(|rule| (chain.name.as_str(), rule.handle))
-    })
+    let ours = taken::jumps(table).filter(|(_, rule)| taken::is_our_rule(rule));
+    ours.map(|(chain, rule)| (chain.name.as_str(), rule.handle))
 }
 
 fn is_early(table: &Table, chain: &str, jump: u64) -> bool {

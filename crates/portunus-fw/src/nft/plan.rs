@@ -9,15 +9,13 @@ use portunus_model::{Family, PortSpec, Proto, Way};
 use super::keys::{Keys, Placed, Role};
 use super::message::{OURS, OUTPUT_CHAIN};
 use super::rule::{If, RulePlan, Then, rule, spans};
-use super::sets::{Host, INTERFACES, SetPlan, Sets, answered, is_version, looked_up};
+use super::sent_on;
+use super::sets::{Host, INTERFACES, SetPlan, Sets, answered, looked_up};
 use super::through;
 use crate::{Element, Structure};
 
 /// Our base chain for what comes in, in our own table.
 const INPUT: &str = "input";
-
-/// Our base chain for what was sent on to another host or a container.
-const SENT_ON: &str = "sent_on";
 
 /// Where the kernel calls a base chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +59,8 @@ pub(super) struct Ways {
     pub(super) through: bool,
     /// From it, in answer.
     pub(super) output: bool,
-    /// What was to come to it and was sent on, which its own input chains never see.
+    /// What was to come to it and was sent on, which its own input chains never see: in a table of the admin's together
+    /// with `through`.
     pub(super) sent_on: bool,
 }
 
@@ -84,8 +83,8 @@ pub(super) fn table(structure: &Structure, family: Family, host: Host, ways: Way
     if ways.input {
         input(&sets, &gate, &mut plan);
     }
-    if ways.sent_on {
-        sent_on(&sets, &gate, &mut plan);
+    if ways.sent_on && host == Host::Us {
+        sent_on::guard(&sets, &gate, &mut plan);
     }
     if ways.through {
         through::add(&sets, &gate, &mut plan);
@@ -131,48 +130,6 @@ fn input(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
         }
         Host::Admin => ChainPlan { name: OURS, hooked: None, rules },
     });
-}
-
-/// The chain by which what came to a guarded port goes on to a container or another host. Only flows that were turned
-/// are its business: what this host merely routes has the same ports.
-fn sent_on(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
-    let family = sets.family;
-    let cuts = plan.cut_sets.iter().flat_map(|set| came_first(family, set, &Then::Drop));
-    let mut rules: Vec<RulePlan> = gate.iter().cloned().chain(cuts).collect();
-    rules.push(rule([If::OfLiveFlow], Then::Accept));
-    let open = plan.sets.iter().filter(|set| set.role == Role::Open);
-    rules.extend(open.flat_map(|set| came_first(family, set, &Then::Accept)));
-    for proto in [Proto::Tcp, Proto::Udp] {
-        let spans = spans(&sets.structure.stance.sent_on, proto);
-        if !spans.is_empty() {
-            let ifs = vec![If::Turned, If::Proto(proto), If::FirstPorts(spans)];
-            rules.push(rule(sets.for_now(ifs), Then::Drop));
-        }
-    }
-    plan.chains.push(ChainPlan { name: SENT_ON, hooked: Some(Hooked::Forward), rules });
-}
-
-/// The rules for a set of doors, looked up by the port that a turned flow came to first. A grant for one of our addresses
-/// only has none: past the translation nobody knows to which of them the flow came.
-fn came_first(family: Family, set: &SetPlan, then: &Then) -> Vec<RulePlan> {
-    let one = |proto: Proto| {
-        let (ports, keys) = match set.keys {
-            Keys::Single(version) => (None, Keys::First(version)),
-            Keys::Range(_, span) => (Some(If::FirstPorts(vec![span])), set.keys),
-            Keys::Narrow(_)
-            | Keys::Turned(_)
-            | Keys::Flow(_)
-            | Keys::Whole(_)
-            | Keys::WholeNarrow(_)
-            | Keys::First(_)
-            | Keys::Proto
-            | Keys::Interfaces => return None,
-        };
-        let is = is_version(family, set).into_iter().chain([If::Turned, If::Proto(proto)]);
-        let ifs = is.chain(ports).chain([If::InSet(keys, set.name.clone())]);
-        Some(rule(ifs, then.clone()))
-    };
-    [Proto::Tcp, Proto::Udp].into_iter().filter_map(one).collect()
 }
 
 /// Whoever is connected, before any drop of a port: the end of a grant never cuts a connection.

@@ -9,7 +9,8 @@ use super::keys::{self, Bytes, Meaning, Placed, Role};
 use super::message::{Batch, OURS, One, TableName};
 use super::plan::{self, TablePlan, Ways};
 use super::sets::{self, Host, SetPlan, Version};
-use crate::ruleset::{Chain, Hook, Table};
+use crate::place::{Taken, taken};
+use crate::ruleset::{Chain, Hook, Ruleset, Table};
 use crate::{Change, Element, Structure};
 
 /// A change as it is said to the kernel.
@@ -54,11 +55,12 @@ impl Stand {
         if structure.stance.place.is_of_iptables() {
             return Vec::new();
         }
+        let sent_on = !structure.stance.sent_on.is_empty();
         let mut theirs: BTreeMap<(Family, &str), Ways> = BTreeMap::new();
         for (seat, _, chain) in seats {
             let ways = theirs.entry((seat.family, seat.table.as_str())).or_default();
             match chain.base.as_ref().map_or(Hook::Input, |base| base.hook) {
-                Hook::Forward => ways.through = true,
+                Hook::Forward => (ways.through, ways.sent_on) = (true, sent_on),
                 Hook::Output => ways.output = true,
                 Hook::Input
                 | Hook::Ingress
@@ -68,7 +70,6 @@ impl Stand {
                 | Hook::Other(_) => ways.input = true,
             }
         }
-        let sent_on = !structure.stance.sent_on.is_empty();
         let ours = Ways { input: true, through: !structure.nat.is_empty(), output: false, sent_on };
         let plan = plan::table(structure, Family::Inet, Host::Us, ours);
         let mut stands =
@@ -78,6 +79,18 @@ impl Stand {
             stands.push(Self { table: TableName { family, name: name.to_owned() }, plan });
         }
         stands
+    }
+
+    /// What has a name that we need here and is not ours.
+    pub(super) fn taken(&self, ruleset: &Ruleset) -> Option<Taken> {
+        if self.is_ours() {
+            return taken::own_table(ruleset);
+        }
+        let is_it = |t: &&Table| t.family.seat() == Some(self.table.family) && t.name == self.table.name;
+        let table = ruleset.tables.iter().find(is_it)?;
+        let chain = self.plan.chains.iter().find_map(|chain| taken::chain_in(table, chain.name));
+        let set = || self.plan.sets.iter().find_map(|set| taken::set_in(table, &set.name));
+        chain.or_else(set).or_else(|| taken::caller(table))
     }
 
     /// Sets, chains and rules.

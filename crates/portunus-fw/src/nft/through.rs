@@ -2,7 +2,7 @@
 //! through, and sources that are changed. Pure.
 //!
 //! In a table of ours are all of them. In a table of the admin's, whose chain drops what goes through, are only the sets
-//! that let through.
+//! that let through, and what lets in to a port that is sent on.
 
 use portunus_model::NatSource;
 
@@ -10,6 +10,7 @@ use super::keys::{Keys, Role};
 use super::message::FORWARD_CHAIN;
 use super::plan::{ChainPlan, Hooked, TablePlan};
 use super::rule::{RulePlan, Then};
+use super::sent_on;
 use super::sets::{Host, SetPlan, Sets, looked_up, mapped};
 
 /// Adds the sets and chains.
@@ -18,7 +19,9 @@ pub(super) fn add(sets: &Sets<'_>, gate: &[RulePlan], plan: &mut TablePlan) {
     let accepts = through.iter().flat_map(|set| looked_up(sets.family, set, &Then::Accept));
     match sets.host {
         Host::Admin => {
-            let rules = gate.iter().cloned().chain(accepts).collect();
+            let granted = sent_on::granted_there(sets, plan);
+            let live = sent_on::live_there(sets).into_iter();
+            let rules = live.chain(gate.iter().cloned()).chain(granted).chain(accepts).collect();
             plan.chains.push(ChainPlan { name: FORWARD_CHAIN, hooked: None, rules });
         }
         Host::Us => {

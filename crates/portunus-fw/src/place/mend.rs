@@ -3,6 +3,7 @@
 use portunus_model::{PortSpec, Seat};
 
 use super::neighbours::{Keeper, keeper};
+use super::taken::is_our_rule;
 use super::{Blocked, SeatError, Wanted, check_seat};
 use crate::ruleset::{Hook, Ruleset, Table, TableFamily};
 use crate::walk::{self, IpVersion, Ours, Probe, Site, Source};
@@ -46,8 +47,19 @@ pub(super) fn sentence(ruleset: &Ruleset, drop: &Blocked) -> String {
         Some(Keeper::Docker | Keeper::Libvirt) => {
             format!("allow {ports}/{proto} in the program that made this table")
         }
+        None if table.is_some_and(|table| site.hook == Hook::Forward && stands_in(table, &site.base)) => {
+            let Site { family, table, base, .. } = site;
+            format!(
+                "write `forward = true` for its service, or allow it there (`nft insert rule {family} {table} {base} {proto} dport {ports} accept`)"
+            )
+        }
         None => native(ruleset, site, &ports, proto),
     }
+}
+
+/// Whether a rule of ours stands in this chain: a place that is taken already is no mend.
+fn stands_in(table: &Table, chain: &str) -> bool {
+    table.chain(chain).is_some_and(|chain| chain.rules.iter().any(is_our_rule))
 }
 
 /// The port of a door behind the translation that sends it on to another host.
@@ -116,7 +128,10 @@ fn native(ruleset: &Ruleset, site: &Site, ports: &str, proto: &str) -> String {
     let seat = family.seat().map(|family| Seat { family, table: table.clone(), chain: chain.clone() });
     match seat.map(|seat| check_seat(ruleset, &seat)) {
         Some(Ok(())) => format!("use place = \"attach:{family}/{table}/{chain}\""),
-        Some(Err(SeatError::Missing(_) | SeatError::NotInput(_) | SeatError::Kept { .. })) | None => {
+        Some(Err(
+            SeatError::Missing(_) | SeatError::NotInput(_) | SeatError::Kept { .. } | SeatError::Taken(_),
+        ))
+        | None => {
             let before = match site.hook {
                 Hook::Input => "",
                 Hook::Ingress

@@ -5,6 +5,7 @@
 
 mod mend;
 mod neighbours;
+pub(crate) mod taken;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use crate::ruleset::{Chain, Held, Hook, Rule, Ruleset, Table, TableFamily};
 use crate::walk::{self, Interface, IpVersion, Ours, Probe, Site, Source, Verdict};
 
 pub use neighbours::{Keeper, Neighbour};
+pub use taken::Taken;
 
 /// Beyond so many interfaces a packet "by any of them" is thought of.
 const MOST_INTERFACES: usize = 16;
@@ -133,6 +135,9 @@ pub enum SeatError {
         /// Whose it is.
         keeper: Keeper,
     },
+    /// Somebody else has a name that we need.
+    #[error(transparent)]
+    Taken(#[from] Taken),
 }
 
 impl Finding {
@@ -151,10 +156,11 @@ impl Finding {
 pub fn find(ruleset: &Ruleset, wish: &Wish<'_>) -> Finding {
     let drops = drops(ruleset, wish);
     let place = wish.place.cloned().unwrap_or_else(|| best(ruleset, &drops));
-    let refused = match &place {
+    let mut refused: Vec<SeatError> = match &place {
         Place::Attach(seats) => seats.iter().filter_map(|seat| check_seat(ruleset, seat).err()).collect(),
         Place::Own | Place::Iptables | Place::Fwknop(_) => Vec::new(),
     };
+    refused.extend(taken::at(ruleset, &place).into_iter().map(SeatError::Taken));
     let blocked = drops
         .into_iter()
         .filter(|drop| !stands_before(ruleset, &place, &drop.by))
@@ -229,6 +235,13 @@ pub fn first_drop(table: &Table, chain: &Chain) -> Option<u64> {
     let foreign = |rule: &&Rule| !rule.comment.as_deref().is_some_and(walk::is_ours);
     let drops = |rule: &&Rule| probes.iter().any(|probe| walk::can_drop(table, chain, rule, probe));
     chain.rules.iter().filter(foreign).find(drops).map(|rule| rule.handle)
+}
+
+/// The table and the chain that a seat is in.
+pub(crate) fn seated<'r>(ruleset: &'r Ruleset, seat: &Seat) -> Option<(&'r Table, &'r Chain)> {
+    let is_it = |table: &&Table| table.family.seat() == Some(seat.family) && table.name == seat.table;
+    let table = ruleset.tables.iter().find(is_it)?;
+    Some((table, table.chain(&seat.chain)?))
 }
 
 /// Checks that we may stand in a chain.

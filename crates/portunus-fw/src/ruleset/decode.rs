@@ -72,6 +72,7 @@ fn table(family: TableFamily, a: &Attrs<'_>) -> Option<Table> {
         held: Held::Nftables,
         dormant: flags & 1 != 0,
         owner: (flags & 2 != 0).then(|| a.be32(7).unwrap_or(0)),
+        comment: a.get(6).and_then(comment),
         chains: Vec::new(),
         sets: Vec::new(),
     })
@@ -143,7 +144,7 @@ fn element(a: &Attrs<'_>) -> SetElement {
     }
 }
 
-/// A rule's or chain's comment in its user data: nft's own little attributes of one byte type, one byte length.
+/// The comment of a table, chain or rule in its user data: nft's own little attributes of one byte type, one byte length.
 fn comment(data: &[u8]) -> Option<String> {
     user_text(data, 0)
 }

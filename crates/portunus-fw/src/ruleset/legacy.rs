@@ -36,6 +36,7 @@ fn empty(family: TableFamily, name: &str) -> Table {
         held: Held::Legacy,
         dormant: false,
         owner: None,
+        comment: None,
         chains: Vec::new(),
         sets: Vec::new(),
     }

@@ -115,6 +115,8 @@ pub struct Table {
     pub dormant: bool,
     /// The netlink port of the one process that may change it (`flags owner`).
     pub owner: Option<u32>,
+    /// Its comment.
+    pub comment: Option<String>,
     /// Its chains.
     pub chains: Vec<Chain>,
     /// Its sets and maps, the anonymous ones (`__set0`) too.

@@ -461,7 +461,7 @@ impl Walker<'_> {
         }
         // The kernel allows 16 levels (NFT_JUMP_STACK_SIZE) and no loops.
         let Some(chain) = at.table.chain(name).filter(|_| depth < 16) else { return back };
-        if self.ours == Ours::Skipped && chain.comment.as_deref().is_some_and(is_ours) {
+        if self.ours == Ours::Skipped && is_our_chain(chain) {
             return back;
         }
         self.chain(&Place { chain, ..*at }, sure, depth + 1)
@@ -495,7 +495,21 @@ pub(crate) fn is_ours(comment: &str) -> bool {
     comment == OUR_COMMENT || comment.strip_prefix(OUR_COMMENT).is_some_and(|rest| rest.starts_with(' '))
 }
 
-/// Whether this is the table of our own.
+/// Whether this is the table of our own: by its comment too, as others may like the name.
 pub(crate) fn is_our_table(table: &Table) -> bool {
-    table.family == TableFamily::Inet && table.name == OUR_COMMENT
+    table.family == TableFamily::Inet
+        && table.name == OUR_COMMENT
+        && is_marked(table.comment.as_deref(), table.chains.iter().flat_map(|chain| &chain.rules))
+}
+
+/// Whether this is a chain of ours in a table of the admin's.
+pub(crate) fn is_our_chain(chain: &Chain) -> bool {
+    is_marked(chain.comment.as_deref(), chain.rules.iter())
+}
+
+/// By its comment; where a listing that was loaded again has lost it (an old nft writes none for tables and chains), by
+/// those of all its rules.
+fn is_marked<'r>(comment: Option<&str>, mut rules: impl Iterator<Item = &'r Rule>) -> bool {
+    let ours = |rule: &Rule| rule.comment.as_deref().is_some_and(is_ours);
+    comment.map_or_else(|| rules.next().is_some_and(ours) && rules.all(ours), is_ours)
 }
