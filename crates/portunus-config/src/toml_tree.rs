@@ -46,10 +46,17 @@ struct Errors(Vec<toml::de::Error>, usize);
 impl Errors {
     fn say(&self, source: &Source<'_>, findings: &mut Findings) {
         let Self(errors, shift) = self;
+        let place = |error: &toml::de::Error| {
+            error.span().map_or(Span::default(), |span| Span::new(span.start + shift, span.end + shift))
+        };
+        // The library's own words. All that it finds besides follows from where it gave up.
+        if let Some(deep) = errors.iter().find(|error| error.message().contains("recurs")) {
+            let what = "this is not TOML that we read: values stand in each other too deeply";
+            findings.error(source, place(deep), what, "look at the brackets and dots around here");
+            return;
+        }
         for error in errors {
-            let at =
-                error.span().map_or(Span::default(), |span| Span::new(span.start + shift, span.end + shift));
-            say(source, findings, at, error.message());
+            say(source, findings, place(error), error.message());
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::figures::Figures;
 /// any more.
 pub const GONE: &str = "refused from now on all the same: ";
 
+/// Among the words of a reload, a line of its own: nobody knows yet that the kernel has closed what the files take back.
+pub const UNSHUT: &str = "the firewall has not closed yet what the files allow no more: those doors may still be open, and it is tried on";
+
 /// The socket's name in the run folder.
 pub const SOCKET: &str = "control.sock";
 
@@ -293,6 +296,7 @@ pub enum ControlError {
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
+    patience: Duration,
 }
 
 impl Client {
@@ -304,10 +308,18 @@ impl Client {
     /// # Errors
     /// [`ControlError::NotRunning`] when nobody listens there.
     pub fn connect(run_dir: &Path) -> Result<Self, ControlError> {
+        Self::connect_for(run_dir, Self::PATIENCE)
+    }
+
+    /// The same, for questions that may take no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`ControlError::NotRunning`] when nobody listens there.
+    pub fn connect_for(run_dir: &Path, patience: Duration) -> Result<Self, ControlError> {
         let path = run_dir.join(SOCKET);
         let stream = UnixStream::connect(&path).map_err(|e| refused(&path, &e))?;
-        let client = Self { stream: BufReader::new(stream), path };
-        client.patience(Some(Self::PATIENCE))?;
+        let client = Self { stream: BufReader::new(stream), path, patience };
+        client.patience(Some(patience))?;
         Ok(client)
     }
 
@@ -433,7 +445,7 @@ impl Client {
     fn trouble(&self, error: &io::Error) -> ControlError {
         use io::ErrorKind as Kind;
         if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut) {
-            return ControlError::Slow(Self::PATIENCE);
+            return ControlError::Slow(self.patience);
         }
         if matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset) {
             return ControlError::Closed;

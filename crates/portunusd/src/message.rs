@@ -298,8 +298,8 @@ pub(crate) enum Helper {
 pub(crate) enum FromFront {
     /// Confined, and ready to serve.
     Ready,
-    /// The new rules are in force.
-    InForce,
+    /// The new rules are in force; `shut`: and the kernel has closed what they took back.
+    InForce { shut: bool },
     /// Somebody with the right to it asks for a reload.
     PleaseReload,
     /// Who is there. With: [`Sessions`].

@@ -123,3 +123,46 @@ fn nobody_is_told_closed_before_the_kernel_has_closed() {
     assert!(closed(&world.client, DOOR));
     assert!(daemon.stop().success());
 }
+
+/// The same of "revoked": with the last client of its ports, whose limits the grantor has to take, and with one beside it; with
+/// a mistake in another file; and with the process that reads packets asleep.
+#[test]
+fn nobody_is_told_revoked_before_the_kernel_has_closed() {
+    for (asleep, beside, mistake, wanted) in [
+        (Part::Grantor, true, false, "the firewall has not closed yet"),
+        (Part::Grantor, true, true, "the firewall has not closed yet"),
+        (Part::Grantor, false, false, "did not answer within"),
+        (Part::Front, true, false, "did not answer within"),
+    ] {
+        let world = World::new(Firewall::None);
+        let alice = world.add("alice", &["--ports", "ssh", "--for", "60s"]);
+        if beside {
+            let _ = world.add("bob", &["--ports", "ssh", "--for", "60s"]);
+        }
+        let daemon = world.serve();
+        let _listener = serve_tcp(&world.server, DOOR);
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+        let other = world.place("etc").join("clients/carol.toml");
+        if mistake {
+            std::fs::write(&other, "no mark of equality\n").expect("it can be written");
+        }
+        daemon.signal(asleep, Signal::STOP);
+        let out = world.try_portunus(&["revoke", "alice"]);
+        let open = connects(&world.client, DOOR, SOON);
+        // Before anything is judged: what sleeps would not end.
+        daemon.kill_all();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{out:?}");
+        assert!(!String::from_utf8_lossy(&out.stdout).contains("revoked"), "{out:?}");
+        assert!(said.contains("what it holds open may not be closed yet") && said.contains(wanted), "{said}");
+        assert!(open, "nobody has closed it");
+        // What it advises to.
+        let _ = std::fs::remove_file(&other);
+        let daemon = world.serve();
+        let start = Instant::now();
+        while !closed(&world.client, DOOR) {
+            assert!(start.elapsed() < Duration::from_secs(5), "its start closes it\n{}", daemon.log());
+        }
+        assert!(daemon.stop().success());
+    }
+}

@@ -171,6 +171,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
     let most_clients = limits.and_then(|l| l.number("clients", 1, 1_000_000, findings));
     let most_open = limits.and_then(|l| l.number("open_grants", 1, 1_000_000, findings));
     let (default_ports, default_lasting) = defaults(s, &services, longest, findings);
+    let health_port = health.then_some(health_port);
     let policy = Policy {
         services,
         default_ports,
@@ -178,7 +179,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         longest,
         window: window.unwrap_or(lower::DEFAULT_WINDOW),
         knock_port,
-        health_port: health.then_some(health_port),
+        health_port,
         most_clients: most_clients.and_then(|n| usize::try_from(n).ok()).unwrap_or(lower::DEFAULT_CLIENTS),
         most_open: most_open.and_then(|n| u32::try_from(n).ok()).unwrap_or(lower::DEFAULT_OPEN),
         server_public: None,
@@ -199,7 +200,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         admins: admins(s, findings),
         stance: stance(s, knock_port, findings),
         audit: audit(s, findings),
-        metrics: metrics(s, findings),
+        metrics: metrics(s, health_port, findings),
     };
     (server, policy)
 }
@@ -271,14 +272,22 @@ fn audit(s: Fields<'_, '_>, findings: &mut Findings) -> AuditSize {
     }
 }
 
-fn metrics(s: Fields<'_, '_>, findings: &mut Findings) -> Option<MetricsListen> {
+fn metrics(s: Fields<'_, '_>, health_port: Option<u16>, findings: &mut Findings) -> Option<MetricsListen> {
     let m = section(s, "metrics", &METRICS, findings)?;
     if m.pair("listen").is_none() {
         let at = s.pair("metrics").map(|pair| pair.at).unwrap_or_default();
         let mend = "write listen = \"127.0.0.1:9154\", or take the section out";
         findings.error(s.source, at, "[metrics] does not say where", mend);
     }
-    m.read("listen", findings, metrics_listen)
+    let listen = m.read("listen", findings, metrics_listen)?;
+    if let MetricsListen::Tcp(address) = &listen
+        && health_port == Some(address.port())
+    {
+        let at = m.pair("listen").map(|pair| pair.node.span).unwrap_or_default();
+        let what = format!("\"{address}\" is on the health port, which the daemon answers itself");
+        findings.error(s.source, at, what, "use another port, as in 127.0.0.1:9154");
+    }
+    Some(listen)
 }
 
 /// The folder that a socket is to lie in, where there is none. The daemon makes its own.

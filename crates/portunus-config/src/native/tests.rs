@@ -768,6 +768,10 @@ fn metrics_are_for_this_host_only_and_each_mistake_has_its_sentence() {
         ("\"192.0.2.1:9154\"", "\"192.0.2.1:9154\" is no loopback address"),
         ("\"[::]:9154\"", "\"[::]:9154\" is no loopback address"),
         ("\"[::ffff:192.0.2.1]:9154\"", "is no loopback address"),
+        (
+            "\"127.0.0.1:54154\"",
+            "\"127.0.0.1:54154\" is on the health port, which the daemon answers itself: use another port, as in ",
+        ),
         ("\"127.0.0.1:0\"", "\"127.0.0.1:0\" has port 0: write a loopback address and a port"),
         ("\"localhost:9154\"", "\"localhost:9154\" is nothing to listen on: write a loopback address"),
         ("\"unix:run/m.sock\"", "\"unix:run/m.sock\" is no whole path of a socket"),
@@ -782,6 +786,23 @@ fn metrics_are_for_this_host_only_and_each_mistake_has_its_sentence() {
     assert!(said[0].contains("[metrics] does not say where: write listen = \"127.0.0.1:9154\""), "{said:?}");
     let said = with_sections("[metrics]\nlisten = \"127.0.0.1:9154\"\nport = 1\n").map(|_| ()).unwrap_err();
     assert!(said[0].contains("unknown key \"port\""), "{said:?}");
+}
+
+#[test]
+fn values_in_values_without_end_are_one_mistake() {
+    for (text, at) in [
+        (format!("ssh = {}", "[".repeat(3000)), "1:87"),
+        (format!("ssh = {}", "{a=".repeat(300)), "1:247"),
+        (format!("[{}b]\n", "a.".repeat(3000)), "1:1"),
+    ] {
+        assert_eq!(
+            loaded(&folder().with("/etc/portunus/services.toml", text)).unwrap_err(),
+            [format!(
+                "/etc/portunus/services.toml:{at}: this is not TOML that we read: values stand in each other too \
+                 deeply: look at the brackets and dots around here"
+            )]
+        );
+    }
 }
 
 #[test]

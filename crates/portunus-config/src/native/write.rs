@@ -71,7 +71,7 @@ port = @PORT@
 # The drops stay in either case; only `portunus teardown` takes them away.
 # on_exit = "keep"
 
-# Users (numbers, as `id -u` shows) besides root who may change things in the running daemon.
+# Users (numbers, as `id -u` shows) besides root who may change the running daemon, if they are in the group portunus.
 # admins = [1000]
 
 [firewall]

@@ -51,6 +51,10 @@ const SLICE_EVERY: Duration = Duration::from_millis(5);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Connections to the health port that one round answers.
 const HEALTH_AT_ONCE: usize = 64;
+/// How long the grantor may take to close what new rules took back, before the keeper hears that it has not.
+const SHUT_WITHIN: Duration = Duration::from_secs(3);
+/// In the tickets of those settlings, which are ours; the desk counts its own from zero.
+const OF_RULES: u64 = 1 << 63;
 /// Messages of the grantor that one round reads.
 const ANSWERS_AT_ONCE: usize = 64;
 
@@ -94,6 +98,9 @@ struct Front {
     finished: bool,
     health: Vec<OwnedFd>,
     about: About,
+    /// The rules came into force, and the grantor has not said yet that what they took back is closed: its ticket, and
+    /// how long the keeper waits.
+    unsettled: Option<(u64, Mono)>,
     /// What the grantor found open at its start, until it has said all.
     restored: Vec<RestoredGrant>,
     /// For one message of the grantor's, used again and again.
@@ -151,6 +158,7 @@ impl Front {
             finished: false,
             health: Vec::new(),
             about,
+            unsettled: None,
             restored: Vec::new(),
             buffer: vec![0; frame::LONGEST_MESSAGE],
             last_slice: now.mono,
@@ -209,6 +217,9 @@ impl Front {
             if self.gate.poll_timeout().is_some_and(|due| due <= now.mono) {
                 self.gate.handle_timeout(now);
             }
+            if self.unsettled.is_some_and(|(_, until)| until <= now.mono) {
+                self.say_in_force(false)?;
+            }
             let gate = &mut self.gate;
             self.intake.handle_timeout(now.mono, |datagram| gate.handle_datagram(now, datagram));
             let drained = self.receive(now, &sockets)? & self.play()?;
@@ -245,7 +256,8 @@ impl Front {
         }
         let tell = self.tells().then(|| self.last_told.after(TELL_EVERY));
         let notes = self.desk.witness.waits().then(|| now.after(witness::AGAIN));
-        let due = [self.gate.poll_timeout(), self.intake.poll_timeout(), tell, notes];
+        let unsettled = self.unsettled.map(|(_, until)| until);
+        let due = [self.gate.poll_timeout(), self.intake.poll_timeout(), tell, notes, unsettled];
         Some(due.into_iter().flatten().min()?.since(now))
     }
 
@@ -410,9 +422,19 @@ impl Front {
         self.intake.change(&listening, &interfaces);
         self.listening = listening;
         self.about = about;
-        // Grants of clients that are gone are closed before anybody is told that the rules are in force.
+        // Grants of clients that are gone are closed, by the kernel, before anybody is told that the rules are in force.
         self.carry_out(now)?;
-        message::send(&self.keeper, &FromFront::InForce, &[])
+        let ticket = OF_RULES | self.about.generation;
+        if !self.outward.settle(ticket)? {
+            return self.say_in_force(false);
+        }
+        self.unsettled = Some((ticket, now.mono.after(SHUT_WITHIN)));
+        self.outward.watch_room(&self.poll, GRANTOR)
+    }
+
+    fn say_in_force(&mut self, shut: bool) -> io::Result<()> {
+        self.unsettled = None;
+        message::send(&self.keeper, &FromFront::InForce { shut }, &[])
     }
 
     fn finish(&mut self, close: bool) -> io::Result<()> {
@@ -437,13 +459,13 @@ impl Front {
             };
             let message = self.buffer.get(..length).unwrap_or_default();
             for said in frame::read(message).map_err(io::Error::other)? {
-                self.on_answer(now, said);
+                self.on_answer(now, said)?;
             }
         }
         Ok(())
     }
 
-    fn on_answer(&mut self, now: Now, said: Said) {
+    fn on_answer(&mut self, now: Now, said: Said) -> io::Result<()> {
         match said {
             Said::Opened(ticket, answer) => {
                 self.outward.answered();
@@ -463,6 +485,9 @@ impl Front {
                 self.desk.killed(ticket, killed);
                 self.desk.push(&self.poll);
             }
+            Said::Settled(ticket, whole) if self.unsettled.is_some_and(|(rules, _)| rules == ticket) => {
+                self.say_in_force(whole)?;
+            }
             Said::Settled(ticket, whole) => {
                 self.desk.closed(ticket, whole);
                 self.desk.push(&self.poll);
@@ -470,6 +495,7 @@ impl Front {
             // Only the front says these.
             Said::Open(..) | Said::Close(_) | Said::Kill(..) | Said::Settle(_) => (),
         }
+        Ok(())
     }
 
     fn on_health(&mut self, index: u64) -> io::Result<()> {

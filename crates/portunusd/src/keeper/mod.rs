@@ -132,6 +132,8 @@ struct Keeper<'p> {
     follower: Option<Follower>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
+    /// Whether what the last rules took back may still be open in the kernel.
+    unshut: bool,
     /// Whether the drops are on trial.
     trial: Trial,
     last_sessions: Mono,
@@ -222,6 +224,7 @@ impl<'p> Keeper<'p> {
             sniffer,
             follower,
             asked: 0,
+            unshut: false,
             trial,
             last_sessions: Mono::default(),
             plan,
@@ -606,6 +609,15 @@ impl<'p> Keeper<'p> {
         if let Some(watch) = &mut self.watch {
             watch.changed();
         }
+        // Who has asked by now has written before that, and is answered by the same reload.
+        for _ in 0..AT_ONCE {
+            if !portunus_sys::poll::readable(&self.front.channel, Duration::ZERO).unwrap_or(false) {
+                break;
+            }
+            if let end @ Next::End(_) = self.on_front() {
+                return end;
+            }
+        }
         Next::Reload
     }
 
@@ -631,7 +643,7 @@ impl<'p> Keeper<'p> {
                     self.audit.add_notes(notes, lost);
                     Next::Go
                 }
-                FromFront::Ready | FromFront::InForce => Next::Go,
+                FromFront::Ready | FromFront::InForce { .. } => Next::Go,
             },
             Ok(Taken::Nothing) => Next::Go,
             Ok(Taken::Ended) | Err(_) => self.part_gone("front"),

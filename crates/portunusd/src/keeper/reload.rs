@@ -10,7 +10,7 @@ use crate::message::{
     self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GpgKeys, GrantorBrief,
     GrantorSnapshot, Helper, Keys, Listening, Taken, ToFront, ToGrantor, Trial, Wish,
 };
-use portunus_ctl::control::GONE;
+use portunus_ctl::control::{GONE, UNSHUT};
 use portunus_ctl::frame;
 use portunus_store::audit::{By, Fact};
 use portunus_sys::{clock, process};
@@ -108,16 +108,21 @@ impl Keeper<'_> {
         if let Some(watch) = &mut self.watch {
             watch.changed();
         }
-        let outcome = self.try_reload();
+        // Who asks from now on may have written after we have read: the next one answers them.
         let asked = std::mem::take(&mut self.asked);
+        let outcome = self.try_reload();
         let answer = match outcome {
-            Ok(warnings) => {
+            Ok(mut warnings) => {
                 let clients = self.settings.rules.clients.len();
                 let took_us = clock::mono().since(began).as_micros();
                 tracing::info!(clients, generation = self.generation, took_us, "reloaded");
                 let (generation, clients) = (self.generation, clients as u64);
                 self.audit.add(By::Keeper, Fact::Reloaded { generation, clients });
                 self.metrics.count_reload(true);
+                if self.unshut {
+                    tracing::error!("{UNSHUT}");
+                    warnings.push(UNSHUT.to_owned());
+                }
                 ToFront::Reloaded { asked, generation: self.generation, warnings }
             }
             Err(mut why) => {
@@ -131,6 +136,9 @@ impl Keeper<'_> {
                 }
                 if let Some(gone) = gone {
                     why.push_str(&format!("\n{GONE}{gone}"));
+                }
+                if self.unshut {
+                    why.push_str(&format!("\n{UNSHUT}"));
                 }
                 for line in why.lines() {
                     tracing::error!(why = line, "not reloaded; what was in force stays in force");
@@ -157,7 +165,8 @@ impl Keeper<'_> {
         let before = self.settings.rules.clients.clone();
         let clients = &mut self.settings.rules.clients;
         let gone: Vec<_> = clients.extract_if(.., |client| !(self.plan.still_there)(&client.name)).collect();
-        if !gone.is_empty() {
+        // Asked again too, as long as nobody knows that the kernel has closed what was let go before.
+        if !gone.is_empty() || self.unshut {
             self.generation += 1;
             if let Err(error) = self.reload_front() {
                 tracing::error!(%error, "who was revoked is still let in");
@@ -277,7 +286,10 @@ impl Keeper<'_> {
         loop {
             match self.front.hear::<FromFront>(PATIENCE) {
                 Ok(Taken::Message(mut came)) => match came.value {
-                    FromFront::InForce => return Ok(()),
+                    FromFront::InForce { shut } => {
+                        self.unshut = !shut;
+                        return Ok(());
+                    }
                     // It may have been written after we read: this one is for the next round.
                     FromFront::PleaseReload => self.asked += 1,
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),

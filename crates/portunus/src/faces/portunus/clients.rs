@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use portunus_config::Diagnostic;
 use portunus_config::profile::{Profile, Show as Reveal, native as profile_file};
@@ -21,6 +22,9 @@ use crate::picture::Picture;
 use crate::places::Places;
 use crate::say::{self, CONFIG, Done, FAILED, Failure, Table, line, out, remark};
 use crate::{edit, running};
+
+/// How long a daemon is waited for that is asked for no more than a word beside the work.
+const AT_LAST: Duration = Duration::from_secs(2);
 
 /// `portunus add`.
 pub(super) fn add(places: &Places, add: Add) -> Done {
@@ -232,16 +236,23 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
         line(format_args!("{name} is revoked"));
     }
     if kill {
-        let killed = Client::connect(&places.run_dir).and_then(|mut daemon| daemon.kill(name.clone()));
-        say_killed(name, &killed.map_err(|error| not_ended(&error))?);
+        // A daemon that did not answer just now is asked all the same, but not waited for as long.
+        let patience = if gone.is_ok() { Client::PATIENCE } else { AT_LAST };
+        let daemon = Client::connect_for(&places.run_dir, patience);
+        match daemon.and_then(|mut daemon| daemon.kill(name.clone())) {
+            Ok(killed) => say_killed(name, &killed),
+            Err(error) if gone.is_ok() => return Err(not_ended(&error)),
+            Err(error) => remark(NAME, format_args!("what it has established was not ended: {error}")),
+        }
     }
+    gone?;
     for session in sessions(places) {
         if held.contains(&session.address) && session.client != name.as_str() {
             let (client, address, ports) = (&session.client, session.address, session.ports.join(", "));
             remark(NAME, format_args!("{client} still holds the door for {address} ({ports})"));
         }
     }
-    gone
+    Ok(())
 }
 
 /// Ends what a client has established that is in no file any more.
@@ -290,7 +301,7 @@ fn addresses_of(places: &Places, name: &ClientName) -> BTreeSet<IpAddr> {
 
 /// The open grants; none where no daemon runs.
 fn sessions(places: &Places) -> Vec<Session> {
-    let daemon = Client::connect(&places.run_dir);
+    let daemon = Client::connect_for(&places.run_dir, AT_LAST);
     daemon.and_then(|mut daemon| daemon.sessions()).map(|all| all.sessions).unwrap_or_default()
 }
 
