@@ -94,6 +94,8 @@ impl Gpg {
             command.arg("--homedir").arg(home);
         }
         command.args(["--batch", "--no-tty", "--quiet", "--yes"]);
+        // A recipient who is not in the keyring is a mistake, and nothing to ask the network about.
+        command.args(["--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-key-locate"]);
         // Whatever gpg.conf says: one binary message for one named key.
         command.args(["--no-armor", "--no-encrypt-to", "--no-throw-keyids", "--trust-model", "always"]);
         command.arg("--recipient").arg(&self.recipient);

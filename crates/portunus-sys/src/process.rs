@@ -149,6 +149,13 @@ pub fn hide_memory() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// Lets neither this process nor any that it starts have more memory than this many bytes of addresses.
+pub fn bound_memory(bytes: u64) {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    // A limit that cannot be set leaves what the system gives.
+    let _ = rustix::process::setrlimit(Resource::As, limit);
+}
+
 /// Raises the limit of open descriptors to what is allowed, at most `most`.
 pub fn raise_descriptors(most: u64) {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);

@@ -338,5 +338,5 @@ fn a_tool_that_keeps_reloading_opens_no_door_for_longer_than_a_moment() {
     println!("after thirty reloads put back in {took:?}");
     assert!(took < Duration::from_millis(250), "it took {took:?}");
     let said = daemon.log().matches("somebody changed our rules").count();
-    assert!(said <= 2, "{said} lines:\n{}", daemon.log());
+    assert!(said <= 5, "{said} lines:\n{}", daemon.log());
 }

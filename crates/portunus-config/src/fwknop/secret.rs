@@ -44,7 +44,14 @@ pub(super) fn read(
         // A key that is there and is none was told where it stands.
         if gpg.is_none() && !check.bad && !written.unset {
             let what = format!("No keys found for access stanza source: '{source}'");
-            check.wrong(None, what, "write KEY_BASE64 and HMAC_KEY_BASE64, as fwknop --key-gen prints them");
+            let of_gpg =
+                [Field::GpgDecryptId, Field::GpgRemoteId, Field::GpgFingerprintId, Field::GpgAllowNoPw];
+            let mend = if of_gpg.into_iter().any(|field| written.get(field).is_some()) {
+                "write GPG_DECRYPT_PW, or GPG_ALLOW_NO_PW Y where the server's key has no passphrase"
+            } else {
+                "write KEY_BASE64 and HMAC_KEY_BASE64, as fwknop --key-gen prints them"
+            };
+            check.wrong(None, what, mend);
         }
         return (None, gpg);
     };

@@ -83,6 +83,17 @@ pub(super) fn read(
     Some((Key::Fwknop(Box::new(fwknop)), key_at))
 }
 
+/// What says something of GnuPG's keys, beside `gpg_home`.
+const GPG_WORDS: [&str; 7] = [
+    "gpg_program",
+    "gpg_passphrase",
+    "gpg_decrypt_key",
+    "gpg_signers",
+    "gpg_signer_ids",
+    "gpg_unsigned",
+    "gpg_any_validity",
+];
+
 /// Keys that both ends have.
 fn symmetric(
     c: Fields<'_, '_>,
@@ -93,6 +104,11 @@ fn symmetric(
     mode: Mode,
     findings: &mut Findings,
 ) -> Option<(FwknopKeys, Span)> {
+    if let Some(pair) = GPG_WORDS.iter().find_map(|word| c.pair(word)) {
+        let what = format!("client {name:?} has {}, and no gpg_home", pair.key);
+        findings.error(c.source, pair.at, what, "name the folder of the keyring with gpg_home");
+        return None;
+    }
     let Some((key, key_at)) = key else {
         if !has(c, "key") {
             let mend = "write key_base64 and hmac_key_base64, as `portunus add --dialect fwknop` prints them";
@@ -143,6 +159,22 @@ fn gpg(
     let ids = prints(c, "gpg_signer_ids", is_key_id, findings);
     let unsigned = c.flag("gpg_unsigned", findings).unwrap_or(false);
     let any_validity = c.flag("gpg_any_validity", findings).unwrap_or(false);
+    let unsigned_at = c.pair("gpg_unsigned").map_or(at, |pair| pair.at);
+    if unsigned && !(fingerprints.is_empty() && ids.is_empty()) {
+        let what = "gpg_unsigned = true and the keys that must sign contradict each other";
+        findings.error(c.source, unsigned_at, what, "take one of them out");
+        return None;
+    }
+    if unsigned {
+        let what =
+            format!("client {name:?} needs no signature, so whoever has the server's public key gets in");
+        findings.warn(c.source, unsigned_at, what, "take gpg_unsigned out, and name gpg_signers");
+    }
+    if hmac.is_none() && !has(c, "hmac_key") {
+        let what = format!("client {name:?} has no hmac_key_base64, so gpg runs for whatever anybody sends");
+        let mend = "write hmac_key_base64: a few packets a second keep gpg busy, longest where its key has a passphrase";
+        findings.warn(c.source, at, what, mend);
+    }
     if !unsigned && fingerprints.is_empty() && ids.is_empty() {
         let mend =
             "name the fingerprints of the keys that may sign its packets, as `gpg --list-keys` prints them";

@@ -665,9 +665,31 @@ fn each_mistake_of_a_client_with_keys_of_gnupgs_has_its_sentence() {
             "gpg_signers = [\"alice\"]\n".to_owned(),
             "3:16: gpg_signers has \"alice\", which is no key's: write it as `gpg --list-keys` prints it, without blanks",
         ),
+        (
+            format!("{signed}gpg_unsigned = true\n"),
+            "4:1: gpg_unsigned = true and the keys that must sign contradict each other: take one of them out",
+        ),
     ] {
         assert_eq!(said(&more), sentence);
     }
+    let warned = |more: &str| -> Vec<String> {
+        let loaded = loaded(&both(&format!("{gpg}{more}"))).unwrap();
+        loaded.warnings.iter().map(|one| one.what.clone()).collect()
+    };
+    assert!(
+        warned("gpg_unsigned = true\n")
+            .iter()
+            .any(|what| what.contains("whoever has the server's public key"))
+    );
+    assert!(warned(signed).iter().any(|what| what.contains("gpg runs for whatever anybody sends")));
+    assert!(warned(&format!("{signed}hmac_key = \"b\"\n")).is_empty());
+    let alone =
+        loaded(&both("dialect = \"fwknop\"\nkey = \"a\"\ngpg_signers = []\n")).map(|_| ()).unwrap_err();
+    assert!(
+        alone[0].contains("carol.toml:3:1: client \"carol\" has gpg_signers, and no gpg_home"),
+        "{}",
+        alone[0]
+    );
 }
 
 #[test]

@@ -48,8 +48,9 @@ const MESSAGES: usize = 16;
 const NONSENSE_EVERY: Duration = Duration::from_secs(1);
 /// How often we look whether others' rules still let in who has a grant.
 const RECONSIDER_EVERY: Duration = Duration::from_secs(1);
-/// How often it is said that our rules were put back.
-const PUT_BACK_SAID_EVERY: Duration = Duration::from_secs(10);
+/// So many times in such a while it is said that our rules were put back.
+const PUT_BACK_SAID: u32 = 5;
+const PUT_BACK_WHILE: Duration = Duration::from_secs(10);
 
 const KEEPER: u64 = 1;
 const FRONT: u64 = 2;
@@ -103,7 +104,8 @@ struct Grantor {
     next_reconsidering: Mono,
     /// What was said to keep out who has a grant.
     in_the_way: Option<String>,
-    next_put_back_said: Option<Mono>,
+    /// How often our rules were put back in the while that began then.
+    put_back_said: (Mono, u32),
     put_back_unsaid: u32,
     /// The drops are on trial.
     trial: Option<Watching>,
@@ -195,7 +197,7 @@ impl Grantor {
             others_changed: false,
             next_reconsidering: Mono::default(),
             in_the_way: None,
-            next_put_back_said: None,
+            put_back_said: (Mono::default(), 0),
             put_back_unsaid: 0,
             last_nonsense: Mono::default(),
             answers: VecDeque::new(),
@@ -340,11 +342,13 @@ impl Grantor {
             took_us: u64::try_from(took).unwrap_or(u64::MAX),
         });
         // A tool that keeps reloading is answered each time, and told of now and then.
-        if self.next_put_back_said.is_some_and(|next| began < next) {
+        let (since, said) = self.put_back_said;
+        self.put_back_said =
+            if began.since(since) >= PUT_BACK_WHILE { (began, 1) } else { (since, said + 1) };
+        if self.put_back_said.1 > PUT_BACK_SAID {
             self.put_back_unsaid += 1;
             return;
         }
-        self.next_put_back_said = Some(began.after(PUT_BACK_SAID_EVERY));
         tracing::warn!(
             took_us = clock::mono().since(began).as_micros(),
             place = stand::words(&self.place),

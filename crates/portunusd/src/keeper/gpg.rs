@@ -31,6 +31,11 @@ pub(super) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
         let meta = std::fs::metadata(home).map_err(|e| {
             wrong(format!("the keyring {shown} cannot be read: {e}: name it with GPG_HOME_DIR"))
         })?;
+        if meta.mode() & 0o077 != 0 {
+            return Err(wrong(format!(
+                "the keyring {shown} is open to others than its owner: chmod -R go= {shown}"
+            )));
+        }
         let ids = Ids { uid: meta.uid(), gid: meta.gid() };
         match owner {
             Some((other, first)) if first.uid != ids.uid => {

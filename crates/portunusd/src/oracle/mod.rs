@@ -18,7 +18,7 @@ use portunus_sys::channel::{Channel, Received};
 use portunus_sys::confine::{self, Confinement};
 use portunus_sys::poll::{Interest, Poll};
 use portunus_sys::users::{Ids, Keep};
-use portunus_sys::{signals, users};
+use portunus_sys::{process, signals, users};
 
 use crate::keeper::shed_rights;
 use crate::message::{self, OracleSnapshot, Ring, ToOracle};
@@ -27,6 +27,9 @@ use trouble::Trouble;
 
 /// How many run at once.
 const WORKERS: usize = 2;
+/// Bytes of addresses for us, and for each gpg: a message of two thousand letters can make it take a hundred times as much
+/// in three seconds as a knock needs.
+const MOST_MEMORY: u64 = 512 << 20;
 /// How many wait for that here; the front has a queue of its own.
 const WAITING: usize = 8;
 
@@ -56,6 +59,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let snapshot: OracleSnapshot = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     shed_rights(ids, Keep::Nothing)?;
+    process::bound_memory(MOST_MEMORY);
     let own = own_folders(&snapshot.rings);
     let own: Vec<&Path> = own.iter().map(AsRef::as_ref).collect();
     let programs: Vec<&Path> = snapshot.rings.iter().map(|ring| ring.program.as_path()).collect();

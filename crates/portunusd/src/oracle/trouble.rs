@@ -69,7 +69,8 @@ pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
         }
         Err(RunError::NotRun(error)) => not_run(ring, error),
         Err(error @ (RunError::TooSlow | RunError::TooMuch)) => {
-            let mend = "does its agent hang? gpgconf --homedir FOLDER --kill gpg-agent";
+            let mend = "an agent that hangs: gpgconf --homedir FOLDER --kill gpg-agent; or somebody sends what takes gpg long, \
+                 which an HMAC key keeps from it";
             one("gpg was stopped", error.to_string(), mend)
         }
     }

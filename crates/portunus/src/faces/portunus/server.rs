@@ -65,6 +65,9 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     }
     match loaded {
         Ok(settings) => {
+            if let Some(trouble) = keyring_trouble(&settings) {
+                return trouble.tell(NAME);
+            }
             if !json {
                 let clients = settings.rules.clients.len();
                 let s = if clients == 1 { "" } else { "s" };
@@ -86,6 +89,29 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     }
 }
 
+/// A keyring, or a gpg, that the daemon would not start with.
+fn keyring_trouble(settings: &Settings) -> Option<Failure> {
+    settings.secrets.gpg.iter().map(|keys| keys.ring()).find_map(|ring| {
+        let (home, program) = (ring.home(), ring.program());
+        match std::fs::metadata(home) {
+            Ok(meta) if meta.mode() & 0o077 != 0 => Some(Failure::new(
+                "others than its owner can get into the keyring",
+                home.display(),
+                format!("chmod -R go= {}", home.display()),
+            )),
+            Ok(_) if !program.is_file() => {
+                let mend = "install the package gpg, or name the program with gpg_program (GPG_EXE)";
+                Some(Failure::new("there is no such gpg", program.display(), mend))
+            }
+            Ok(_) => None,
+            Err(error) => {
+                let mend = "make it, or name another folder with gpg_home (GPG_HOME_DIR)";
+                Some(Failure::new(format!("the keyring cannot be looked at ({error})"), home.display(), mend))
+            }
+        }
+    })
+}
+
 /// As whom gpg will run, where there are keyrings.
 fn tell_keyrings(settings: &Settings) {
     let mut told: Vec<&Path> = Vec::new();
@@ -102,10 +128,8 @@ fn tell_keyrings(settings: &Settings) {
             Ok(meta) => {
                 line(format_args!("gpg runs as uid {} for the keyring {}", meta.uid(), home.display()));
             }
-            Err(error) => line(format_args!(
-                "the keyring {} cannot be looked at ({error}): the daemon does not start without it",
-                home.display()
-            )),
+            // Told already.
+            Err(_) => (),
         }
     }
 }
