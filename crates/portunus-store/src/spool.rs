@@ -20,6 +20,8 @@ const RECORD_HEAD: usize = 8 + 2 + CHECK;
 const CHECK: usize = 8;
 const MAGIC: &[u8; 8] = b"PTSPOOL1";
 const HEADS: u64 = 2;
+/// Nothing waits for a way with this mark, and nothing is lost to it.
+const NOBODY: u64 = u64::MAX;
 
 /// The ring.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Head {
     /// How often it was written: the higher one of both counts.
     turn: u64,
     slots: u64,
-    /// The first number that is still to be told.
+    /// The first number that is still to be told; [`NOBODY`] for a way that is not there.
     marks: [u64; WAYS],
     /// How many were lost since a way last said so.
     lost: [u64; WAYS],
@@ -57,8 +59,8 @@ impl<S: Segment> Spool<S> {
         let head = heads.into_iter().flatten().max_by_key(|head| head.turn).unwrap_or_default();
         let fresh = Head { turn: head.turn, slots, ..Head::default() };
         let mut spool = Self { disk, slots: head.slots, next: 0, head };
-        spool.next =
-            spool.last_number()?.map_or(0, |last| last + 1).max(head.marks.into_iter().max().unwrap_or(0));
+        let told = head.marks.into_iter().filter(|mark| *mark != NOBODY).max();
+        spool.next = spool.last_number()?.map_or(0, |last| last + 1).max(told.unwrap_or(0));
         if head.slots == slots {
             return Ok(spool);
         }
@@ -66,16 +68,15 @@ impl<S: Segment> Spool<S> {
             (0..WAYS).map(|way| spool.waiting(way, usize::MAX)).collect::<io::Result<_>>()?;
         let most = waiting.iter().max_by_key(|all| all.len()).cloned().unwrap_or_default();
         let lost = spool.head.lost;
+        // Before they are written: what a way has told already is not lost to it.
+        let mut marks = spool.head.marks;
+        for (mark, all) in marks.iter_mut().zip(&waiting).filter(|(mark, _)| **mark != NOBODY) {
+            *mark = most.len().saturating_sub(all.len()) as u64;
+        }
         spool.disk.empty()?;
-        (spool.slots, spool.next, spool.head) = (slots, 0, Head { lost, ..fresh });
+        (spool.slots, spool.next, spool.head) = (slots, 0, Head { lost, marks, ..fresh });
         for (_, record) in &most {
             spool.add(record)?;
-        }
-        for (way, all) in waiting.iter().enumerate() {
-            let told = most.len().saturating_sub(all.len()) as u64;
-            if let Some(mark) = spool.head.marks.get_mut(way) {
-                *mark = (*mark).max(told);
-            }
         }
         spool.write_head()?;
         Ok(spool)
@@ -87,7 +88,7 @@ impl<S: Segment> Spool<S> {
     /// As the system says: then it is not kept. One that is too long is cut.
     pub fn add(&mut self, record: &[u8]) -> io::Result<()> {
         let record = record.get(..record.len().min(LONGEST_RECORD)).unwrap_or_default();
-        let full = self.head.marks.iter().any(|&mark| self.next - mark.min(self.next) >= self.slots);
+        let full = self.head.marks.iter().any(|&mark| self.next.saturating_sub(mark) >= self.slots);
         if full {
             self.make_room();
             self.write_head()?;
@@ -106,7 +107,8 @@ impl<S: Segment> Spool<S> {
 
     fn make_room(&mut self) {
         let oldest = self.next.saturating_sub(self.slots.saturating_sub(1));
-        for (mark, lost) in self.head.marks.iter_mut().zip(&mut self.head.lost) {
+        let ways = self.head.marks.iter_mut().zip(&mut self.head.lost);
+        for (mark, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
             *lost += oldest.saturating_sub(*mark);
             *mark = (*mark).max(oldest);
         }
@@ -114,7 +116,8 @@ impl<S: Segment> Spool<S> {
 
     /// So many never came here.
     pub fn lose(&mut self, count: u64) {
-        for lost in &mut self.head.lost {
+        let ways = self.head.marks.iter().zip(&mut self.head.lost);
+        for (_, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
             *lost = lost.saturating_add(count);
         }
     }
@@ -156,16 +159,20 @@ impl<S: Segment> Spool<S> {
         self.write_head()
     }
 
-    /// This way is not there: nothing waits for it.
+    /// Which ways are there from now on. Nothing waits for the others; one that was not there begins with what comes next.
     ///
     /// # Errors
     /// As the system says.
-    pub fn forget(&mut self, way: usize) -> io::Result<()> {
-        let (waiting, lost) = self.counts(way);
-        if waiting == 0 && lost == 0 {
-            return Ok(());
+    pub fn only(&mut self, there: [bool; WAYS]) -> io::Result<()> {
+        let before = self.head;
+        for ((mark, lost), there) in self.head.marks.iter_mut().zip(&mut self.head.lost).zip(there) {
+            match (there, *mark == NOBODY) {
+                (true, true) => *mark = self.next,
+                (false, _) => (*mark, *lost) = (NOBODY, 0),
+                (true, false) => (),
+            }
         }
-        self.told(way, self.next, lost)
+        if self.head == before { Ok(()) } else { self.write_head() }
     }
 
     fn place(&self, number: u64) -> u64 {
@@ -260,7 +267,7 @@ mod tests {
         }
         let (number, _) = spool.waiting(1, usize::MAX).unwrap()[1];
         spool.told(1, number + 1, 0).unwrap();
-        spool.forget(2).unwrap();
+        spool.only([true, true, false]).unwrap();
         for spool in [&spool, &open(&disk, 8)] {
             assert_eq!(
                 (letters(spool, 0), letters(spool, 1), letters(spool, 2)),
@@ -269,7 +276,12 @@ mod tests {
         }
         let mut again = open(&disk, 8);
         again.add(b"d").unwrap();
-        assert_eq!((letters(&again, 0), letters(&again, 2)), ("abcd".into(), "d".into()));
+        assert_eq!((letters(&again, 0), letters(&again, 2)), ("abcd".into(), String::new()));
+        // A way that comes later hears nothing old.
+        let mut again = open(&disk, 8);
+        again.only([true; WAYS]).unwrap();
+        again.add(b"e").unwrap();
+        assert_eq!((letters(&again, 0), letters(&again, 2)), ("abcde".into(), "e".into()));
         assert_eq!(again.waiting(0, 2).unwrap().len(), 2);
     }
 
@@ -277,7 +289,6 @@ mod tests {
     fn a_full_ring_counts_what_it_loses_and_says_it_once() {
         let disk = Disk::default();
         let mut spool = open(&disk, 4);
-        spool.forget(1).unwrap();
         for letter in b"abcdefg" {
             spool.add(&[*letter]).unwrap();
             spool.told(1, u64::MAX, 0).unwrap();
@@ -289,6 +300,24 @@ mod tests {
         again.told(0, u64::MAX, 3).unwrap();
         assert_eq!((letters(&again, 0), again.counts(0)), (String::new(), (0, 2)));
         assert_eq!(disk.bytes().len(), (2 + 4) * SLOT, "it never grows");
+    }
+
+    #[test]
+    fn nothing_is_lost_to_a_way_that_is_not_there() {
+        let disk = Disk::default();
+        let mut spool = open(&disk, 4);
+        spool.only([true, false, false]).unwrap();
+        for letter in b"abcdefghij" {
+            spool.add(&[*letter]).unwrap();
+            spool.told(0, u64::MAX, 0).unwrap();
+        }
+        spool.lose(1);
+        let counts = |spool: &Spool<Disk>| [0, 1, 2].map(|way| spool.counts(way));
+        assert_eq!(counts(&spool), [(0, 1), (0, 0), (0, 0)]);
+        spool.told(0, u64::MAX, 1).unwrap();
+        for slots in [4, 8, 2] {
+            assert_eq!(counts(&open(&disk, slots)), [(0, 0); WAYS], "{slots}");
+        }
     }
 
     #[test]
@@ -310,6 +339,7 @@ mod tests {
             (letters(&smaller, 0), letters(&smaller, 1), smaller.counts(0)),
             ("ef".into(), "f".into(), (2, 4))
         );
+        assert_eq!((larger.counts(1), smaller.counts(1)), ((1, 2), (1, 2)), "what it has told is not lost");
     }
 
     #[test]

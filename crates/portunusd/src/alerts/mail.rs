@@ -66,8 +66,7 @@ impl Mailer {
         command.args(["-i", "-f", self.from.email.as_ref(), "--"]).args(to);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
-        finish(child, PATIENCE, |mut input| input.write_all(message))
+        finish(command, PATIENCE, |mut input| input.write_all(message))
     }
 }
 

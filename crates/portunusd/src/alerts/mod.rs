@@ -215,11 +215,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         None => (),
     }
     let mut spool = Spool::open(file, alerts.keep)?;
-    for (number, way) in ways.iter().enumerate() {
-        if way.is_none() {
-            spool.forget(number)?;
-        }
-    }
+    spool.only(ways.each_ref().map(Option::is_some))?;
     let desk = Arc::new(Desk { spool: Mutex::new(spool), more: Condvar::new() });
     for (number, way) in ways.into_iter().enumerate() {
         let Some(way) = way else { continue };

@@ -19,8 +19,10 @@ use crate::witness::Witness;
 
 /// The ring of what waits, in the state folder.
 const SPOOL: &str = "alerts.spool";
-/// One that has died is started again after so long.
+/// One that has died is started again after so long, and each time after twice that, up to so long: what kills it may be
+/// there for good.
 const AGAIN: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The process, and what is to be told to it.
 #[derive(Debug)]
@@ -29,12 +31,24 @@ pub(super) struct Alerts {
     wish: Option<Wish>,
     part: Option<Part>,
     again: Option<Mono>,
+    /// How long it stays dead when it dies next.
+    pause: Duration,
+    /// When it was started last.
+    since: Mono,
     witness: Witness<Alert>,
 }
 
 impl Alerts {
     pub(super) fn new(ids: Option<Ids>) -> Self {
-        Self { ids, wish: None, part: None, again: None, witness: Witness::default() }
+        Self {
+            ids,
+            wish: None,
+            part: None,
+            again: None,
+            pause: AGAIN,
+            since: Mono::default(),
+            witness: Witness::default(),
+        }
     }
 
     /// Has this configuration in force from now on; the process is started anew where it is another one.
@@ -43,6 +57,7 @@ impl Alerts {
         if wish != self.wish {
             self.close();
             self.wish = wish;
+            self.pause = AGAIN;
         }
         self.start(plan, settings, stderr);
     }
@@ -51,6 +66,7 @@ impl Alerts {
     pub(super) fn start(&mut self, plan: &Plan, settings: &Settings, stderr: Option<OwnedFd>) {
         self.again = None;
         let Some(wish) = self.wish.as_ref().filter(|_| self.part.is_none()) else { return };
+        self.since = clock::mono();
         match try_start(plan, settings, wish, self.ids, stderr) {
             Ok(part) => self.part = Some(part),
             Err(error) => {
@@ -87,9 +103,19 @@ impl Alerts {
     /// Whether it has ended by itself. It is started again after a while; its name then.
     pub(super) fn look_after(&mut self) -> Option<&'static str> {
         let status = self.part.as_mut().and_then(Part::ended)?;
-        tracing::error!(how = how_it_ended(status), "who tells alerts ended by itself: it is started again");
+        let now = clock::mono();
+        if now.since(self.since) >= LONGEST {
+            self.pause = AGAIN;
+        }
+        let after_s = self.pause.as_secs();
+        tracing::error!(
+            how = how_it_ended(status),
+            after_s,
+            "who tells alerts ended by itself: it is started again"
+        );
         self.part = None;
-        self.again = Some(clock::mono().after(AGAIN));
+        self.again = Some(now.after(self.pause));
+        self.pause = (self.pause * 2).min(LONGEST);
         Some("alerts")
     }
 
