@@ -250,6 +250,12 @@ fn gpg_runs_as_the_keyrings_owner_without_a_right_or_a_network() {
         assert_eq!(value(capabilities), "0000000000000000", "{capabilities}");
     }
     assert_eq!((value("NoNewPrivs:"), value("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+    let limits = fs::read_to_string(format!("/proc/{part}/limits")).unwrap_or_else(|e| panic!("{e}"));
+    let bound = limits.lines().find(|line| line.starts_with("Max address space"));
+    assert!(
+        bound.is_some_and(|line| line.contains("536870912")),
+        "what it starts has no bound of memory: {limits}"
+    );
     // It runs what it is told to; a program in gpg's place learns what that is worth.
     let probe = world.folder().join("probe");
     let told = keys.server.home().join("told");
@@ -381,6 +387,52 @@ fn a_server_that_cannot_use_its_keyring_says_so_and_opens_nothing() {
     let out = knock(&world, Whose::Ours, &keys, &SSH);
     refused(&world, &daemon, &out, "Permission denied");
     chown(keys.server.home(), Some(0), Some(0)).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Others could take the keys, or put a signer in.
+#[test]
+fn a_keyring_that_others_can_get_into_is_refused() {
+    let world = World::new(Firewall::None);
+    let keyring = Keyring::new(world.folder(), "gs");
+    let ours = world.place("etc").join("portunus.toml");
+    let text = fs::read_to_string(&ours).unwrap_or_else(|e| panic!("{e}"));
+    fs::write(&ours, text.replace("# dialects = [\"openme\"]", "dialects = [\"openme\", \"fwknop\"]"))
+        .unwrap_or_else(|e| panic!("{e}"));
+    let client = format!(
+        "dialect = \"fwknop\"\ngpg_home = \"{}\"\ngpg_signers = [\"00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\"]\nhmac_key = \"b\"\nany_port = true\n",
+        keyring.word()
+    );
+    let file = world.place("etc").join("clients/alice.toml");
+    fs::create_dir_all(file.parent().unwrap_or(&file)).unwrap_or_else(|e| panic!("{e}"));
+    fs::write(&file, client).unwrap_or_else(|e| panic!("{e}"));
+    portunus_interop::run("chmod", &["600", &file.display().to_string()]);
+    let check = || world.try_portunus(&["check"]);
+    assert!(check().status.success(), "{}", said(&check()));
+    portunus_interop::run("chmod", &["755", &keyring.word()]);
+    assert!(!check().status.success() && said(&check()).contains("chmod -R go="), "{}", said(&check()));
+    let Err((status, log)) = portunus_interop::Daemon::try_start(&world, &["serve"]) else {
+        panic!("it serves")
+    };
+    assert!(!status.success() && log.contains("is open to others than its owner"), "{log}");
+    fs::remove_dir_all(keyring.home()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        !check().status.success() && said(&check()).contains("cannot be looked at"),
+        "{}",
+        said(&check())
+    );
+}
+
+/// The network would learn of the knock, and whatever key came from there would be believed.
+#[test]
+fn a_recipient_who_is_not_in_the_keyring_is_asked_of_nobody() {
+    let world = World::bare(Firewall::None);
+    let keys = Exchanged::new(world.folder(), RSA);
+    let home = keys.client.word();
+    let words = ["--gpg-home-dir", &home, "--gpg-recip", "nobody@example.org"];
+    let out = fwknop(&world, Whose::Ours, &[&words[..], &SSH].concat());
+    assert!(!out.status.success(), "{}", said(&out));
+    assert!(!said(&out).contains("WKD") && !said(&out).contains("keyserver"), "{}", said(&out));
+    assert!(!keys.client.home().join("S.dirmngr").exists(), "a process that asks the network was started");
 }
 
 /// A bad HMAC never reaches gpg, and the same knock with a good one does.

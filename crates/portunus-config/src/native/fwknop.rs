@@ -83,17 +83,6 @@ pub(super) fn read(
     Some((Key::Fwknop(Box::new(fwknop)), key_at))
 }
 
-/// What says something of GnuPG's keys, beside `gpg_home`.
-const GPG_WORDS: [&str; 7] = [
-    "gpg_program",
-    "gpg_passphrase",
-    "gpg_decrypt_key",
-    "gpg_signers",
-    "gpg_signer_ids",
-    "gpg_unsigned",
-    "gpg_any_validity",
-];
-
 /// Keys that both ends have.
 fn symmetric(
     c: Fields<'_, '_>,
@@ -104,7 +93,7 @@ fn symmetric(
     mode: Mode,
     findings: &mut Findings,
 ) -> Option<(FwknopKeys, Span)> {
-    if let Some(pair) = GPG_WORDS.iter().find_map(|word| c.pair(word)) {
+    if let Some(pair) = CLIENT.iter().filter(|word| word.starts_with("gpg_")).find_map(|word| c.pair(word)) {
         let what = format!("client {name:?} has {}, and no gpg_home", pair.key);
         findings.error(c.source, pair.at, what, "name the folder of the keyring with gpg_home");
         return None;
