@@ -1,5 +1,5 @@
 //! nftables on the real kernel: the suite of every back end, in our own table and in the admin's, and what only
-//! nftables promises. Needs root, nft and ip; it touches no rule of the host.
+//! nftables promises. Needs root, nft and ip; it touches no rule of the host. Long because each test is short and stands by itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 

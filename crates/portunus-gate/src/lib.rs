@@ -8,8 +8,10 @@
 //! [`Action`] is the whole list of effects. `Action::Open` carries a [`Warrant`], which nobody outside can make, and which
 //! is made in one place only, from a knock that was proven, fresh, claimed and allowed, each by the type before it:
 //!
-//! ```compile_fail
-//! let warrant = portunus_gate::Warrant { opening: todo!() };
+//! ```compile_fail,E0451
+//! fn forged(opening: portunus_model::Opening) -> portunus_gate::Warrant {
+//!     portunus_gate::Warrant { opening }
+//! }
 //! ```
 
 mod action;

@@ -1,6 +1,7 @@
 //! What the keeper and the parts say to each other: short values on a channel, long ones in sealed memory beside them.
 //!
-//! The keeper believes nothing that a part says beyond what its type allows: the front has read strangers' packets.
+//! The keeper believes nothing that a part says beyond what its type allows: the front has read strangers' packets. Long because
+//! it is the whole vocabulary, and each word is short.
 
 use std::io;
 use std::net::IpAddr;

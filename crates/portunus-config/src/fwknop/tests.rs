@@ -1,5 +1,6 @@
 //! What fwknop's files mean, and what each mistake in them says. The words are those that `fwknopd --exit-parse-config`
-//! prints for the same input, and that scripts look for.
+//! prints for the same input, and that scripts look for. Long because
+//! it is a table: a row a mistake.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

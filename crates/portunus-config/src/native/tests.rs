@@ -1,3 +1,5 @@
+//! What our own files mean, and what each mistake in them says. Long because it is a table: a row a mistake.
+
 use super::*;
 use crate::files::tests::Memory;
 use crate::{AuditSize, KeysOf, MetricsListen, OnExit, Overlay, Secrecy};

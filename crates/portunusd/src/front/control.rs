@@ -322,8 +322,8 @@ impl Desk {
     }
 }
 
-const NOT_YET_SHUT: &str = "the firewall has not taken all of it back yet, which is tried without end: look again with `portunus sessions`, and at \
-     the daemon's log";
+const NOT_YET_SHUT: &str = "the firewall has not taken all of it back yet, which is tried without end: look again with \
+     `portunus sessions`, and at the daemon's log";
 
 const NOT_ALLOWED: &str =
     "only root and the users in `admins` may change anything: run this as root, or add your uid to `admins`";

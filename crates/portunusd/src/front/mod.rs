@@ -1,11 +1,13 @@
 //! The front: the only process that sees a stranger's byte. It has no capability, can open no file and make no socket;
-//! it feeds the gate and carries out its actions.
+//! it feeds the gate and carries out its actions. Long because it is one loop over all that can become ready; what stands by
+//! itself is in the modules below.
 
 mod connection;
 mod control;
 mod few;
 mod helpers;
 mod intake;
+mod keyring;
 mod kills;
 mod outward;
 mod tell;
@@ -16,12 +18,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use portunus_crypto::{Entropy, Secret, SystemEntropy};
+use portunus_crypto::{Entropy, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
-use portunus_dialect::fwknop::gpg;
-use portunus_dialect::{fwknop, openme};
-use portunus_gate::{Door, Gate, Keyring, RestoredGrant, Ticket, Tuning};
-use portunus_model::{Cause, Closing, KeyId, Mono, Now, Unix};
+use portunus_gate::{Door, Gate, RestoredGrant, Ticket, Tuning};
+use portunus_model::{Cause, Closing, Mono, Now, Unix};
 use portunus_rx::{Capture, Caught, Filter};
 use portunus_store::{BootId, DigestCache, FileStore};
 use portunus_sys::channel::{Channel, Received};
@@ -32,7 +32,7 @@ use portunus_sys::{clock, signals, tcp};
 
 use crate::keeper::shed_rights;
 use crate::message::{
-    self, About, Came, FromFront, FrontSnapshot, Helper, Keys, Listening, Session, Sessions, Taken, ToFront,
+    self, About, Came, FromFront, FrontSnapshot, Helper, Listening, Session, Sessions, Taken, ToFront,
 };
 use crate::{log, sandbox_words, witness};
 use control::Desk;
@@ -149,7 +149,7 @@ impl Front {
         let tuning = Tuning { seed: seed()?, lists_fields: listening.lists_fields, ..Tuning::default() };
         let front = Self {
             poll: Poll::new()?,
-            gate: Gate::new(rules, keyring(&keys)?, tuning),
+            gate: Gate::new(rules, keyring::read(&keys)?, tuning),
             outward: Outward::new(grantor, store, helpers, digests, listening.port),
             desk,
             intake,
@@ -418,7 +418,7 @@ impl Front {
         let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
         let now = clock::now();
         self.desk.learn(&rules, listening.dry);
-        self.gate.handle_rules(now, rules, keyring(&keys)?);
+        self.gate.handle_rules(now, rules, keyring::read(&keys)?);
         self.intake.change(&listening, &interfaces);
         self.listening = listening;
         self.about = about;
@@ -577,44 +577,6 @@ fn session(now: Now, one: &portunus_gate::Session<'_>) -> Session {
         opened: one.opened,
         expires: now.wall.after(one.left),
     }
-}
-
-fn keyring(keys: &Keys) -> io::Result<Keyring> {
-    let openme = keys.openme.map(|bytes| openme::ServerKey::new(&Secret::from_bytes(bytes)));
-    let sets = keys.fwknop.iter().map(|raw| {
-        let word = |word: &str| io::Error::other(format!("a set of keys says {word:?}"));
-        let mode = fwknop::Mode::named(&raw.mode).ok_or_else(|| word(&raw.mode))?;
-        let hmac = match &raw.hmac {
-            Some((hash, key)) => {
-                let hash = fwknop::HashType::named(hash).ok_or_else(|| word(hash))?;
-                Some((hash, key.as_slice()))
-            }
-            None => None,
-        };
-        fwknop::Keys::new(&raw.encryption, mode, hmac).map_err(io::Error::other)
-    });
-    let fwknop = sets.collect::<io::Result<_>>()?;
-    let gpg = keys.gpg.iter().map(gpg_keys).collect::<io::Result<_>>()?;
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop, gpg })
-}
-
-fn gpg_keys(raw: &message::GpgKeys) -> io::Result<gpg::GpgKeys> {
-    let hmac = match &raw.hmac {
-        Some((word, key)) => {
-            let hash = fwknop::HashType::named(word);
-            let hash = hash.ok_or_else(|| io::Error::other(format!("a set of keys says {word:?}")))?;
-            Some((hash, key.as_slice()))
-        }
-        None => None,
-    };
-    let signers = gpg::Signers {
-        required: raw.signed,
-        any_validity: raw.any_validity,
-        ids: raw.ids.clone(),
-        fingerprints: raw.fingerprints.clone(),
-    };
-    let (id, ring) = (KeyId(raw.id), gpg::RingId(raw.ring));
-    gpg::GpgKeys::new(id, ring, signers, raw.decrypts.clone(), hmac).map_err(io::Error::other)
 }
 
 /// What rot costs, and for how long.
