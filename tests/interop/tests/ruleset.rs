@@ -322,6 +322,43 @@ fn a_place_that_nobody_has_pinned_is_found_again_as_often_as_it_goes() {
     assert!(daemon.log().contains("table inet s"), "{}", daemon.log());
 }
 
+/// A table of theirs that we cannot stand in any more, since it has a chain with the name of ours.
+#[test]
+fn a_name_of_ours_that_somebody_takes_opens_no_door() {
+    let world = World::new(Firewall::PolicyDrop);
+    let alice = world.add("alice", &["--ports", "ssh", "--for", "30s"]);
+    let _listeners = [DOOR, "[fd90::1]:22"].map(|door| serve_tcp(&world.server, door));
+    let theirs = |more: &str| {
+        format!(
+            "flush ruleset\ntable inet filter {{ {more}\nchain input {{ type filter hook input priority 0; policy drop; iif lo accept; \
+             ct state established,related accept; icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept; tcp dport 22 accept\n}}\n}}\n"
+        )
+    };
+    let daemon = world.serve();
+    world.server.nft(&theirs("chain portunus { counter\n}"));
+    daemon.until_logged("our own table stands meanwhile");
+    assert!(
+        closed(&world.client, "[fd90::1]:22") && closed(&world.client, DOOR),
+        "{}",
+        world.server.ruleset()
+    );
+    assert!(world.server.ruleset().contains("chain portunus {\n\t\tcounter"), "theirs was touched");
+    drop(daemon);
+    world.server.nft(&theirs("chain portunus { counter\n}"));
+    let Err((status, log)) = Daemon::try_start(&world, &["serve"]) else { panic!("it serves") };
+    assert!(status.code() == Some(78) && log.contains("kept closed"), "{log}");
+    assert!(
+        closed(&world.client, "[fd90::1]:22") && closed(&world.client, DOOR),
+        "{}",
+        world.server.ruleset()
+    );
+    world.server.nft(&theirs(""));
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON), "{}", world.server.ruleset());
+    assert!(closed(&world.client, "[fd90::1]:22"), "{}", world.server.ruleset());
+}
+
 #[test]
 fn a_tool_that_keeps_reloading_opens_no_door_for_longer_than_a_moment() {
     let world = World::new(Firewall::None);

@@ -121,6 +121,8 @@ struct Post {
     ground: Ground,
     snapshot: GrantorSnapshot,
     place: Place,
+    /// Nobody new is let in: a start has failed, and the doors are held shut.
+    holding: bool,
     errand: Option<ErrandRunner>,
     book: Book,
 }
@@ -162,16 +164,23 @@ impl Grantor {
         let mut book = Book::take_up((now, ahead()), snapshot.limits.clone(), journal, rows, firewall);
         book.names = names;
         book.note_restored();
-        let post = Post { keeper, front, ground, snapshot, place, errand, book };
+        let post = Post { keeper, front, ground, snapshot, place, holding, errand, book };
         Self::take(post)
     }
 
     /// Puts the rules in; `None` when the kernel refused them, and the keeper was told why.
     fn take(post: Post) -> io::Result<Option<Self>> {
-        let Post { keeper, front, ground, snapshot, place, errand, book } = post;
+        let Post { keeper, front, ground, snapshot, place, holding, errand, book } = post;
         let mut duty = Duty::new(book, place.is_of_iptables());
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
-        if let Err(error) = duty.install(clock::now(), &structure) {
+        let own = || stand::structure(&snapshot.limits, &snapshot.wish, Place::Own);
+        // To hold the doors shut our own table is enough, whatever is wrong in one of theirs.
+        let is_held = |duty: &mut Duty| {
+            holding && matches!(place, Place::Attach(_)) && duty.install(clock::now(), &own()).is_ok()
+        };
+        if let Err(error) = duty.install(clock::now(), &structure)
+            && !is_held(&mut duty)
+        {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
             return Ok(None);
         }

@@ -73,7 +73,14 @@ impl Grantor {
     fn install_again(&mut self) -> Result<(), String> {
         let GrantorSnapshot { limits, wish } = &self.snapshot;
         let structure = stand::structure(limits, wish, self.place.clone());
-        self.duty.install(clock::now(), &structure).map_err(|error| error.to_string())
+        let Err(error) = self.duty.install(clock::now(), &structure) else { return Ok(()) };
+        // What is wrong in a table of theirs (a name that we need, say) must not open what ours keeps shut.
+        if matches!(self.place, Place::Attach(_)) {
+            let own = stand::structure(limits, wish, Place::Own);
+            let held = self.duty.install(clock::now(), &own).is_ok();
+            return Err(format!("{error}{}", if held { "; our own table stands meanwhile" } else { "" }));
+        }
+        Err(error.to_string())
     }
 
     /// Others' rules have changed. Where nobody has pinned the place, there may be a better one now; and what keeps out who
