@@ -104,6 +104,7 @@ impl Stage {
                 ground: Ground::look(),
                 snapshot: GrantorSnapshot { limits: limits.clone(), wish: wish() },
                 place: Place::Own,
+                holding: false,
                 errand: None,
                 book: Book::take_up((now, ahead()), limits, journal, rows, Box::new(shared)),
             };
