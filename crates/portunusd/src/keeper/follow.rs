@@ -10,7 +10,7 @@ use portunus_config::Settings;
 use portunus_config::fwknop::Receive;
 use portunus_sys::watch::{Growth, Watch};
 
-use super::StartError;
+use super::error::StartError;
 
 /// Where it is, and which file was last handed on.
 #[derive(Debug)]

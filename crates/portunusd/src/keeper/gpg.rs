@@ -7,7 +7,7 @@ use std::path::Path;
 use portunus_config::Settings;
 use portunus_sys::users::{self, Ids};
 
-use super::StartError;
+use super::error::StartError;
 use crate::message::{OracleSnapshot, Ring};
 
 /// The keyrings of a configuration, each once.

@@ -17,8 +17,8 @@ use portunus_sys::udp::Binding;
 use portunus_sys::users::{Ids, Keep};
 use portunus_sys::{clock, files, tcp};
 
-use super::StartError;
 use super::audit::Tally;
+use super::error::StartError;
 use super::part::Part;
 use crate::Plan;
 use crate::message::{self, FromMetrics, Taken, ToFront, ToMetrics};

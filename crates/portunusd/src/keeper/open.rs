@@ -19,7 +19,7 @@ use portunus_sys::udp::Binding;
 use portunus_sys::users::Ids;
 use portunus_sys::{tcp, udp, users};
 
-use super::StartError;
+use super::error::StartError;
 use super::error::process;
 use crate::Plan;
 

@@ -238,7 +238,7 @@ impl Keeper<'_> {
         if brief == grantor_brief(self.plan, &self.settings, until) {
             return Ok(());
         }
-        self.say_to_grantor(&brief).map_err(|why| super::in_its_place(new, &why))
+        self.say_to_grantor(&brief).map_err(|why| super::start::in_its_place(new, &why))
     }
 
     /// Has the grantor make the kernel agree with this.

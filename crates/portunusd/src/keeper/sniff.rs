@@ -10,7 +10,7 @@ use portunus_model::Lengths;
 use portunus_rx::{Ear, Filter, OpenError, Sniffing, WhenGone};
 use portunus_sys::links::LinkWatch;
 
-use super::StartError;
+use super::error::StartError;
 
 /// What is sniffed, and which ears are away.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use portunus_sys::users::Keep;
 use portunus_sys::{clock, files, users};
 
 use super::part::{self, Part};
-use super::{PATIENCE, open, parts_user, reload};
+use super::start::parts_user;
+use super::{PATIENCE, open, reload};
 use crate::Plan;
 use crate::message::{
     self, Came, FromFront, FromGrantor, GrantorBrief, GrantorSnapshot, Sessions, Taken, ToGrantor,
