@@ -84,20 +84,53 @@ fn ask(socket: &NetlinkSocket, group: u16, attributes: &[u8]) -> io::Result<()> 
     message.extend([0, 0]);
     message.extend(group.to_be_bytes());
     message.extend(attributes);
-    socket.send(&message)?;
-    let mut answer = vec![0; ROOM];
-    // Sending waits until the kernel has done it: packets of the group may lie before its answer, and are not for us.
-    while let Some(length) = socket.receive(&mut answer)? {
-        for (kind, body) in messages(answer.get(..length).unwrap_or_default()) {
-            if kind != ERROR {
-                continue;
-            }
-            let code = body.first_chunk::<4>().map_or(0, |code| i32::from_ne_bytes(*code));
-            return if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) };
+    confirmed(|| socket.send(&message), |buffer| socket.receive(buffer))
+}
+
+/// Sends until the kernel says that it is done.
+fn confirmed(
+    send: impl Fn() -> io::Result<()>,
+    mut receive: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
+) -> io::Result<()> {
+    for attempt in 0..ATTEMPTS {
+        send()?;
+        // Sending waits until the kernel has done it: packets of the group may lie before its answer, and are not for us.
+        match answer(&mut receive)? {
+            Some(0) => return Ok(()),
+            // That we have the group already: it was the answer to the first time that was lost.
+            Some(code) if code == -EBUSY && attempt > 0 => return Ok(()),
+            Some(code) => return Err(io::Error::from_raw_os_error(-code)),
+            // So many packets lay there that there was no room for it.
+            None => (),
         }
     }
-    Err(io::Error::other("the kernel did not answer"))
+    Err(io::Error::other("the kernel did not answer, so many packets are logged"))
 }
+
+/// The code in the kernel's answer, if it is among what lies there, all of which is taken.
+fn answer(mut receive: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>) -> io::Result<Option<i32>> {
+    let mut buffer = vec![0; ROOM];
+    let mut code = None;
+    for _ in 0..MOST_BEFORE {
+        let length = match receive(&mut buffer) {
+            Ok(Some(length)) => length,
+            Ok(None) => break,
+            // Packets were lost, and what is there may be read.
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => continue,
+            Err(error) => return Err(error),
+        };
+        let mut read = messages(buffer.get(..length).unwrap_or_default());
+        if let Some((_, body)) = read.find(|(kind, _)| *kind == ERROR) {
+            code = Some(body.first_chunk::<4>().map_or(0, |code| i32::from_ne_bytes(*code)));
+            break;
+        }
+    }
+    Ok(code)
+}
+
+/// How often the kernel is asked, and how many packets may lie before its answer: more than its buffer holds.
+const ATTEMPTS: u32 = 5;
+const MOST_BEFORE: u32 = 1 << 16;
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
@@ -163,6 +196,8 @@ impl Nflog {
 
 /// "No buffer space available" (errno(3); std has no name for it).
 const ENOBUFS: i32 = 105;
+/// "Device or resource busy".
+const EBUSY: i32 = 16;
 
 /// The messages of one datagram: what each is, and what stands behind its header. What is cut ends them.
 fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
@@ -241,17 +276,64 @@ mod tests {
         assert_eq!(Logged::read(&[3, 0, 9, 0, 0, 0]), None);
     }
 
+    fn one(kind: u16, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEAD + body.len()).unwrap();
+        let mut out = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    /// What comes of it when the kernel says these things, each `None` an end of what is there for now, and how often it
+    /// was asked.
+    fn asked(said: &[Result<Option<Vec<u8>>, i32>]) -> (io::Result<()>, u32) {
+        let sent = std::cell::Cell::new(0);
+        let mut said = said.iter();
+        let send = || {
+            sent.set(sent.get() + 1);
+            Ok(())
+        };
+        let result = confirmed(send, |buffer| match said.next() {
+            None | Some(Ok(None)) => Ok(None),
+            Some(Ok(Some(bytes))) => {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                Ok(Some(bytes.len()))
+            }
+            Some(Err(code)) => Err(io::Error::from_raw_os_error(*code)),
+        });
+        (result, sent.get())
+    }
+
+    #[test]
+    fn the_kernels_answer_is_found_among_packets_and_losses() {
+        let packet = || Ok(Some(one(PACKET, b"abc")));
+        let code = |code: i32| Ok(Some(one(ERROR, &code.to_ne_bytes())));
+        let (done, sent) = asked(&[packet(), Err(ENOBUFS), packet(), code(0)]);
+        assert_eq!((done.is_ok(), sent), (true, 1));
+        // There was no room for the answer. The second time the group is ours already.
+        let (done, sent) = asked(&[packet(), Err(ENOBUFS), Ok(None), code(-EBUSY)]);
+        assert_eq!((done.is_ok(), sent), (true, 2));
+        let (refused, sent) = asked(&[code(-EBUSY)]);
+        assert_eq!((refused.unwrap_err().raw_os_error(), sent), (Some(EBUSY), 1));
+        let (refused, _) = asked(&[packet(), code(-1)]);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let (silent, sent) = asked(&[]);
+        assert_eq!((silent.is_err(), sent), (true, ATTEMPTS));
+    }
+
     #[test]
     fn messages_of_one_datagram() {
-        let one = |kind: u16, body: &[u8]| {
-            let length = u32::try_from(HEAD + body.len()).unwrap();
-            let mut out = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
-            out.resize(out.len().next_multiple_of(4), 0);
-            out
-        };
         let two = [one(PACKET, b"abc"), one(ERROR, b"wxyz")].concat();
         let read: Vec<_> = messages(&two).collect();
         assert_eq!(read, [(PACKET, &b"abc"[..]), (ERROR, b"wxyz")]);
+        // One that says it is longer, or shorter, than it is ends what is read.
+        for length in [0_u32, 1, 15, 21, 1 << 20, u32::MAX] {
+            let mut odd = two.clone();
+            odd[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(messages(&odd).filter(|(kind, _)| *kind == PACKET).count(), usize::from(length == 21));
+        }
+        for end in 0..two.len() {
+            assert!(messages(&two[..end]).count() < 2);
+        }
         assert_eq!(messages(&[0; 64]).count(), 0);
         assert_eq!(messages(&[255; 64]).count(), 0);
     }

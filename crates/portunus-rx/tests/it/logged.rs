@@ -1,6 +1,7 @@
 //! Packets that a rule of the firewall's logs to a group.
 
 use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portunus_model::{Mono, Via};
@@ -52,4 +53,52 @@ fn what_a_rule_logs_is_heard_without_a_right_and_nothing_can_be_asked() {
     assert!(heard.iter().all(|one| one.via == Via::Sniffed && one.source.ip().is_loopback()));
     assert_eq!(heard[2].destination, "::1".parse().ok());
     assert_eq!(nflog.dropped(), 0);
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_counted() {
+    const SENT: u64 = 40_000;
+    apart();
+    run("nft", &[RULE]);
+    let mut nflog = Nflog::new(open_nflog(5).unwrap(), wanted());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send = || socket.send_to(&[b'a'; 50], "127.0.0.1:62201").unwrap();
+    // The first and the last have room, so that their numbers tell of those between.
+    send();
+    let mut heard = 0;
+    let mut read = |nflog: &mut Nflog| {
+        while poll::readable(nflog.descriptor(), Duration::from_millis(300)).unwrap() {
+            nflog.receive(Mono::default(), |_| heard += 1).unwrap();
+        }
+        heard
+    };
+    read(&mut nflog);
+    for _ in 1..SENT - 1 {
+        send();
+    }
+    assert!(read(&mut nflog) < SENT - 1, "nothing overflowed");
+    send();
+    let heard = read(&mut nflog);
+    assert_eq!(heard + nflog.dropped(), SENT);
+}
+
+#[test]
+fn a_group_is_opened_while_more_is_logged_than_there_is_room_for() {
+    apart();
+    run("nft", &[RULE]);
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                while !end.load(Ordering::Relaxed) {
+                    socket.send_to(&[b'a'; 50], "127.0.0.1:62201").unwrap();
+                }
+            });
+        }
+        // Each is closed before the next: one alone has the group.
+        let failed: Vec<_> = (0..200).filter_map(|_| open_nflog(5).err()).collect();
+        end.store(true, Ordering::Relaxed);
+        assert!(failed.is_empty(), "{failed:?}");
+    });
 }
