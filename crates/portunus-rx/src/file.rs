@@ -5,7 +5,7 @@
 use std::io::Read;
 
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
+use pcap_parser::{Block, LegacyPcapBlock, PcapBlockOwned, PcapError, create_reader};
 use portunus_model::{Datagram, Unix, Via};
 
 use crate::{Filter, Link, Wanted};
@@ -28,6 +28,27 @@ pub struct Capture<'r> {
     /// How many bytes of the file lie behind us.
     done: u64,
     ended: bool,
+}
+
+/// How much of a file that grows one call may read: whoever calls has other things to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    blocks: usize,
+    bytes: usize,
+}
+
+/// A datagram that is caught costs whoever called as much as so many blocks that are passed over.
+const CAUGHT: usize = 16;
+
+/// What a file that grows has next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A datagram.
+    Caught(Caught),
+    /// Nothing that is whole, yet.
+    Nothing,
+    /// There may be more, but the budget is used up.
+    Spent,
 }
 
 /// A datagram out of a capture.
@@ -54,6 +75,9 @@ pub enum CaptureError {
     /// A block that contradicts itself.
     #[error("it is damaged")]
     Damaged,
+    /// Nothing but zeros in a packet's place: it was cut, and its writer went on where it had been.
+    #[error("there is a hole in it")]
+    Hole,
     /// The file cannot be read.
     #[error("it cannot be read to its end")]
     Read,
@@ -95,12 +119,12 @@ impl<'r> Capture<'r> {
     /// What a file that grows has more, as far as it is whole. What begins before `from` is passed over.
     ///
     /// # Errors
-    /// [`CaptureError`] when it is no capture any more.
-    pub(crate) fn go_on(&mut self, from: u64) -> Result<Option<Caught>, CaptureError> {
+    /// [`CaptureError`] when it is no capture any more. After [`CaptureError::Read`] it can be tried again.
+    pub(crate) fn go_on(&mut self, from: u64, budget: &mut Budget) -> Result<Next, CaptureError> {
         if self.reader.reader_exhausted() {
             self.refill()?;
         }
-        self.advance(from)
+        self.advance(from, Some(budget))
     }
 
     /// How many bytes of the file were read.
@@ -108,17 +132,33 @@ impl<'r> Capture<'r> {
         self.done + self.reader.data().len() as u64
     }
 
+    /// Where the next block begins.
+    pub(crate) const fn boundary(&self) -> u64 {
+        self.done
+    }
+
     /// From now on payloads of these lengths, and by these rules.
     pub(crate) fn want(&mut self, wanted: Wanted) {
         self.wanted = wanted;
     }
 
-    fn advance(&mut self, from: u64) -> Result<Option<Caught>, CaptureError> {
+    fn advance(&mut self, from: u64, mut budget: Option<&mut Budget>) -> Result<Next, CaptureError> {
         loop {
+            if budget.as_ref().is_some_and(|budget| budget.is_spent()) {
+                return Ok(Next::Spent);
+            }
             if self.newer && contradicts_itself(self.reader.data()) {
                 return Err(CaptureError::Damaged);
             }
+            // One that grows would be waited for until such a block is whole.
+            if budget.is_some() && self.done > 0 && is_too_long(self.reader.data(), self.newer) {
+                return Err(CaptureError::TooLong);
+            }
             match self.reader.next() {
+                // Nobody catches such a packet: only one that grows has a use for the reason.
+                Ok((_, PcapBlockOwned::Legacy(packet))) if budget.is_some() && is_hole(&packet) => {
+                    return Err(CaptureError::Hole);
+                }
                 Ok((length, block)) => {
                     let new = self.done >= from;
                     let caught = told(&block, &mut self.interfaces).and_then(|told| {
@@ -127,11 +167,14 @@ impl<'r> Capture<'r> {
                     });
                     self.reader.consume(length);
                     self.done += length as u64;
+                    if let Some(budget) = &mut budget {
+                        budget.spend(length, matches!(caught, Ok(Some(_))));
+                    }
                     if let Some(caught) = caught? {
-                        return Ok(Some(caught));
+                        return Ok(Next::Caught(caught));
                     }
                 }
-                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(None),
+                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(Next::Nothing),
                 Err(PcapError::Incomplete(_)) => self.refill()?,
                 Err(PcapError::BufferTooSmall) => self.grow()?,
                 Err(PcapError::ReadError) => return Err(CaptureError::Read),
@@ -164,9 +207,29 @@ impl Iterator for Capture<'_> {
         if self.ended {
             return None;
         }
-        let next = self.advance(0).transpose();
+        let next = match self.advance(0, None) {
+            Ok(Next::Caught(caught)) => Some(Ok(caught)),
+            Ok(Next::Nothing | Next::Spent) => None,
+            Err(error) => Some(Err(error)),
+        };
         self.ended = !matches!(next, Some(Ok(_)));
         next
+    }
+}
+
+impl Budget {
+    /// So many blocks and bytes, and what the last of them has more.
+    pub(crate) const fn new(blocks: usize, bytes: usize) -> Self {
+        Self { blocks, bytes }
+    }
+
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.blocks == 0 || self.bytes == 0
+    }
+
+    const fn spend(&mut self, bytes: usize, caught: bool) {
+        self.blocks = self.blocks.saturating_sub(if caught { CAUGHT } else { 1 });
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -192,6 +255,11 @@ impl Told<'_> {
         let datagram = frame.payload().and_then(|payload| wanted.datagram(payload, Via::Pcap));
         Ok(datagram.map(|datagram| Caught { datagram, at: self.at }))
     }
+}
+
+/// A packet of no length at no time.
+const fn is_hole(packet: &LegacyPcapBlock<'_>) -> bool {
+    packet.ts_sec == 0 && packet.ts_usec == 0 && packet.caplen == 0 && packet.origlen == 0
 }
 
 /// The packet that a block is, if it is one; else what it says is remembered.
@@ -255,6 +323,14 @@ const SECTION_HEADER: &[u8] = &[0x0a, 0x0d, 0x0d, 0x0a];
 fn contradicts_itself(block: &[u8]) -> bool {
     let length = block.get(4..).and_then(|rest| rest.first_chunk::<4>());
     length.is_some_and(|length| u32::from_le_bytes(*length).min(u32::from_be_bytes(*length)) < 12)
+}
+
+/// Whether the next block says that it is longer than there is ever room for, whatever its byte order. A classic file's
+/// header has no length where its packets have theirs.
+fn is_too_long(block: &[u8], newer: bool) -> bool {
+    let length = block.get(if newer { 4 } else { 8 }..).and_then(|rest| rest.first_chunk::<4>());
+    let least = length.map(|length| u32::from_le_bytes(*length).min(u32::from_be_bytes(*length)));
+    least.is_some_and(|least| least as usize > MOST_ROOM)
 }
 
 /// The number of an interface's block; the library keeps it as a little-endian machine reads it.

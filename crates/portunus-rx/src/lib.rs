@@ -21,6 +21,7 @@ mod link;
 mod nflog;
 mod packet;
 mod receiver;
+mod tail;
 mod tcp;
 mod udp;
 mod wanted;

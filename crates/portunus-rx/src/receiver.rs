@@ -45,6 +45,9 @@ pub enum ReceiveError {
     /// What is read is no such thing: said once, and waited for.
     #[error("{0}")]
     Broken(String),
+    /// A file that cannot be read just now: said once, and tried again.
+    #[error("{0}")]
+    Unreadable(String),
     /// What the system says; the next packet may be fine.
     #[error("{0}")]
     System(String),
@@ -65,7 +68,7 @@ impl Receiver {
             Self::Packet(packet) => packet.descriptors().collect(),
             Self::Tcp(tcp) => vec![(0, tcp.descriptor())],
             Self::Nflog(nflog) => vec![(0, nflog.descriptor())],
-            Self::Followed(followed) => followed.descriptor().map(|fd| (0, fd)).into_iter().collect(),
+            Self::Followed(followed) => followed.descriptors().map(|fd| (0, fd)).collect(),
         }
     }
 
@@ -105,17 +108,22 @@ impl Receiver {
     ///
     /// # Errors
     /// As of [`Self::receive`].
-    pub fn handle_timeout(&mut self, now: Mono, each: impl FnMut(Datagram)) -> Result<(), ReceiveError> {
+    pub fn handle_timeout(
+        &mut self,
+        now: Mono,
+        each: impl FnMut(Datagram),
+    ) -> Result<Received, ReceiveError> {
         match self {
-            Self::Udp(_) | Self::Packet(_) | Self::Nflog(_) => (),
-            Self::Tcp(tcp) => tcp.handle_timeout(now, each),
+            Self::Udp(_) | Self::Packet(_) | Self::Nflog(_) => Ok(Received::NOTHING),
+            Self::Tcp(tcp) => {
+                tcp.handle_timeout(now, each);
+                Ok(Received::NOTHING)
+            }
             Self::Followed(followed) => {
-                if followed.poll_timeout().is_some() {
-                    followed.receive(now, each)?;
-                }
+                let due = followed.poll_timeout().is_some_and(|due| due <= now);
+                if due { followed.receive(now, each) } else { Ok(Received::NOTHING) }
             }
         }
-        Ok(())
     }
 
     /// The word for it in metrics.

@@ -3,12 +3,13 @@
 
 #![expect(clippy::expect_used, reason = "a helper of a test may fail as the test itself")]
 
-use std::fs;
-use std::net::UdpSocket;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use portunus_crypto::text;
 use portunus_dialect::fwknop::{HashType, Keys, Mode, envelope};
@@ -201,6 +202,68 @@ fn a_capture_that_grows_is_followed_through_a_rotation() {
     assert!(fwknop(&world, Whose::Ours, &words).status.success());
     let thrice = within(AT_ONCE, || daemon.log().matches("access source match").count() == 3);
     assert!(thrice, "{}", daemon.log());
+}
+
+/// A capture's header, and a datagram to this port as a block of it. Its link type is raw IP.
+fn capture_head() -> Vec<u8> {
+    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101];
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn captured(payload: &[u8], from: &str, port: u16) -> Vec<u8> {
+    let long = u16::try_from(payload.len() + 28).expect("a short payload");
+    let [high, low] = long.to_be_bytes();
+    let from: Ipv4Addr = from.parse().expect("an address");
+    let ip = [&[0x45, 0, high, low, 0, 0, 0, 0, 64, 17, 0, 0][..], &from.octets(), &[10, 90, 0, 1]].concat();
+    let udp = [&[0x9c, 0x40][..], &port.to_be_bytes(), &(long - 20).to_be_bytes(), &[0, 0]].concat();
+    let stamp = u32::try_from(stamp()).expect("before 2106");
+    let words = [stamp, 0, long.into(), long.into()];
+    let words = words.iter().flat_map(|word: &u32| word.to_le_bytes());
+    words.chain(ip).chain(udp).chain(payload.iter().copied()).collect()
+}
+
+#[test]
+fn a_long_capture_does_not_keep_the_others_waiting() {
+    let world = World::bare(Firewall::Iptables);
+    world.server.run("iptables", &["-I", "INPUT", "-p", "tcp", "--dport", "62201", "-j", "ACCEPT"]);
+    let file = world.folder().join("sniff.pcap");
+    let name = file.to_str().expect("plain letters");
+    fs::write(&file, capture_head()).expect("a file can be written");
+    // 200 MB that are no knocks and one that is, put in the place of a short one while the server runs.
+    let long = world.folder().join("long.pcap");
+    let mut out = File::create(&long).expect("a file can be made");
+    let mut write = |bytes: &[u8]| out.write_all(bytes).expect("a file can be written");
+    write(&capture_head());
+    let block = captured(&[b'x'; 36], "10.90.0.3", 53).repeat(10_000);
+    (0..250).for_each(|_| write(&block));
+    write(&captured(packet("2.0.1", "", stamp(), 20).as_bytes(), "10.90.0.3", 62201));
+    let conf = format!(
+        "AUTH_MODE FILE_PCAP;
+PCAP_PKT_FILE {name};
+ENABLE_TCP_SERVER Y;
+"
+    );
+    let daemon = Fwknopd::start(&world, Whose::Ours, &conf, ACCESS, &[]);
+    let heard = |from: &str| {
+        let line = format!("SPA Packet from IP: {from} received with access source match");
+        daemon.log().matches(&line).count()
+    };
+    fs::rename(&long, &file).expect("a file can be renamed");
+    let (mut by_tcp, mut slowest, began) = (0, Duration::ZERO, Instant::now());
+    while heard("10.90.0.3") == 0 {
+        assert!(began.elapsed() < AT_ONCE * 6, "{}", daemon.log());
+        let sent = Instant::now();
+        let packet = packet("2.0.1", "", stamp(), 30 + u8::try_from(by_tcp).expect("not so many"));
+        world.client.inside(|| {
+            let mut stream = TcpStream::connect((SERVER, 62201)).expect("it listens");
+            stream.write_all(packet.as_bytes()).expect("it reads");
+        });
+        assert!(within(AT_ONCE, || heard("10.90.0.2") > by_tcp), "{}", daemon.log());
+        by_tcp += 1;
+        slowest = slowest.max(sent.elapsed());
+    }
+    println!("{by_tcp} knocks in the {:?} of a long capture, the slowest {slowest:?}", began.elapsed());
+    assert!(by_tcp >= 5, "{by_tcp} knocks in {:?}", began.elapsed());
 }
 
 fn tap(rule: &str) -> String {

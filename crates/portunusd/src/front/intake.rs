@@ -112,13 +112,8 @@ impl Intake {
                 Outcome::Received(taken)
             }
             Err(ReceiveError::Gone) => Outcome::Gone(number),
-            Err(ReceiveError::Broken(why)) => {
-                say_broken(&why);
-                nothing
-            }
-            // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
-            Err(error @ ReceiveError::System(_)) => {
-                tracing::debug!(%error, "receiving");
+            Err(error) => {
+                say(&error);
                 nothing
             }
         }
@@ -152,14 +147,10 @@ impl Intake {
         (file, growth): (OwnedFd, OwnedFd),
         from_end: bool,
         now: Mono,
-        mut each: impl FnMut(Datagram),
     ) -> io::Result<()> {
         for (receiver, base) in self.receivers.iter_mut().zip((FIRST..).step_by(EACH as usize)) {
             let Receiver::Followed(followed) = receiver else { continue };
-            if let Some(old) = followed.descriptor() {
-                poll.remove(old)?;
-                while followed.receive(now, &mut each).is_ok_and(|read| !read.drained) {}
-            }
+            // Each file's under the same number: all are read in turn.
             poll.add(growth.as_fd(), base, Interest::Read)?;
             return followed.follow(File::from(file), growth.into(), from_end, now);
         }
@@ -190,14 +181,15 @@ impl Intake {
 
     pub(super) fn handle_timeout(&mut self, now: Mono, mut each: impl FnMut(Datagram)) {
         let twins = &mut self.twins;
-        for (receiver, place) in self.receivers.iter_mut().zip(0..) {
+        for ((receiver, received), place) in self.receivers.iter_mut().zip(&mut self.received).zip(0..) {
             let done = receiver.handle_timeout(now, |datagram| {
                 if !is_twin(twins, &datagram, place, now) {
                     each(datagram);
                 }
             });
-            if let Err(error) = done {
-                say_broken(&error.to_string());
+            match done {
+                Ok(taken) => *received = received.saturating_add(taken.count as u64),
+                Err(error) => say(&error),
             }
         }
     }
@@ -222,8 +214,17 @@ impl Intake {
     }
 }
 
-fn say_broken(why: &str) {
-    tracing::warn!(why, "the capture file is none: it is waited for until it is written anew");
+fn say(error: &ReceiveError) {
+    match error {
+        ReceiveError::Broken(why) => {
+            tracing::warn!(why, "the capture file is none: it is waited for until it is written anew");
+        }
+        ReceiveError::Unreadable(why) => {
+            tracing::warn!(why, "the capture file cannot be read now: it is tried again every second");
+        }
+        // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
+        ReceiveError::Gone | ReceiveError::System(_) => tracing::debug!(%error, "receiving"),
+    }
 }
 
 /// Whether it is a TCP knock that another receiver has shown already.

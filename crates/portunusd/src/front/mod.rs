@@ -390,11 +390,7 @@ impl Front {
                 let from_end = *from_end;
                 let now = self.now();
                 let (file, growth) = (came.descriptor()?, came.descriptor()?);
-                let gate = &mut self.gate;
-                // What the file before it still has goes first.
-                self.intake.follow(&self.poll, (file, growth), from_end, now.mono, |datagram| {
-                    gate.handle_datagram(now, datagram);
-                })
+                self.intake.follow(&self.poll, (file, growth), from_end, now.mono)
             }
             ToFront::Exporter => {
                 let stream = UnixStream::from(came.descriptor()?);
