@@ -23,10 +23,10 @@ fn primitives(c: &mut Criterion) {
         b.iter(|| hkdf::derive(black_box(&secret), b"openme-v1-chacha20poly1305"));
     });
     let mut text = [0; 40];
-    let Ok(tag) = aead::seal(&secret, &[0; 12], &mut text) else { return };
+    let Ok(tag) = aead::seal(&secret, &[0; 12], &[], &mut text) else { return };
     let sealed = [&text[..], &tag[..]].concat();
     c.bench_function("aead/open 56 bytes", |b| {
-        b.iter(|| aead::open(&secret, &[0; 12], black_box(&sealed), &mut text));
+        b.iter(|| aead::open(&secret, &[0; 12], &[], black_box(&sealed), &mut text));
     });
     c.bench_function("sha256/69 bytes", |b| {
         b.iter(|| digest::sha256(black_box(&[&[0; 21], &[0; 32], &[0; 16]])));

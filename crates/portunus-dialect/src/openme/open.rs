@@ -50,7 +50,7 @@ impl ServerKey {
         let shared = self.0.agree(packet.ephemeral).map_err(|LowOrder| OpenError::LowOrder)?;
         let key = super::packet_key(&shared)?;
         let mut plain = [0; plain::LENGTH];
-        aead::open(&key, packet.nonce, packet.sealed, &mut plain)
+        aead::open(&key, packet.nonce, &[], packet.sealed, &mut plain)
             .map_err(|aead::Forged| OpenError::NotForUs)?;
         Ok(Unsealed { signed: *packet.signed, signature: *packet.signature, plain: Plain::read(&plain) })
     }

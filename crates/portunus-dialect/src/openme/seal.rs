@@ -64,7 +64,7 @@ pub fn seal(
     let shared = ephemeral.agree(&keys.server).map_err(|LowOrder| SealError::ServerKey)?;
     let key = super::packet_key(&shared)?;
     let mut text = Plain { stamp, nonce, target: wish.target }.write();
-    let tag = aead::seal(&key, &aead_nonce, &mut text)?;
+    let tag = aead::seal(&key, &aead_nonce, &[], &mut text)?;
 
     let signed: [u8; SIGNED] = join(&[&[VERSION], ephemeral.public(), &aead_nonce, &text, &tag]);
     let signature = keys.client.sign(&signed)?;
