@@ -131,22 +131,25 @@ pub mod distinguisher {
         elligator2::to_representative(&decode(representative), 0) == Some(bare)
     }
 
-    /// Other strings for the same point or for one that differs in the part of low order only: whoever hashed the
-    /// point, not the string, would take each for the same knock.
+    /// The seven other strings for the same point: whoever hashed the point, not the string, would take each for the
+    /// same knock.
     #[must_use]
     pub fn other_spellings(representative: &[u8; 32]) -> Vec<[u8; 32]> {
-        let spare = [0x40, 0x80, 0xc0].map(|bits| {
-            let mut other = *representative;
-            other[31] ^= bits;
-            other
-        });
         let point = decode(representative);
-        let signs = [0, 1].into_iter().filter_map(|tweak| elligator2::to_representative(&point, tweak));
-        let edwards = MontgomeryPoint(point).to_edwards(0);
-        let additions = edwards.into_iter().flat_map(|point| EIGHT_TORSION.map(|low| point + low));
-        let low = additions.filter_map(|point| elligator2::to_representative(&point.to_montgomery().0, 0));
-        let all = spare.into_iter().chain(signs).chain(low);
+        let tweaks = (0..8).map(|n| (n & 1) | (n >> 1) << 6);
+        let all = tweaks.filter_map(|tweak| elligator2::to_representative(&point, tweak));
         all.filter(|other| other != representative).collect()
+    }
+
+    /// Strings for the points that differ from its point in the part of low order only: what is agreed with them is
+    /// the same.
+    #[must_use]
+    pub fn neighbours(representative: &[u8; 32]) -> Vec<[u8; 32]> {
+        let point = MontgomeryPoint(decode(representative));
+        let Some(edwards) = point.to_edwards(0) else { return Vec::new() };
+        let others = EIGHT_TORSION.map(|low| (edwards + low).to_montgomery());
+        let others = others.into_iter().filter(|other| *other != point);
+        others.filter_map(|other| elligator2::to_representative(&other.0, 0)).collect()
     }
 }
 
@@ -158,7 +161,9 @@ mod tests {
     use curve25519_elligator2::elligator2::{MapToPointVariant, Randomized};
     use proptest::prelude::*;
 
-    use super::distinguisher::{Fault, faulty, has_first_sign, is_of_prime_order, other_spellings};
+    use super::distinguisher::{
+        Fault, faulty, has_first_sign, is_of_prime_order, neighbours, other_spellings,
+    };
     use super::*;
     use crate::SystemEntropy;
 
@@ -271,7 +276,9 @@ mod tests {
             let hidden = Hidden::generate(&mut SystemEntropy).unwrap();
             let ours = hidden.key().agree(peer.public()).unwrap();
             prop_assert!(peer.agree(&decode(hidden.representative())).unwrap() == ours);
-            for spelling in other_spellings(hidden.representative()) {
+            let others = other_spellings(hidden.representative());
+            prop_assert_eq!(others.len(), 7);
+            for spelling in others.into_iter().chain(neighbours(hidden.representative())) {
                 prop_assert!(peer.agree(&decode(&spelling)).unwrap() == ours);
             }
         }

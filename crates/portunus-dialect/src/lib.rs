@@ -6,6 +6,7 @@
 
 pub mod fwknop;
 mod knock;
+pub mod native;
 pub mod openme;
 
 pub use knock::{Ask, Knock};
