@@ -6,10 +6,23 @@
 mod fwknop;
 #[path = "../../../fuzz/harness/gpg.rs"]
 mod gpg;
+#[path = "../../../fuzz/harness/native.rs"]
+mod native;
 #[path = "../../../fuzz/harness/openme.rs"]
 mod openme;
 
 const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
+
+#[test]
+fn native_open() {
+    assert!(replay("native_open", native::open) >= 3);
+    native::open(&native::packet());
+}
+
+#[test]
+fn native_said() {
+    assert!(replay("native_said", native::said) >= 4);
+}
 
 #[test]
 fn openme_open() {

@@ -156,7 +156,9 @@ pub(super) fn seal(
 }
 
 impl Answer {
-    fn write(&self) -> Zeroizing<Vec<u8>> {
+    /// Its bytes, not yet filled up.
+    #[must_use]
+    pub fn write(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(SHORTEST));
         bytes.extend_from_slice(&[self.status.number(), 0]);
         bytes.extend_from_slice(&self.seconds.to_be_bytes());
@@ -172,7 +174,11 @@ impl Answer {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads all of `bytes`, to the last zero.
+    ///
+    /// # Errors
+    /// [`Malformed`]: this version cannot say that.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut rest = Rest(bytes);
         let [status, _flags] = rest.array()?;
         let status = Status::from_number(status).ok_or(Malformed)?;

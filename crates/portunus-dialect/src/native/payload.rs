@@ -99,7 +99,10 @@ impl Payload {
     }
 
     /// Its bytes, not yet filled up.
-    pub(super) fn write(&self) -> Result<Zeroizing<Vec<u8>>, TooLong> {
+    ///
+    /// # Errors
+    /// [`TooLong`]: a knock cannot carry them.
+    pub fn write(&self) -> Result<Zeroizing<Vec<u8>>, TooLong> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 * LONGEST_PAYLOAD));
         let flags = if self.wants_answer { WANTS_ANSWER } else { 0 };
         bytes.extend_from_slice(&[VERSION, self.kind.number(), flags]);
@@ -128,7 +131,10 @@ impl Payload {
     }
 
     /// Reads all of `bytes`, to the last zero.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`]: this version cannot say that.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut rest = Rest(bytes);
         let [version, kind, flags] = rest.array()?;
         if version != VERSION || flags & !WANTS_ANSWER != 0 {

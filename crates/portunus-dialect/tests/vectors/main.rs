@@ -1,10 +1,17 @@
 //! Runs every vector of `vectors/` (its README says what the lines mean): openme's here, fwknop's in its module.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail where it stands"
+)]
 
 mod file;
 mod fwknop;
 mod judge;
+mod native;
+mod native_draft;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -87,10 +94,10 @@ fn key(base64: &str) -> [u8; 32] {
     text::decode(base64).unwrap()
 }
 
-fn stamp(vector: &Vector) -> Unix {
+pub(crate) fn stamp(vector: &Vector) -> Unix {
     Unix::from_nanos(vector.one("timestamp").parse().unwrap())
 }
 
-fn address(word: &str) -> Option<IpAddr> {
+pub(crate) fn address(word: &str) -> Option<IpAddr> {
     (word != "source").then(|| word.parse().unwrap())
 }
