@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::conf::unknown_mend;
 use super::era::{self, Old};
 use super::field::Field;
-use super::lines::{Body, Spot, lines};
+use super::lines::{Body, Spot, lines, without_colon};
 use super::open;
 use crate::source::Findings;
 use crate::{Diagnostic, FileError, Files};
@@ -185,11 +185,14 @@ impl Reader<'_> {
                 return;
             }
             let at = |column| Spot { file: file.clone(), line: line.number, column };
-            let Body::Entry { name, value, name_at, value_at } = line.body else {
+            let Body::Entry { name, value, name_at, value_at, unread_at } = line.body else {
                 self.broken(path, line.number, line.body, &at(1));
                 continue;
             };
-            let name = name.strip_suffix(':').unwrap_or(name);
+            let name = without_colon(name);
+            if let Some(unread) = unread_at {
+                self.findings.remark(|| at(unread).unread());
+            }
             let entry = Entry { name, value, name_at: at(name_at), value_at: at(value_at) };
             match name {
                 "SOURCE" => {
@@ -259,11 +262,14 @@ impl Reader<'_> {
                 let file: Arc<Path> = Arc::from(path);
                 for line in lines(&text) {
                     let spot = |column| Spot { file: file.clone(), line: line.number, column };
-                    let Body::Entry { name, value, name_at, value_at } = line.body else {
+                    let Body::Entry { name, value, name_at, value_at, unread_at } = line.body else {
                         bad = Some(format!("Invalid access file entry in {shown} at line {}.", line.number));
                         break;
                     };
-                    let name = name.strip_suffix(':').unwrap_or(name);
+                    let name = without_colon(name);
+                    if let Some(unread) = unread_at {
+                        self.findings.remark(|| spot(unread).unread());
+                    }
                     let Some(field) = Field::of_name(name).filter(|field| field.is_key()) else {
                         let what = format!("Ignoring invalid entry: '{name}'");
                         let mend = "move it to the stanza: this file has keys only";

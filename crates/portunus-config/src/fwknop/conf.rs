@@ -146,8 +146,11 @@ impl Conf {
         let shown = path.display();
         for line in lines(text) {
             let at = |column| Spot { file: file.clone(), line: line.number, column };
+            if let Body::Entry { unread_at: Some(unread), .. } = line.body {
+                findings.remark(|| at(unread).unread());
+            }
             let (name, value, spot) = match line.body {
-                Body::Entry { name, value, name_at, value_at } => match Variable::of_name(name) {
+                Body::Entry { name, value, name_at, value_at, .. } => match Variable::of_name(name) {
                     Some(variable) => (variable, value, at(value_at)),
                     None => {
                         let what = format!("Ignoring unknown configuration parameter: '{name}' in {shown}");

@@ -6,7 +6,7 @@ use super::conf::{Conf, yes};
 use super::daemon::Receive;
 use super::era::{self, Old};
 use super::field::Field;
-use super::lines::{Body, lines};
+use super::lines::{Body, lines, without_colon};
 use super::variable::Variable;
 use super::{CommandLine, Host, access, chains, conf, daemon, lower, open, stanza};
 use crate::source::Findings;
@@ -136,9 +136,7 @@ fn wish(
         Theirs::File(path) => {
             let text = open(files, path, findings).map_err(|error| vec![error.at(path)])?;
             let stanza = |line: super::lines::Line<'_>| match line.body {
-                Body::Entry { name, .. } => {
-                    name.strip_suffix(':').unwrap_or(name) == "SOURCE" || name.starts_with("%include")
-                }
+                Body::Entry { name, .. } => without_colon(name) == "SOURCE" || name.starts_with("%include"),
                 Body::Broken | Body::Long => false,
             };
             if !lines(&text).any(stanza) {
@@ -324,7 +322,7 @@ impl<'c> About<'c> {
 
     /// A line of access.conf.
     fn field(&self, name: &str, value: &str) -> (String, Effect) {
-        let bare = name.strip_suffix(':').unwrap_or(name);
+        let bare = without_colon(name);
         if bare == "SOURCE" || bare.starts_with("%include") {
             return (value.to_owned(), Effect::Same(None));
         }

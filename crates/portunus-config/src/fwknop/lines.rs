@@ -26,6 +26,8 @@ pub(super) enum Body<'t> {
         /// Where they begin, in characters from 1 on.
         name_at: u32,
         value_at: u32,
+        /// Where something stands behind the value's end that is no comment: nobody reads it.
+        unread_at: Option<u32>,
     },
     /// It is no name with a value.
     Broken,
@@ -53,16 +55,43 @@ fn body(line: &str) -> Body<'_> {
         u32::try_from(before.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
     };
     let start = line.trim_start_matches(blank);
-    let Some((name, rest)) = start.find(blank).and_then(|end| start.split_at_checked(end)) else {
-        return Body::Broken;
-    };
-    let rest = rest.trim_start_matches(blank);
-    let value = rest.split([';', '\r']).next().unwrap_or_default().trim_end_matches(blank);
+    let Some((name, rest)) = named(start) else { return Body::Broken };
+    let (value, behind) = rest.split_at(rest.find([';', '\r']).unwrap_or(rest.len()));
+    let value = value.trim_end_matches(blank);
     // A NUL would end the text for whoever hands it on to the system.
     if value.is_empty() || line.contains('\0') {
         return Body::Broken;
     }
-    Body::Entry { name, value, name_at: column(start), value_at: column(rest) }
+    let behind = behind.trim_start_matches(|c| c == ';' || blank(c));
+    let unread_at = (!behind.is_empty() && !behind.starts_with('#')).then(|| column(behind));
+    Body::Entry { name, value, name_at: column(start), value_at: column(rest), unread_at }
+}
+
+/// The name, with a colon that ends it, and what stands behind it and its blanks: `NAME value`, and 1.9's `NAME: value`,
+/// `NAME:value` and `NAME : value`.
+fn named(line: &str) -> Option<(&str, &str)> {
+    let end = line.find(|c| c == ':' || blank(c))?;
+    let (name, rest) = line.split_at_checked(end)?;
+    let behind = rest.trim_start_matches(blank);
+    let value = match behind.strip_prefix(':') {
+        Some(value) if rest.starts_with(':') || value.starts_with(blank) => value,
+        Some(_) | None => return Some((name, behind)),
+    };
+    let name = line.get(..line.len() - value.len())?;
+    Some((name, value.trim_start_matches(blank)))
+}
+
+/// A name of access.conf's: with a colon behind it or without.
+pub(super) fn without_colon(name: &str) -> &str {
+    name.strip_suffix(':').map_or(name, |name| name.trim_end_matches(blank))
+}
+
+impl Spot {
+    /// Of what [`Body::Entry::unread_at`] tells.
+    pub(super) fn unread(&self) -> Diagnostic {
+        let what = "a ';' ends the value, and what stands behind it is not read";
+        self.diagnostic(what, "put it on a line of its own, or a # before it")
+    }
 }
 
 /// C's `isspace`.
@@ -107,7 +136,7 @@ mod tests {
 
     fn read(text: &str) -> Vec<(u32, Option<(&str, &str)>)> {
         let one = |line: Line<'static>| match line.body {
-            Body::Entry { name, value, .. } => (line.number, Some((name, value))),
+            Body::Entry { name, value, .. } => (line.number, Some((without_colon(name), value))),
             Body::Broken | Body::Long => (line.number, None),
         };
         lines(text.to_owned().leak()).map(one).collect()
@@ -121,6 +150,32 @@ mod tests {
     }
 
     #[test]
+    fn a_colon_ends_a_name_wherever_it_stands() {
+        for text in ["A: b;", "A:b", "A : b ;", "\tA\t:\tb;;\r", "A: b; # A: c"] {
+            assert_eq!(read(text), [(1, Some(("A", "b")))], "{text:?}");
+        }
+        for (text, value) in
+            [("A ::1", "::1"), ("A: ::1", "::1"), ("A :b", ":b"), ("A: : b", ": b"), ("A b:c", "b:c")]
+        {
+            assert_eq!(read(text), [(1, Some(("A", value)))], "{text:?}");
+        }
+        assert_eq!(read("A:;\nA: ;\nA :"), [(1, None), (2, None), (3, Some(("A", ":")))]);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_seen() {
+        let unread = |text: &str| match lines(text).next().unwrap().body {
+            Body::Entry { unread_at, .. } => unread_at,
+            Body::Broken | Body::Long => None,
+        };
+        for text in ["A b", "A b;", "A b;;  ;\r", "A b; # c", "A b;#c", "A b;; ### c; d"] {
+            assert_eq!(unread(text), None, "{text:?}");
+        }
+        assert_eq!(unread("A: b; C: d;"), Some(7));
+        assert_eq!(unread("A b;c"), Some(5));
+    }
+
+    #[test]
     fn comments_begin_in_the_first_column() {
         assert_eq!(read("# A b\n;A b\n\r\n\n  \t\n"), []);
         assert_eq!(read(" # A b"), [(1, Some(("#", "A b")))]);
@@ -129,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_has_no_value_is_broken() {
-        for text in ["A", "A ", "A ;", "A=b", "A \0b"] {
+        for text in ["A", "A ", "A ;", "A=b", "A \0b", ":"] {
             assert_eq!(read(text), [(1, None)], "{text:?}");
         }
     }

@@ -321,6 +321,62 @@ fn files_of_1_9_mean_what_they_meant() {
     assert!(client(&followed, 1).1.window.is_some(), "what comes now is as old as it says");
 }
 
+/// A name and a value as a line.
+type Way<'w> = &'w dyn Fn(&str, &str) -> String;
+
+/// However a line of 1.9 is written, it says the same.
+#[test]
+fn every_way_to_write_a_line_of_1_9_means_the_same() {
+    let lines = [
+        ("SOURCE", "10.0.0.0/8, 192.0.2.7"),
+        ("OPEN_PORTS", "tcp/22, udp/53"),
+        ("KEY", "tutorial key: no #1"),
+        ("REQUIRE_SOURCE_ADDRESS", "Y"),
+        ("FW_ACCESS_TIMEOUT", "30"),
+        ("SOURCE", "::1"),
+        ("OPEN_PORTS", "tcp/80"),
+        ("KEY", "another"),
+        ("REQUIRE_SOURCE_ADDRESS", "Y"),
+    ];
+    let written = |way: Way<'_>| {
+        let text: String = lines.iter().map(|(name, value)| way(name, value)).collect();
+        let settings = loaded("", &text);
+        assert!(settings.warnings.is_empty(), "{text}: {:?}", settings.warnings);
+        format!("{:?}", settings.rules)
+    };
+    let plain = written(&|name, value| format!("{name} {value}\n"));
+    let ways: [Way<'_>; 8] = [
+        &|name, value| format!("{name}: {value};\n"),
+        &|name, value| format!("{name}: {value}\n"),
+        &|name, value| format!("{name}:{value};\n"),
+        &|name, value| format!("{name} : {value} ;\n"),
+        &|name, value| format!("\t{name}:\t\t{value};;\t\n\n"),
+        &|name, value| format!("{name}: {value};\r\n"),
+        &|name, value| format!("{name}:   {value};   ### what: it; is\n"),
+        &|name, value| format!("### {name}: other;\n;\n{name}: {value};#\n"),
+    ];
+    for (way, number) in ways.iter().zip(0..) {
+        assert_eq!(written(way), plain, "way {number}");
+    }
+}
+
+#[test]
+fn what_stands_behind_a_value_is_said_to_be_unread() {
+    let said = |conf: &str, access: &str| {
+        let unread = |one: &Diagnostic| one.what.contains("is not read");
+        let all = loaded(conf, access).warnings;
+        all.iter()
+            .filter(|one| unread(one))
+            .map(|one| format!("{}:{}:{}", one.file.display(), one.line, one.column))
+            .collect::<Vec<_>>()
+    };
+    let one = "SOURCE: ANY;\nKEY: abc;def;\nOPEN_PORTS: tcp/22; REQUIRE_SOURCE_ADDRESS: Y;\n";
+    assert_eq!(said("", one), ["a.conf:2:10", "a.conf:3:21"]);
+    assert_eq!(said("VERBOSE 1; more\n", STANZA), ["f.conf:1:12"]);
+    let shown = format!("{:?}", loaded("", one).warnings);
+    assert!(!shown.contains("def"), "a part of a key is shown: {shown}");
+}
+
 #[test]
 fn fwknop_conf_is_read_where_there_is_no_fwknopd_conf() {
     let mut wish = wish();
