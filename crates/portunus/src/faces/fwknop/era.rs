@@ -1,4 +1,5 @@
-//! Command lines of fwknop 1.9, where they can be told from today's: `-k SERVER`, and `-w` with nothing behind it.
+//! Command lines of fwknop 1.9, where they can be told from today's: `-k SERVER`, `-w` with nothing behind it, and long flags
+//! with capitals (`--Server-port`), of which today there are none.
 //!
 //! Today `-k` makes keys and `-w` names a program. A line that means something today keeps that meaning; only what makes no
 //! sense as such a line is read as it was.
@@ -18,8 +19,15 @@ pub(super) fn in_todays_words(mut words: Vec<OsString>) -> (Vec<OsString>, Vec<S
     for flag in &flags {
         let next = words.get(flag.at + 1).map(|word| word.to_string_lossy().into_owned());
         let is_word = next.as_deref().is_some_and(|next| !next.is_empty() && !next.starts_with('-'));
-        let old = words.get(flag.at).and_then(|word| word.to_str()).unwrap_or_default();
-        match (old, next) {
+        let Some(old) = words.get(flag.at).and_then(|word| word.to_str()).map(str::to_owned) else {
+            continue;
+        };
+        if let Some(new) = in_small_letters(&old) {
+            let (was, is) = (name(&old), name(&new));
+            said.push(format!("{was} is how fwknop 1.9 wrote it: write {is} today"));
+            replace(&mut words, flag.at, &new);
+        }
+        match (old.as_str(), next) {
             ("-k", Some(server)) if is_word && opens && !makes_keys => {
                 said.push(format!(
                     "-k {server} is how fwknop 1.9 named the server: write -D {server} today, for -k makes keys"
@@ -43,6 +51,17 @@ fn replace(words: &mut [OsString], at: usize, by: &str) {
     if let Some(word) = words.get_mut(at) {
         *word = by.into();
     }
+}
+
+/// `None` where its name has no capitals. Its value keeps them.
+fn in_small_letters(long: &str) -> Option<String> {
+    let name = name(long);
+    let capitals = name.starts_with("--") && name.contains(|c: char| c.is_ascii_uppercase());
+    capitals.then(|| name.to_ascii_lowercase() + long.strip_prefix(name).unwrap_or_default())
+}
+
+fn name(long: &str) -> &str {
+    long.split('=').next().unwrap_or(long)
 }
 
 /// A word that has flags in it.
@@ -79,7 +98,8 @@ fn flags(words: &[OsString]) -> Vec<Flagged> {
 
 fn rows(word: &str) -> Vec<&'static Row> {
     if let Some(long) = word.strip_prefix("--") {
-        let name = long.split('=').next().unwrap_or_default();
+        let name = name(long).to_ascii_lowercase();
+        let name = name.as_str();
         let mut fit = FLAGS
             .iter()
             .filter(|row| std::iter::once(&row.long).chain(row.aliases).any(|long| long.starts_with(name)));
@@ -121,6 +141,9 @@ mod tests {
             ),
             ("-k gate -A tcp/22 -w", "-D gate -A tcp/22 -R", 2),
             ("-k gate -C ls -s", "-D gate -C ls -s", 1),
+            ("--Access tcp/22 -w -k gate", "--access tcp/22 -R -D gate", 3),
+            ("--Server-port 62201 -A tcp/22 -k gate", "--server-port 62201 -A tcp/22 -D gate", 2),
+            ("-A tcp/22 --Destination=Gate -s", "-A tcp/22 --destination=Gate -s", 1),
         ] {
             assert_eq!(read(old), (new.to_owned(), said), "{old}");
         }
@@ -150,6 +173,9 @@ mod tests {
             "-A tcp/22 -- -k gate",
             "--access=tcp/22 --dest gate -k word",
             "-vA tcp/22 -Dgate -k word",
+            "-A tcp/22 -D gate --fd-set --NoSuch",
+            "-A tcp/22 -D --Server-port",
+            "-A tcp/22 -D gate -- --Server-port",
         ] {
             assert_eq!(read(line), (line.to_owned(), 0), "{line}");
         }
