@@ -84,6 +84,16 @@ fn files_and_packets_of_1_9_are_read_as_they_are() {
     // Not twice, whatever its age.
     send(&world, &packet("2.0.1", "", 1_300_000_000, 2));
     assert!(daemon.says("Replay detected"), "{}", daemon.log());
+    // Nor after a restart, the first one as little as the last.
+    drop(daemon);
+    let daemon = Fwknopd::start(&world, Whose::Ours, CONF, ACCESS, &[]);
+    send(&world, &packet("1.9.12", "", 1_200_000_000, 1));
+    send(&world, &packet("2.0.1", "", 1_300_000_000, 2));
+    let refused = within(AT_ONCE, || daemon.log().matches("Replay detected").count() == 2);
+    assert!(refused && !daemon.log().contains("access source match"), "{}", daemon.log());
+    // And a new one is let in.
+    send(&world, &packet("1.9.12", "", 1_200_000_001, 3));
+    assert!(daemon.says("access source match"), "{}", daemon.log());
 }
 
 #[test]
