@@ -2,7 +2,9 @@
 //! for any more is counted, and the count outlives a restart too.
 //!
 //! One file: two heads that are written by turns, then slots. Record number n lies in slot n modulo the slots; a record is
-//! told by a way once that way's mark is past its number. So the file never grows, and nothing has to be moved.
+//! told by a way once that way's mark is past its number. So the file does not grow, and nothing has to be moved. For
+//! another number of slots a second ring is written beside the first, and then the next head says that it is the one: a
+//! crash at any moment leaves either. Who has it open could not put another file in its place, having no right.
 
 use std::io;
 
@@ -18,7 +20,8 @@ pub const LONGEST_RECORD: usize = SLOT - RECORD_HEAD;
 const SLOT: usize = 512;
 const RECORD_HEAD: usize = 8 + 2 + CHECK;
 const CHECK: usize = 8;
-const MAGIC: &[u8; 8] = b"PTSPOOL1";
+/// To be changed with what the head or a record holds: what begins otherwise, or was checked otherwise, is nobody's.
+const MAGIC: &[u8; 8] = b"PTSPOOL2";
 const HEADS: u64 = 2;
 /// Nothing waits for a way with this mark, and nothing is lost to it.
 const NOBODY: u64 = u64::MAX;
@@ -27,59 +30,79 @@ const NOBODY: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Spool<S> {
     disk: S,
-    slots: u64,
-    /// The number of the next record.
-    next: u64,
     head: Head,
 }
 
-/// What is known of each way.
+/// What is known of the ring, and of each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Head {
     /// How often it was written: the higher one of both counts.
     turn: u64,
     slots: u64,
+    /// Where the ring begins, in slots behind the heads.
+    base: u64,
+    /// The number of the next record; on disk that of a while ago. No number is given twice.
+    next: u64,
     /// The first number that is still to be told; [`NOBODY`] for a way that is not there.
     marks: [u64; WAYS],
     /// How many were lost since a way last said so.
     lost: [u64; WAYS],
 }
 
-/// A record that waits, and its number.
-pub type Waiting = (u64, Vec<u8>);
+/// What a way has to tell, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// The records.
+    pub records: Vec<Vec<u8>>,
+    /// How many among them could not be read any more.
+    pub rotten: u64,
+    /// How many were lost before.
+    pub lost: u64,
+    /// How many are behind them.
+    pub more: u64,
+    /// What [`Spool::told`] is to be told afterwards.
+    pub end: u64,
+}
 
 impl<S: Segment> Spool<S> {
     /// Takes up what is there; `slots` is how many records there is room for. With another number than before, those that
-    /// wait are written anew.
+    /// wait are written anew, and what has no room there is lost, and counted.
     ///
     /// # Errors
-    /// As the system says. What has rotted is passed over: a record that is not whole was never told to be kept.
+    /// As the system says: then it is as it was.
     pub fn open(disk: S, slots: u64) -> io::Result<Self> {
         let heads = [read_head(&disk, 0)?, read_head(&disk, 1)?];
-        let head = heads.into_iter().flatten().max_by_key(|head| head.turn).unwrap_or_default();
-        let fresh = Head { turn: head.turn, slots, ..Head::default() };
-        let mut spool = Self { disk, slots: head.slots, next: 0, head };
-        let told = head.marks.into_iter().filter(|mark| *mark != NOBODY).max();
-        spool.next = spool.last_number()?.map_or(0, |last| last + 1).max(told.unwrap_or(0));
-        if head.slots == slots {
-            return Ok(spool);
+        let found = heads.into_iter().flatten().max_by_key(|head| head.turn);
+        let head = found.unwrap_or(Head { slots, ..Head::default() });
+        let mut spool = Self { disk, head };
+        let told = head.marks.into_iter().filter(|mark| *mark != NOBODY).max().unwrap_or(0);
+        let behind = spool.last_number()?.map_or(0, |last| last.saturating_add(1));
+        spool.head.next = head.next.max(behind).max(told);
+        if found.is_none() {
+            // Whose marks nobody knows has nothing to tell.
+            spool.head.marks = [spool.head.next; WAYS];
+            spool.write_head()?;
+        } else if head.slots != slots {
+            spool.move_to(slots)?;
         }
-        let waiting: Vec<Vec<Waiting>> =
-            (0..WAYS).map(|way| spool.waiting(way, usize::MAX)).collect::<io::Result<_>>()?;
-        let most = waiting.iter().max_by_key(|all| all.len()).cloned().unwrap_or_default();
-        let lost = spool.head.lost;
-        // Before they are written: what a way has told already is not lost to it.
-        let mut marks = spool.head.marks;
-        for (mark, all) in marks.iter_mut().zip(&waiting).filter(|(mark, _)| **mark != NOBODY) {
-            *mark = most.len().saturating_sub(all.len()) as u64;
-        }
-        spool.disk.empty()?;
-        (spool.slots, spool.next, spool.head) = (slots, 0, Head { lost, marks, ..fresh });
-        for (_, record) in &most {
-            spool.add(record)?;
-        }
-        spool.write_head()?;
         Ok(spool)
+    }
+
+    /// Another ring, beside this one; then the head says that it is the one.
+    fn move_to(&mut self, slots: u64) -> io::Result<()> {
+        let old = self.head;
+        let base = if old.base >= slots { 0 } else { old.base.saturating_add(old.slots) };
+        let mut new = Head { slots, base, ..old };
+        new.keep_from(old.next.saturating_sub(slots));
+        let oldest = new.marks.into_iter().min().unwrap_or(NOBODY).max(old.next.saturating_sub(old.slots));
+        for number in oldest..old.next {
+            if let Some(record) = self.read(number)? {
+                self.disk.write_all_at(&slot(number, &record), new.place(number))?;
+            }
+        }
+        self.disk.make_durable()?;
+        self.head = new;
+        self.write_head()
     }
 
     /// Keeps a record, durably. Where the ring is full, the oldest goes, and who has not told it has lost it.
@@ -88,72 +111,68 @@ impl<S: Segment> Spool<S> {
     /// As the system says: then it is not kept. One that is too long is cut.
     pub fn add(&mut self, record: &[u8]) -> io::Result<()> {
         let record = record.get(..record.len().min(LONGEST_RECORD)).unwrap_or_default();
-        let full = self.head.marks.iter().any(|&mark| self.next.saturating_sub(mark) >= self.slots);
+        let Head { next, slots, .. } = self.head;
+        let full = self.head.marks.iter().any(|&mark| next.saturating_sub(mark) >= slots);
         if full {
-            self.make_room();
+            self.head.keep_from(next.saturating_sub(slots.saturating_sub(1)));
             self.write_head()?;
         }
-        let mut slot = Vec::with_capacity(SLOT);
-        slot.extend(self.next.to_le_bytes());
-        slot.extend(u16::try_from(record.len()).unwrap_or(0).to_le_bytes());
-        slot.extend(check(self.next, record));
-        slot.extend(record);
-        slot.resize(SLOT, 0);
-        self.disk.write_all_at(&slot, self.place(self.next))?;
+        self.disk.write_all_at(&slot(next, record), self.head.place(next))?;
         self.disk.make_durable()?;
-        self.next += 1;
+        self.head.next += 1;
         Ok(())
     }
 
-    fn make_room(&mut self) {
-        let oldest = self.next.saturating_sub(self.slots.saturating_sub(1));
-        let ways = self.head.marks.iter_mut().zip(&mut self.head.lost);
-        for (mark, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
-            *lost += oldest.saturating_sub(*mark);
-            *mark = (*mark).max(oldest);
-        }
-    }
-
     /// So many never came here.
-    pub fn lose(&mut self, count: u64) {
+    ///
+    /// # Errors
+    /// As the system says: they are counted, and after a restart it is not known any more.
+    pub fn lose(&mut self, count: u64) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
         let ways = self.head.marks.iter().zip(&mut self.head.lost);
         for (_, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
             *lost = lost.saturating_add(count);
         }
+        self.write_head()
     }
 
-    /// What a way has still to tell, the oldest first.
+    /// What a way has to tell, `most` records of it.
     ///
     /// # Errors
     /// As the system says.
-    pub fn waiting(&self, way: usize, most: usize) -> io::Result<Vec<Waiting>> {
-        let mark = self.head.marks.get(way).copied().unwrap_or(self.next);
-        let mut waiting = Vec::new();
-        for number in mark..self.next {
-            if waiting.len() >= most {
-                break;
+    pub fn waiting(&self, way: usize, most: usize) -> io::Result<Waiting> {
+        let next = self.head.next;
+        let mark = self.head.marks.get(way).copied().unwrap_or(next);
+        let mut waiting = Waiting { lost: self.counts(way).1, end: mark.min(next), ..Waiting::default() };
+        while waiting.end < next && waiting.records.len() < most {
+            match self.read(waiting.end)? {
+                Some(record) => waiting.records.push(record),
+                None => waiting.rotten += 1,
             }
-            if let Some(record) = self.read(number)? {
-                waiting.push((number, record));
-            }
+            waiting.end += 1;
         }
+        waiting.more = next - waiting.end;
         Ok(waiting)
     }
 
     /// How many a way has to tell, and how many it has lost since it last said so.
     #[must_use]
     pub fn counts(&self, way: usize) -> (u64, u64) {
-        let mark = self.head.marks.get(way).copied().unwrap_or(self.next);
-        (self.next.saturating_sub(mark), self.head.lost.get(way).copied().unwrap_or(0))
+        let next = self.head.next;
+        let mark = self.head.marks.get(way).copied().unwrap_or(next);
+        (next.saturating_sub(mark), self.head.lost.get(way).copied().unwrap_or(0))
     }
 
-    /// A way has told everything before `number`, and that it had lost so many.
+    /// A way has told everything before `end`, and that it had lost so many.
     ///
     /// # Errors
     /// As the system says: after a restart it is told once more.
-    pub fn told(&mut self, way: usize, number: u64, lost: u64) -> io::Result<()> {
+    pub fn told(&mut self, way: usize, end: u64, lost: u64) -> io::Result<()> {
+        let next = self.head.next;
         if let (Some(mark), Some(left)) = (self.head.marks.get_mut(way), self.head.lost.get_mut(way)) {
-            *mark = (*mark).max(number.min(self.next));
+            *mark = (*mark).max(end.min(next));
             *left = left.saturating_sub(lost);
         }
         self.write_head()
@@ -167,7 +186,7 @@ impl<S: Segment> Spool<S> {
         let before = self.head;
         for ((mark, lost), there) in self.head.marks.iter_mut().zip(&mut self.head.lost).zip(there) {
             match (there, *mark == NOBODY) {
-                (true, true) => *mark = self.next,
+                (true, true) => *mark = before.next,
                 (false, _) => (*mark, *lost) = (NOBODY, 0),
                 (true, false) => (),
             }
@@ -175,13 +194,9 @@ impl<S: Segment> Spool<S> {
         if self.head == before { Ok(()) } else { self.write_head() }
     }
 
-    fn place(&self, number: u64) -> u64 {
-        (HEADS + number % self.slots.max(1)) * SLOT as u64
-    }
-
     fn read(&self, number: u64) -> io::Result<Option<Vec<u8>>> {
         let mut slot = [0; SLOT];
-        let read = self.disk.read_at(&mut slot, self.place(number))?;
+        let read = self.disk.read_at(&mut slot, self.head.place(number))?;
         Ok(record(slot.get(..read).unwrap_or_default())
             .filter(|(found, _)| *found == number)
             .map(|(_, record)| record))
@@ -190,28 +205,48 @@ impl<S: Segment> Spool<S> {
     fn last_number(&self) -> io::Result<Option<u64>> {
         let mut last = None;
         let mut slot = [0; SLOT];
-        for at in 0..self.slots {
-            let read = self.disk.read_at(&mut slot, (HEADS + at) * SLOT as u64)?;
-            last = last.max(record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number));
+        for at in 0..self.head.slots {
+            let read = self.disk.read_at(&mut slot, self.head.place(at))?;
+            let number = record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number);
+            last = last.max(number.filter(|number| number % self.head.slots == at));
         }
         Ok(last)
     }
 
     fn write_head(&mut self) -> io::Result<()> {
         self.head.turn += 1;
-        let numbers =
-            [self.head.turn, self.head.slots].into_iter().chain(self.head.marks).chain(self.head.lost);
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(numbers.flat_map(u64::to_le_bytes));
-        let sum = digest::sha256(&[&bytes]);
-        bytes.extend(sum.get(..CHECK).unwrap_or_default());
-        self.disk.write_all_at(&bytes, self.head.turn % HEADS * SLOT as u64)?;
+        self.disk.write_all_at(&self.head.bytes(), self.head.turn % HEADS * SLOT as u64)?;
         self.disk.make_durable()
     }
 }
 
-/// The words of a head: the turn, the slots, and two for each way.
-const WORDS: usize = 2 + 2 * WAYS;
+/// The words of a head: four, and two for each way.
+const WORDS: usize = 4 + 2 * WAYS;
+
+impl Head {
+    fn place(&self, number: u64) -> u64 {
+        (HEADS + self.base + number % self.slots.max(1)) * SLOT as u64
+    }
+
+    /// What is older than `oldest` is lost to who has not told it.
+    fn keep_from(&mut self, oldest: u64) {
+        let ways = self.marks.iter_mut().zip(&mut self.lost);
+        for (mark, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
+            *lost = lost.saturating_add(oldest.saturating_sub(*mark));
+            *mark = (*mark).max(oldest);
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let Self { turn, slots, base, next, marks, lost } = *self;
+        let words = [turn, slots, base, next].into_iter().chain(marks).chain(lost);
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(words.flat_map(u64::to_le_bytes));
+        let sum = digest::sha256(&[&bytes]);
+        bytes.extend(sum.get(..CHECK).unwrap_or_default());
+        bytes
+    }
+}
 
 fn read_head(disk: &impl Segment, which: u64) -> io::Result<Option<Head>> {
     let mut bytes = [0; 8 + WORDS * 8 + CHECK];
@@ -224,16 +259,26 @@ fn read_head(disk: &impl Segment, which: u64) -> io::Result<Option<Head>> {
     }
     let mut words =
         said.get(8..).unwrap_or_default().as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-    let mut next = || words.next().unwrap_or_default();
-    let (turn, slots) = (next(), next());
-    let marks = std::array::from_fn(|_| next());
-    let lost = std::array::from_fn(|_| next());
-    Ok(Some(Head { turn, slots, marks, lost }))
+    let mut word = || words.next().unwrap_or_default();
+    let (turn, slots, base, next) = (word(), word(), word(), word());
+    let marks = std::array::from_fn(|_| word());
+    let lost = std::array::from_fn(|_| word());
+    Ok(Some(Head { turn, slots, base, next, marks, lost }))
 }
 
 fn check(number: u64, record: &[u8]) -> [u8; CHECK] {
-    let sum = digest::sha256(&[&number.to_le_bytes(), record]);
+    let sum = digest::sha256(&[MAGIC, &number.to_le_bytes(), record]);
     sum.first_chunk().copied().unwrap_or_default()
+}
+
+fn slot(number: u64, record: &[u8]) -> Vec<u8> {
+    let mut slot = Vec::with_capacity(SLOT);
+    slot.extend(number.to_le_bytes());
+    slot.extend(u16::try_from(record.len()).unwrap_or(0).to_le_bytes());
+    slot.extend(check(number, record));
+    slot.extend(record);
+    slot.resize(SLOT, 0);
+    slot
 }
 
 fn record(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
@@ -251,7 +296,7 @@ mod tests {
 
     fn letters(spool: &Spool<Disk>, way: usize) -> String {
         let waiting = spool.waiting(way, usize::MAX).unwrap();
-        waiting.iter().map(|(_, record)| char::from(record[0])).collect()
+        waiting.records.iter().map(|record| char::from(record[0])).collect()
     }
 
     fn open(disk: &Disk, slots: u64) -> Spool<Disk> {
@@ -265,8 +310,9 @@ mod tests {
         for letter in b"abc" {
             spool.add(&[*letter; 10]).unwrap();
         }
-        let (number, _) = spool.waiting(1, usize::MAX).unwrap()[1];
-        spool.told(1, number + 1, 0).unwrap();
+        let two = spool.waiting(1, 2).unwrap();
+        assert_eq!((two.records.len(), two.more), (2, 1));
+        spool.told(1, two.end, 0).unwrap();
         spool.only([true, true, false]).unwrap();
         for spool in [&spool, &open(&disk, 8)] {
             assert_eq!(
@@ -282,7 +328,6 @@ mod tests {
         again.only([true; WAYS]).unwrap();
         again.add(b"e").unwrap();
         assert_eq!((letters(&again, 0), letters(&again, 2)), ("abcde".into(), "e".into()));
-        assert_eq!(again.waiting(0, 2).unwrap().len(), 2);
     }
 
     #[test]
@@ -296,10 +341,13 @@ mod tests {
         assert_eq!((letters(&spool, 0), spool.counts(0), spool.counts(1)), ("defg".into(), (4, 3), (0, 0)));
         let mut again = open(&disk, 4);
         assert_eq!((letters(&again, 0), again.counts(0)), ("defg".into(), (4, 3)));
-        again.lose(2);
+        again.lose(2).unwrap();
+        // What never came is known after a restart too, whatever happens before it.
+        let mut again = open(&disk, 4);
+        assert_eq!(again.counts(0), (4, 5));
         again.told(0, u64::MAX, 3).unwrap();
         assert_eq!((letters(&again, 0), again.counts(0)), (String::new(), (0, 2)));
-        assert_eq!(disk.bytes().len(), (2 + 4) * SLOT, "it never grows");
+        assert_eq!(disk.bytes().len(), (2 + 4) * SLOT, "it does not grow");
     }
 
     #[test]
@@ -311,7 +359,7 @@ mod tests {
             spool.add(&[*letter]).unwrap();
             spool.told(0, u64::MAX, 0).unwrap();
         }
-        spool.lose(1);
+        spool.lose(1).unwrap();
         let counts = |spool: &Spool<Disk>| [0, 1, 2].map(|way| spool.counts(way));
         assert_eq!(counts(&spool), [(0, 1), (0, 0), (0, 0)]);
         spool.told(0, u64::MAX, 1).unwrap();
@@ -327,8 +375,8 @@ mod tests {
         for letter in b"abcdef" {
             spool.add(&[*letter]).unwrap();
         }
-        let (number, _) = spool.waiting(1, usize::MAX).unwrap()[2];
-        spool.told(1, number + 1, 0).unwrap();
+        let end = spool.waiting(1, 3).unwrap().end;
+        spool.told(1, end, 0).unwrap();
         let larger = open(&disk, 8);
         assert_eq!(
             (letters(&larger, 0), letters(&larger, 1), larger.counts(0)),
@@ -340,54 +388,152 @@ mod tests {
             ("ef".into(), "f".into(), (2, 4))
         );
         assert_eq!((larger.counts(1), smaller.counts(1)), ((1, 2), (1, 2)), "what it has told is not lost");
+        // Each of many sizes goes on where the last one was, and the file holds two rings and a gap at most.
+        for (slots, letter) in [3, 9, 4, 10, 11, 12, 13, 2, 13, 12, 3].into_iter().zip(b'g'..) {
+            let mut spool = open(&disk, slots);
+            let before = letters(&spool, 0);
+            spool.add(&[letter]).unwrap();
+            let all = before + &char::from(letter).to_string();
+            let kept = &all[all.len().saturating_sub(slots as usize)..];
+            assert_eq!(letters(&open(&disk, slots), 0), kept, "{slots}");
+            assert!(disk.bytes().len() <= (2 + 3 * 13) * SLOT, "{slots}");
+        }
     }
 
+    /// What a power cut may leave of the sectors that were not yet made durable.
+    const LEFT: [fn(usize) -> bool; 5] = [
+        |_| false,
+        |_| true,
+        |sector| sector.is_multiple_of(2),
+        |sector| !sector.is_multiple_of(2),
+        |sector| sector < 2,
+    ];
+
     #[test]
-    fn a_cut_at_any_write_loses_nothing_that_was_kept() {
-        for stop in 0..30 {
-            let disk = Disk::default();
-            let mut spool = open(&disk, 4);
-            disk.fail_after(Some(stop));
-            let mut kept = String::new();
-            for letter in b"abcdefgh" {
-                if spool.add(&[*letter]).is_ok() {
-                    kept.push(char::from(*letter));
+    fn a_cut_at_any_step_of_another_size_leaves_the_old_ring_or_the_new_one() {
+        for (from, to) in [(4, 8), (8, 2), (4, 3), (8, 9)] {
+            for (stop, left) in (0..20).flat_map(|stop| LEFT.map(|left| (stop, left))) {
+                let disk = Disk::default();
+                let mut spool = open(&disk, from);
+                spool.only([true, true, false]).unwrap();
+                for letter in b"abcdefghij" {
+                    spool.add(&[*letter]).unwrap();
                 }
+                let end = spool.waiting(1, from as usize - 1).unwrap().end;
+                spool.told(1, end, 0).unwrap();
+                let (before, lost) = (letters(&spool, 0), spool.counts(0).1);
+                disk.fail_after(Some(stop));
+                let done = Spool::open(disk.clone(), to).is_ok();
+                disk.lose_power(left);
+                assert!(!done || stop > 2, "{from} {to} {stop}: it takes more steps than these");
+                // As it was, by who knows the old size; then as it is to be.
+                let again = open(&disk, to);
+                let kept = &before[before.len() - before.len().min(to as usize)..];
+                let gone = (before.len() - kept.len()) as u64;
+                assert_eq!(letters(&again, 0), kept, "{from} {to} {stop}");
+                assert_eq!(again.counts(0), (kept.len() as u64, lost + gone), "{from} {to} {stop}");
+                assert_eq!((letters(&again, 1), letters(&again, 2)), ("j".into(), String::new()));
+                assert_eq!(again.waiting(0, 99).unwrap().rotten, 0);
             }
-            disk.fail_after(None);
-            disk.lose_power(|sector| sector % 2 == 0);
-            let again = open(&disk, 4);
-            let (waiting, lost) = again.counts(0);
-            let last: String = kept
-                .chars()
-                .rev()
-                .take(letters(&again, 0).len())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .collect();
-            let shown = letters(&again, 0);
-            // One more may have come to the disk than was said.
-            assert!(
-                shown.starts_with(&last) || shown.contains(&kept[kept.len().saturating_sub(3)..]),
-                "{stop}: {kept} {shown}"
-            );
-            assert!(lost + waiting >= kept.len() as u64, "{stop}: {kept}: {waiting} {lost}");
         }
     }
 
     #[test]
-    fn rot_and_nonsense_are_passed_over() {
+    fn a_cut_at_any_write_loses_nothing_that_was_kept() {
+        for (stop, left) in (0..30).flat_map(|stop| LEFT.map(|left| (stop, left))) {
+            let disk = Disk::default();
+            let mut spool = open(&disk, 4);
+            disk.fail_after(Some(stop));
+            let (mut kept, mut next) = (String::new(), None);
+            for letter in b"abcdefgh" {
+                match spool.add(&[*letter]) {
+                    Ok(()) => kept.push(char::from(*letter)),
+                    Err(_) => next = next.or(Some(char::from(*letter))),
+                }
+            }
+            disk.lose_power(left);
+            let again = open(&disk, 4);
+            let (shown, (waiting, lost)) = (letters(&again, 0), again.counts(0));
+            // One more may have come to the disk than was said.
+            let all = if next.is_some_and(|next| shown.ends_with(next)) {
+                format!("{kept}{}", next.unwrap_or_default())
+            } else {
+                kept
+            };
+            assert!(all.ends_with(&shown), "{stop}: {all} {shown}");
+            assert_eq!(
+                (waiting, waiting + lost),
+                (shown.len() as u64, all.len() as u64),
+                "{stop}: {all} {shown}"
+            );
+            assert!(waiting >= (all.len() as u64).min(3), "{stop}: {all} {shown}");
+        }
+    }
+
+    #[test]
+    fn a_record_or_a_head_that_is_cut_at_any_byte_is_there_or_not() {
+        let disk = Disk::default();
+        let mut spool = open(&disk, 4);
+        for letter in b"abcde" {
+            spool.add(&[*letter; 300]).unwrap();
+        }
+        spool.only([true, false, false]).unwrap();
+        // Two writes into a full ring: the head that makes room, then the record.
+        let before = disk.bytes();
+        disk.fail_after(Some(2));
+        spool.add(&[b'f'; 300]).unwrap_err();
+        disk.fail_after(None);
+        let room = disk.bytes();
+        let mut spool = open(&disk, 4);
+        spool.add(&[b'f'; 300]).unwrap();
+        let after = disk.bytes();
+        for (old, new, shown) in [(&before, &room, ["bcde", "cde"]), (&room, &after, ["cde", "cdef"])] {
+            let changed: Vec<usize> = (0..new.len()).filter(|&at| old[at] != new[at]).collect();
+            let (first, last) = (changed[0], changed[changed.len() - 1]);
+            for cut in first..=last + 1 {
+                let mut bytes = old.clone();
+                bytes[first..cut].copy_from_slice(&new[first..cut]);
+                let mut again = open(&Disk::holding(bytes), 4);
+                let is = letters(&again, 0);
+                assert_eq!(is, shown[usize::from(cut > last)], "{first} {cut} {last}");
+                assert_eq!(again.waiting(0, 99).unwrap().rotten, 0, "{first} {cut} {last}");
+                assert_eq!(
+                    again.counts(0),
+                    (is.len() as u64, 5 + u64::from(is.ends_with('f')) - is.len() as u64)
+                );
+                again.add(b"g").unwrap();
+                let all = format!("{is}g");
+                assert_eq!(letters(&again, 0), all[all.len().saturating_sub(4)..], "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn rot_and_nonsense_are_passed_over_and_counted() {
         let disk = Disk::default();
         let mut spool = open(&disk, 4);
         for letter in b"abc" {
             spool.add(&[*letter; 20]).unwrap();
         }
-        let mut bytes = disk.bytes();
-        bytes[3 * SLOT + RECORD_HEAD] ^= 1;
-        assert_eq!(letters(&open(&Disk::holding(bytes), 4), 0), "ac");
-        assert_eq!(letters(&open(&Disk::holding(vec![7; 5000]), 4), 0), "");
+        // Known to be three, so that the last one is missed too.
+        spool.told(1, 1, 0).unwrap();
+        for (rotten, left) in [(0, "bc"), (1, "ac"), (2, "ab")] {
+            let mut bytes = disk.bytes();
+            bytes[(2 + rotten) * SLOT + RECORD_HEAD] ^= 1;
+            let mut again = open(&Disk::holding(bytes), 4);
+            assert_eq!(letters(&again, 0), left);
+            let waiting = again.waiting(0, 9).unwrap();
+            assert_eq!((waiting.rotten, waiting.more), (1, 0), "{rotten}");
+            // It is not in the way for ever.
+            again.told(0, waiting.end, 0).unwrap();
+            assert_eq!(again.counts(0), (0, 0), "{rotten}");
+        }
+        for nonsense in [vec![7; 5000], vec![0; 5000], Vec::new()] {
+            let mut again = open(&Disk::holding(nonsense), 4);
+            again.add(b"x").unwrap();
+            assert_eq!((letters(&again, 0), again.counts(0)), ("x".into(), (1, 0)));
+        }
         spool.add(&[b'x'; 5000]).unwrap();
-        assert_eq!(spool.waiting(0, 9).unwrap()[3].1.len(), LONGEST_RECORD);
+        assert_eq!(spool.waiting(0, 9).unwrap().records[3].len(), LONGEST_RECORD);
     }
 }

@@ -85,6 +85,14 @@ impl Channel {
         Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both)?)
     }
 
+    /// Ends our half: the other hears that no more comes, and can still answer.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn say_no_more(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
+    }
+
     /// Asks the kernel for room for `bytes` of messages on their way.
     pub fn make_room(&self, bytes: usize) {
         // The default holds a few messages anyway; a refusal only means smaller batches.

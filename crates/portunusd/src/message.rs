@@ -434,8 +434,15 @@ pub(crate) enum ToMetrics {
 pub(crate) enum ToAlerts {
     /// With: the snapshot, and the file of what waits. What this server is called.
     Setup { host: String },
-    /// What happened, and how much there was no room to say.
+    /// What happened, and how much there was no room to say. Answered by [`FromAlerts`].
     Some { alerts: Vec<crate::alerts::Alert>, lost: u64 },
+}
+
+/// The alerts process to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FromAlerts {
+    /// How many messages it has taken since it began: what they said lies on the disk, or is counted there.
+    pub(crate) taken: u64,
 }
 
 /// What the alerts process runs by: [`Alerts`], as it crosses.

@@ -47,25 +47,101 @@ impl<T: Clone> Witness<T> {
 
     /// Tells what there is, as far as there is room. `wrap` makes a message of it.
     pub(crate) fn tell<M: Serialize>(&mut self, keeper: &Channel, wrap: impl Fn(Vec<T>, u64) -> M) {
+        while self.tell_some(keeper, &wrap).is_some() {}
+    }
+
+    /// One message; what it said, once it is on its way.
+    fn tell_some<M: Serialize>(
+        &mut self,
+        keeper: &Channel,
+        wrap: &impl Fn(Vec<T>, u64) -> M,
+    ) -> Option<(Vec<T>, u64)> {
         while self.waits() {
             let some: Vec<T> = self.waiting.iter().take(AT_ONCE).cloned().collect();
             let (count, lost) = (some.len(), self.lost);
             match message::try_send(keeper, &wrap(some, lost), &[]) {
                 Ok(()) => {
-                    self.waiting.drain(..count);
-                    self.lost = 0;
+                    return Some((self.waiting.drain(..count).collect(), std::mem::take(&mut self.lost)));
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                // A keeper that is gone writes nothing down any more; one that is too long is nobody's.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // Who is gone hears nothing more; the next one may. A reset is one that left something unread.
+                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                    break;
+                }
+                // One that is too long is nobody's.
                 Err(_) => {
                     self.waiting.drain(..count);
                     self.lost = self.lost.saturating_add(count as u64);
                     if count == 0 {
-                        return;
+                        break;
                     }
                 }
             }
         }
+        None
+    }
+}
+
+/// A witness that keeps what it has said until it hears that it was taken. What one hearer had not taken when it died is
+/// told to the next: twice rather than never.
+#[derive(Debug)]
+pub(crate) struct Patient<T> {
+    witness: Witness<T>,
+    /// Message by message, the oldest first.
+    said: VecDeque<(Vec<T>, u64)>,
+    /// How many messages this hearer has taken.
+    taken: u64,
+}
+
+/// How many messages may be on their way.
+const MOST_SAID: usize = 64;
+
+impl<T> Default for Patient<T> {
+    fn default() -> Self {
+        Self { witness: Witness::default(), said: VecDeque::new(), taken: 0 }
+    }
+}
+
+impl<T: Clone> Patient<T> {
+    /// It happened.
+    pub(crate) fn saw(&mut self, one: T) {
+        self.witness.saw(one);
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn waits(&self) -> bool {
+        self.witness.waits()
+    }
+
+    /// Tells what there is, as far as there is room.
+    pub(crate) fn tell<M: Serialize>(&mut self, hearer: &Channel, wrap: impl Fn(Vec<T>, u64) -> M) {
+        while self.said.len() < MOST_SAID
+            && let Some(said) = self.witness.tell_some(hearer, &wrap)
+        {
+            self.said.push_back(said);
+        }
+    }
+
+    /// The hearer has taken so many messages in all.
+    pub(crate) fn took(&mut self, messages: u64) {
+        while self.taken < messages && self.said.pop_front().is_some() {
+            self.taken += 1;
+        }
+    }
+
+    /// The hearer is gone: what it has not taken waits for the next.
+    pub(crate) fn begin_anew(&mut self) {
+        self.taken = 0;
+        for (some, lost) in self.said.drain(..).rev() {
+            self.witness.lost = self.witness.lost.saturating_add(lost);
+            some.into_iter().rev().for_each(|one| self.witness.waiting.push_front(one));
+        }
+    }
+
+    /// How many nobody has taken.
+    pub(crate) fn untaken(&self) -> u64 {
+        let said: u64 = self.said.iter().map(|(some, lost)| some.len() as u64 + lost).sum();
+        said + self.witness.waiting.len() as u64 + self.witness.lost
     }
 }
 
@@ -96,5 +172,52 @@ mod tests {
         drop(theirs);
         witness.saw(vec![1]);
         witness.tell(&ours, |some, lost| (some, lost));
+        assert!(witness.waits());
+    }
+
+    #[test]
+    fn what_one_hearer_had_not_taken_is_told_to_the_next() {
+        let wrap = |some, lost| (some, lost);
+        let mut witness = Patient::default();
+        witness.witness.lost = 2;
+        (0..AT_ONCE as u32 * 3).for_each(|n| witness.saw(n));
+        let heard = |channel: &Channel| match message::try_receive::<(Vec<u32>, u64)>(channel).unwrap() {
+            message::Taken::Message(came) => Some(came.value),
+            message::Taken::Nothing | message::Taken::Ended => None,
+        };
+        let (ours, theirs) = Channel::pair().unwrap();
+        witness.tell(&ours, wrap);
+        assert_eq!((heard(&theirs).map(|(_, lost)| lost), witness.waits()), (Some(2), false));
+        // It has taken the first, and heard the second; then it dies.
+        witness.took(1);
+        assert!(heard(&theirs).is_some());
+        drop(theirs);
+        witness.saw(1000);
+        witness.tell(&ours, wrap);
+        witness.begin_anew();
+        assert_eq!(witness.untaken(), AT_ONCE as u64 * 2 + 1);
+        let (ours, theirs) = Channel::pair().unwrap();
+        witness.tell(&ours, wrap);
+        let all: Vec<_> = std::iter::from_fn(|| heard(&theirs)).collect();
+        let numbers: Vec<u32> = all.iter().flat_map(|(some, _)| some.clone()).collect();
+        assert_eq!(numbers, (AT_ONCE as u32..AT_ONCE as u32 * 3).chain([1000]).collect::<Vec<_>>());
+        assert!(all.iter().all(|(_, lost)| *lost == 0));
+        witness.took(all.len() as u64);
+        assert_eq!(witness.untaken(), 0);
+    }
+
+    #[test]
+    fn who_takes_nothing_has_few_messages_on_their_way() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut witness = Patient::default();
+        for n in 0..20_000_u32 {
+            witness.saw(n);
+            witness.tell(&ours, |some, lost| (some, lost));
+        }
+        assert_eq!((witness.said.len(), witness.untaken()), (MOST_SAID, 20_000));
+        assert!(witness.witness.waiting.len() <= MOST_WAITING);
+        drop(theirs);
+        witness.begin_anew();
+        assert_eq!(witness.untaken(), 20_000);
     }
 }

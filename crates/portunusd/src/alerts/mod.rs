@@ -28,7 +28,7 @@ use portunus_sys::{clock, process, signals};
 use serde::{Deserialize, Serialize};
 
 use crate::keeper::shed_rights;
-use crate::message::{self, AlertsSnapshot, ToAlerts};
+use crate::message::{self, AlertsSnapshot, FromAlerts, ToAlerts};
 use crate::{log, sandbox_words};
 use text::Batch;
 
@@ -56,12 +56,31 @@ enum What {
         extended: bool,
     },
     Refused {
+        #[serde(with = "by_name")]
         reason: Reason,
         source: Option<IpAddr>,
         unsaid: u64,
     },
     /// For whoever tries it out.
     Test,
+}
+
+/// A reason on disk: by its word, since its place in the list may be another's tomorrow.
+mod by_name {
+    use portunus_model::Reason;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde has it so")]
+    pub(super) fn serialize<S: Serializer>(reason: &Reason, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(reason.as_str())
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Reason, D::Error> {
+        let word = <&str>::deserialize(from)?;
+        let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == word);
+        found.ok_or_else(|| D::Error::custom("no such reason"))
+    }
 }
 
 impl Alert {
@@ -78,7 +97,10 @@ impl Alert {
                 let (reason, source) = (Reason::FirewallFailed, Some(*address));
                 (client.clone(), What::Refused { reason, source, unsaid: 0 })
             }
-            Fact::Refused { client, reason, source, unsaid, .. } if alerts.refusals && is_fresh(*reason) => {
+            // One that the firewall did not take is told by whom it did not take it from.
+            Fact::Refused { client, reason, source, unsaid, .. }
+                if alerts.refusals && is_fresh(*reason) && *reason != Reason::FirewallFailed =>
+            {
                 let (reason, source, unsaid) = (*reason, *source, *unsaid);
                 (client.to_string(), What::Refused { reason, source, unsaid })
             }
@@ -120,10 +142,10 @@ impl Alert {
 /// A long list of ports is cut in a message; the audit log has all of it.
 const LONGEST_PORTS: usize = 200;
 
-/// Whether a packet that ends so was claimed before: then it comes to this once.
-const fn is_fresh(reason: Reason) -> bool {
+/// Whether a packet that ends so was claimed before: then it comes to this once, and no copy does.
+pub(crate) const fn is_fresh(reason: Reason) -> bool {
     match reason {
-        Reason::Expired | Reason::NotAllowed | Reason::SecondFactor => true,
+        Reason::Expired | Reason::NotAllowed | Reason::SecondFactor | Reason::FirewallFailed => true,
         Reason::Granted
         | Reason::Extended
         | Reason::Closed
@@ -134,7 +156,6 @@ const fn is_fresh(reason: Reason) -> bool {
         | Reason::Replayed
         | Reason::UnknownClient
         | Reason::Busy
-        | Reason::FirewallFailed
         | Reason::StoreUnavailable => false,
     }
 }
@@ -230,18 +251,22 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
 
 /// What comes from the keeper goes into the ring, durably, before anything else.
 fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
+    let mut taken = 0;
     while let Some(came) = message::receive::<ToAlerts>(keeper)? {
         match came.value {
             ToAlerts::Setup { .. } => return Err(io::Error::other("a second setup")),
             ToAlerts::Some { alerts, lost } => {
                 let mut spool = desk.lock();
                 let before = lost_by_any(&spool);
-                spool.lose(lost);
+                let mut kept = spool.lose(lost);
                 for alert in alerts {
-                    if let Err(error) = spool.add(&alert.record()) {
-                        spool.lose(1);
-                        tracing::error!(%error, "an alert could not be kept: is the disk full?");
-                    }
+                    kept = kept.and(spool.add(&alert.record()).or_else(|error| {
+                        // What fails too is known until we end.
+                        spool.lose(1).and(Err(error))
+                    }));
+                }
+                if let Err(error) = kept {
+                    tracing::error!(%error, "alerts could not be kept: is the disk full?");
                 }
                 if before == 0 && lost_by_any(&spool) > 0 {
                     tracing::warn!(
@@ -250,6 +275,9 @@ fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
                 }
                 drop(spool);
                 desk.more.notify_all();
+                taken += 1;
+                // A number that finds no room is made good by the next; a keeper that is gone needs none.
+                let _ = message::try_send(keeper, &FromAlerts { taken }, &[]);
             }
         }
         log::flush();
@@ -326,24 +354,27 @@ impl Teller {
     /// One message.
     fn tell(&mut self) -> Result<(), String> {
         let words = |error: io::Error| format!("the ring of alerts: {error}");
-        let spool = self.desk.lock();
-        let waiting = spool.waiting(self.number, AT_ONCE).map_err(words)?;
-        let (count, lost) = spool.counts(self.number);
-        drop(spool);
+        let waiting = self.desk.lock().waiting(self.number, AT_ONCE).map_err(words)?;
         let alerts: Vec<Alert> =
-            waiting.iter().filter_map(|(_, record)| postcard::from_bytes(record).ok()).collect();
-        // What has rotted is gone over: it would be in the way for ever.
-        let all = waiting.len() < AT_ONCE;
-        let end = if all { None } else { waiting.last().map(|(number, _)| number + 1) };
-        let more = if all { 0 } else { count.saturating_sub(waiting.len() as u64) };
+            waiting.records.iter().filter_map(|record| postcard::from_bytes(record).ok()).collect();
+        // What nobody can read any more is gone over: it would be in the way for ever.
+        let unread = waiting.rotten + (waiting.records.len() - alerts.len()) as u64;
+        let (lost, more) = (waiting.lost + unread, waiting.more);
         if !alerts.is_empty() || lost > 0 {
             self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more })?;
         }
-        if lost > 0 {
-            tracing::warn!(way = self.way.name(), lost, "alerts were lost: there was no room for more");
+        let way = self.way.name();
+        if waiting.lost > 0 {
+            tracing::warn!(way, lost = waiting.lost, "alerts were lost: there was no room for more");
         }
-        let seen = waiting.last().map_or(0, |(number, _)| number + 1);
-        self.desk.lock().told(self.number, end.unwrap_or(seen), lost).map_err(words)?;
+        if unread > 0 {
+            tracing::warn!(
+                way,
+                lost = unread,
+                "alerts were lost: what the disk has kept of them is nonsense"
+            );
+        }
+        self.desk.lock().told(self.number, waiting.end, waiting.lost).map_err(words)?;
         if self.said.take().is_some() {
             tracing::info!(way = self.way.name(), "alerts go out again");
         }
@@ -439,6 +470,31 @@ mod tests {
         assert_eq!(heard(true, false), [true, false]);
     }
 
+    /// Two ways by programs with a ring of four.
+    fn teller(folder: &tempfile::TempDir, words: &[&str]) -> Teller {
+        let path = folder.path().join("spool");
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        let desk = Arc::new(Desk { spool: Mutex::new(Spool::open(file, 4).unwrap()), more: Condvar::new() });
+        let way = Way::Command(words.iter().map(ToString::to_string).collect());
+        let every = Duration::ZERO;
+        Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None }
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_said_to_be_lost_and_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard");
+        let mut teller = teller(&folder, &["/bin/sh", "-c", &format!("cat >> {}", heard.display())]);
+        for record in [Alert::test().record(), b"nonsense".to_vec()] {
+            teller.desk.lock().add(&record).unwrap();
+        }
+        teller.desk.lock().lose(3).unwrap();
+        teller.tell().unwrap();
+        let told = std::fs::read_to_string(&heard).unwrap();
+        assert!(told.contains("\"lost\":4") && told.matches("\"event\"").count() == 1, "{told}");
+        assert_eq!(teller.desk.lock().counts(2), (0, 0));
+    }
+
     #[test]
     fn the_longest_alert_fits_into_the_ring() {
         let what = What::Granted {
@@ -450,5 +506,33 @@ mod tests {
         let alert = Alert { at: Unix::default(), client: "x".repeat(64), what };
         assert!(alert.record().len() <= LONGEST_RECORD);
         assert_eq!(postcard::from_bytes::<Alert>(&alert.record()).unwrap().client, alert.client);
+    }
+
+    /// What lies on disk was written by an older one of us, maybe. Where this fails, the spool's magic must be another
+    /// one, or what waits is told as something else.
+    #[test]
+    fn what_lies_on_disk_is_read_as_what_it_was() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let (at, client) = (Unix::from_secs(1), "al".to_owned());
+        for (what, bytes) in [
+            (
+                What::Granted { address, ports: "22".into(), lasting_s: 30, extended: true },
+                &b"\x80\xa8\xd6\xb9\x07\x02al\x00\x00\xc0\x00\x02\x01\x0222\x1e\x01"[..],
+            ),
+            (
+                What::Refused { reason: Reason::NotAllowed, source: Some(address), unsaid: 7 },
+                b"\x80\xa8\xd6\xb9\x07\x02al\x01\x0bnot-allowed\x01\x00\xc0\x00\x02\x01\x07",
+            ),
+            (What::Test, b"\x80\xa8\xd6\xb9\x07\x02al\x02"),
+        ] {
+            let alert = Alert { at, client: client.clone(), what };
+            assert_eq!(alert.record().escape_ascii().to_string(), bytes.escape_ascii().to_string());
+            assert_eq!(postcard::from_bytes::<Alert>(bytes).unwrap(), alert);
+        }
+        for reason in Reason::ALL {
+            let what = What::Refused { reason, source: None, unsaid: 0 };
+            let alert = Alert { at, client: client.clone(), what };
+            assert_eq!(postcard::from_bytes::<Alert>(&alert.record()).unwrap(), alert);
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Batch<'a> {
     /// What this server is called.
     pub(super) host: &'a str,
     pub(super) alerts: &'a [Alert],
-    /// How many there was no room for since the last message.
+    /// How many are lost since the last message.
     pub(super) lost: u64,
     /// How many follow in the next message.
     pub(super) more: u64,
@@ -50,7 +50,7 @@ impl Batch<'_> {
         if self.lost > 0 {
             let _ = writeln!(
                 out,
-                "\n{} alerts were lost: there was no room for more. `portunus audit` has them.",
+                "\n{} alerts were lost: there was no room for more, or the disk has not kept them. `portunus audit` has them.",
                 self.lost
             );
         }

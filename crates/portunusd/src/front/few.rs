@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use portunus_model::{ClientName, Mono, Reason};
 
+use crate::alerts::is_fresh;
+
 /// Refusals of one client for one reason that are told a minute.
 pub(super) const EACH: u32 = 20;
 /// All together.
 pub(super) const ALL: u32 = 60;
+/// Of all, those that somebody's copies can cause: what only a fresh packet can is told beside any number of them.
+const COPIES: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Counts them, a minute at a time. It remembers [`ALL`] at most.
+/// Counts them, a minute at a time. It remembers one number for each client and reason at most.
 #[derive(Debug, Default)]
 pub(super) struct Few {
     since: Mono,
     told: HashMap<(ClientName, Reason), Told>,
     told_in_all: u32,
+    copies_told: u32,
     unsaid: u64,
     unsaid_in_all: u64,
 }
@@ -48,13 +53,14 @@ impl Few {
         let mut last = None;
         if now.since(self.since) >= MINUTE {
             self.since = now;
-            self.told_in_all = 0;
+            (self.told_in_all, self.copies_told) = (0, 0);
             self.told.retain(|_, told| told.unsaid > 0);
             self.told.values_mut().for_each(|told| told.told = 0);
             last = Some(std::mem::take(&mut self.unsaid)).filter(|unsaid| *unsaid > 0);
         }
         let key = (client.clone(), reason);
-        if self.told_in_all >= ALL {
+        let copy = !is_fresh(reason);
+        if self.told_in_all >= ALL || copy && self.copies_told >= COPIES {
             self.unsaid += 1;
             self.unsaid_in_all += 1;
             if let Some(told) = self.told.get_mut(&key) {
@@ -71,6 +77,7 @@ impl Few {
         }
         told.told += 1;
         self.told_in_all += 1;
+        self.copies_told += u32::from(copy);
         (Tell::Yes { unsaid: std::mem::take(&mut told.unsaid) }, last)
     }
 }
@@ -104,8 +111,34 @@ mod tests {
         // What was not told is told with the next one.
         let next = told(1, 160);
         assert_eq!((next.len(), next.first(), next.last()), (EACH as usize, Some(&(20_000 - 20)), Some(&0)));
-        assert_eq!(told(500, 300).len(), ALL as usize);
+        assert_eq!(told(500, 300).len(), COPIES as usize);
         assert!(few.told.len() <= ALL as usize + 1, "{}", few.told.len());
+    }
+
+    /// Whoever plays recorded packets, of however many clients, keeps nobody from hearing what a client really does.
+    #[test]
+    fn copies_silence_nothing_that_only_a_fresh_packet_can_cause() {
+        let fresh = [Reason::NotAllowed, Reason::Expired, Reason::SecondFactor, Reason::FirewallFailed];
+        let mut few = Few::default();
+        for n in 0..10_000 {
+            for copied in [Reason::Replayed, Reason::Stale] {
+                let _ = few.count(&name(n % 500), copied, at(100));
+            }
+        }
+        for n in 0..7 {
+            for reason in fresh {
+                assert_eq!(few.count(&name(n), reason, at(101)).0, Tell::Yes { unsaid: 0 }, "{reason:?}");
+            }
+        }
+        // All together have their bound all the same.
+        let mut told = 7 * fresh.len() as u32 + COPIES;
+        for n in 0..10_000 {
+            for reason in fresh {
+                told += u32::from(few.count(&name(n % 500), reason, at(102)).0 != Tell::No);
+            }
+        }
+        assert_eq!(told, ALL);
+        assert_eq!(few.count(&name(1), Reason::NotAllowed, at(102)).0, Tell::No);
     }
 
     #[test]

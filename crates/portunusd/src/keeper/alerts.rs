@@ -14,8 +14,8 @@ use portunus_sys::{clock, files};
 use super::part::{Part, how_it_ended};
 use crate::Plan;
 use crate::alerts::{Alert, host_name};
-use crate::message::{self, AlertsSnapshot, ToAlerts};
-use crate::witness::Witness;
+use crate::message::{self, AlertsSnapshot, FromAlerts, Taken, ToAlerts};
+use crate::witness::Patient;
 
 /// The ring of what waits, in the state folder.
 const SPOOL: &str = "alerts.spool";
@@ -35,7 +35,7 @@ pub(super) struct Alerts {
     pause: Duration,
     /// When it was started last.
     since: Mono,
-    witness: Witness<Alert>,
+    witness: Patient<Alert>,
 }
 
 impl Alerts {
@@ -47,7 +47,7 @@ impl Alerts {
             again: None,
             pause: AGAIN,
             since: Mono::default(),
-            witness: Witness::default(),
+            witness: Patient::default(),
         }
     }
 
@@ -58,6 +58,9 @@ impl Alerts {
             self.close();
             self.wish = wish;
             self.pause = AGAIN;
+            if self.wish.is_none() {
+                self.witness = Patient::default();
+            }
         }
         self.start(plan, settings, stderr);
     }
@@ -86,8 +89,20 @@ impl Alerts {
 
     /// Passes on what there is, as far as there is room.
     pub(super) fn tell(&mut self) {
+        self.hear();
         let Some(part) = &self.part else { return };
         self.witness.tell(&part.channel, |alerts, lost| ToAlerts::Some { alerts, lost });
+    }
+
+    /// What it has taken. Not more at once than it can have been told.
+    fn hear(&mut self) {
+        let Some(part) = &self.part else { return };
+        for _ in 0..1000 {
+            match message::try_receive::<FromAlerts>(&part.channel) {
+                Ok(Taken::Message(came)) => self.witness.took(came.value.taken),
+                Ok(Taken::Nothing | Taken::Ended) | Err(_) => return,
+            }
+        }
     }
 
     /// When [`Self::start`] is to be called again.
@@ -113,20 +128,34 @@ impl Alerts {
             after_s,
             "who tells alerts ended by itself: it is started again"
         );
+        self.hear();
+        self.witness.begin_anew();
         self.part = None;
         self.again = Some(now.after(self.pause));
         self.pause = (self.pause * 2).min(LONGEST);
         Some("alerts")
     }
 
-    /// Ends it. What it has not told yet lies in its ring.
-    pub(super) fn close(&mut self) {
+    /// Ends it for good.
+    pub(super) fn end(&mut self) {
+        self.close();
+        let alerts = self.witness.untaken();
+        if alerts > 0 {
+            tracing::warn!(alerts, "alerts are lost: who tells them could not take them any more");
+        }
+    }
+
+    /// Ends it. What it has not told yet lies in its ring; what it has not taken is for the next.
+    fn close(&mut self) {
         self.tell();
         self.again = None;
-        if let Some(mut part) = self.part.take() {
-            let _ = part.channel.shut();
+        if let Some(part) = &mut self.part {
+            let _ = part.channel.say_no_more();
             part.finish(super::LAST_PATIENCE);
         }
+        self.hear();
+        self.witness.begin_anew();
+        self.part = None;
     }
 }
 

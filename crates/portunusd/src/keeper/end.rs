@@ -126,7 +126,7 @@ impl Keeper<'_> {
 
     fn finish_others(&mut self) {
         self.metrics.close();
-        self.audit.alerts.close();
+        self.audit.alerts.end();
         self.front.finish(LAST_PATIENCE);
         self.grantor.finish(LAST_PATIENCE);
         self.helpers.end(LAST_PATIENCE);
