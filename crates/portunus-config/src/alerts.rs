@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use email_address::EmailAddress;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use crate::ValueError;
@@ -93,12 +96,28 @@ pub enum Tls {
 /// A page that is told by POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Where it is.
-    pub url: String,
+    /// Where it is. Some pages have a secret in it, instead of a token.
+    pub url: Password,
+    /// The same as people may see it.
+    pub shown: String,
     /// What it knows us by (Authorization: Bearer).
     pub token: Option<Password>,
     /// An authority of its own, in PEM.
     pub authority: Option<String>,
+}
+
+/// Whether a text in PEM names an authority, and nothing in it is damaged.
+///
+/// # Errors
+/// [`ValueError`] says what is wrong and the mend.
+pub fn check_authority(pem: &str) -> Result<(), ValueError> {
+    let mend = "name a file with the authority's certificate: -----BEGIN CERTIFICATE----- …";
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match found {
+        Ok(all) if all.is_empty() => Err(ValueError::new("there is no certificate in it", mend)),
+        Ok(_) => Ok(()),
+        Err(_) => Err(ValueError::new("what is in it is no certificate in PEM", mend)),
+    }
 }
 
 /// A password or a token. Not shown, and wiped when dropped.
@@ -137,12 +156,12 @@ impl fmt::Debug for Password {
 /// # Errors
 /// [`ValueError`] says what is wrong and the mend.
 pub fn parse_mail_address(text: &str) -> Result<String, ValueError> {
-    let fits = |part: &str| {
+    let plain = |part: &str| {
         let letter = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-        !part.is_empty() && part.len() <= 64 && part.chars().all(letter) && !part.starts_with(['.', '-'])
+        !part.is_empty() && part.chars().all(letter) && !part.starts_with('-')
     };
     match text.split_once('@') {
-        Some((user, host)) if fits(user) && host.split('.').all(fits) && host.len() <= 253 => {
+        Some((user, host)) if plain(user) && plain(host) && EmailAddress::is_valid(text) => {
             Ok(text.to_owned())
         }
         _ => {
@@ -182,19 +201,36 @@ pub fn parse_smtp(text: &str) -> Result<Smtp, ValueError> {
 ///
 /// # Errors
 /// [`ValueError`] says what is wrong and the mend.
-pub fn parse_webhook(text: &str) -> Result<String, ValueError> {
+pub fn parse_webhook(text: &str) -> Result<Webhook, ValueError> {
     let mend = "write https://host/path; http:// only to localhost";
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     let host = host_and_port(rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let page = Password::of_file(text);
+    let page = page.map(|url| Webhook { url, shown: text.to_owned(), token: None, authority: None });
     match (scheme, host) {
-        ("https", Some(_)) if plain => Ok(text.to_owned()),
-        ("http", Some((host, _))) if plain && is_local(&host) => Ok(text.to_owned()),
+        ("https", Some(_)) if plain => page,
+        ("http", Some((host, _))) if plain && is_local(&host) => page,
         ("http", Some(_)) => {
             Err(ValueError::new(format!("{text:?} would tell everybody on the way who comes and goes"), mend))
         }
         _ => Err(ValueError::new(format!("{text:?} is no page"), mend)),
     }
+}
+
+/// A page whose address is a secret: the first line of a file, which no message shows.
+///
+/// # Errors
+/// [`ValueError`] says what is wrong and the mend.
+pub fn parse_secret_webhook(text: &str) -> Result<Webhook, ValueError> {
+    let mend = "write https://host/path alone into the first line";
+    let wrong = |_| ValueError::new("there is no page in it", mend);
+    let url = Password::of_file(text).map_err(wrong)?;
+    parse_webhook(url.expose()).map_err(wrong)?;
+    let (scheme, rest) = url.expose().split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let shown = format!("{scheme}://{host}/…");
+    Ok(Webhook { url, shown, token: None, authority: None })
 }
 
 /// The port of a page.
@@ -270,6 +306,14 @@ mod tests {
         for wrong in ["http://hooks.example.org/x", "https://", "ftp://x", "https://h/a b", "https://h/\nx"] {
             assert!(parse_webhook(wrong).is_err(), "{wrong}");
         }
+        let page = parse_secret_webhook("https://hooks.example.org:8443/s3same?x\n").unwrap();
+        assert_eq!(page.shown, "https://hooks.example.org:8443/…");
+        assert!(!format!("{page:?}").contains("s3same"), "{page:?}");
+        for wrong in ["http://hooks.example.org/s3same", "s3same", "\nhttps://h/s3same", "https://h/s3 same"]
+        {
+            let fault = parse_secret_webhook(wrong).unwrap_err();
+            assert!(!format!("{fault:?}").contains("s3"), "{fault:?}");
+        }
         assert_eq!(webhook_port("https://h/x"), 443);
         assert_eq!(webhook_port("http://127.0.0.1:8080/x"), 8080);
     }
@@ -279,10 +323,25 @@ mod tests {
         for good in ["root@localhost", "a.b+c@mail.example.org"] {
             assert!(parse_mail_address(good).is_ok(), "{good}");
         }
-        for wrong in
-            ["root", "@x", "a@", "a b@x", "a@x\r\nBcc: b@y", "a@x,b@y", "<a@x>", "a@b@c", "-x@y", "a@-y"]
-        {
+        let (label, user) = ("a".repeat(64), "u".repeat(65));
+        let (label, user) = (format!("root@{label}.org"), format!("{user}@example.org"));
+        let wrong =
+            ["root", "@x", "a@", "a b@x", "a@x\r\nBcc: b@y", "a@x,b@y", "<a@x>", "a@b@c", "-x@y", "a@-y"];
+        let also = ["a..b@x", "a.@x", ".a@x", "root@_x", "root@x-", "root@x.", "root@a..b", &label, &user];
+        for wrong in wrong.into_iter().chain(also) {
             assert!(parse_mail_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_a_certificate_at_least() {
+        let one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(check_authority(one).is_ok() && check_authority(&format!("# ours\n{one}{one}")).is_ok());
+        let key = one.replace("CERTIFICATE", "PRIVATE KEY");
+        for wrong in
+            ["", "nonsense", &key, &one[..50], &one.replace("AAAA", "A*A"), &format!("{one}{}", &one[..50])]
+        {
+            assert!(check_authority(wrong).is_err(), "{wrong}");
         }
     }
 

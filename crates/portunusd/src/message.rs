@@ -451,7 +451,7 @@ pub(crate) struct AlertsSnapshot {
     every: Duration,
     keep: u64,
     mail: Option<MailSnapshot>,
-    webhook: Option<(String, Option<Zeroizing<String>>, Option<String>)>,
+    webhook: Option<WebhookSnapshot>,
     command: Option<Vec<String>>,
 }
 
@@ -461,6 +461,14 @@ struct MailSnapshot {
     from: Option<String>,
     sendmail: Option<PathBuf>,
     smtp: Option<SmtpSnapshot>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WebhookSnapshot {
+    url: Zeroizing<String>,
+    shown: String,
+    token: Option<Zeroizing<String>>,
+    authority: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -505,8 +513,12 @@ impl AlertsSnapshot {
             every: alerts.every,
             keep: alerts.keep,
             mail,
-            webhook: webhook
-                .map(|hook| (hook.url.clone(), hook.token.as_ref().map(secret), hook.authority.clone())),
+            webhook: webhook.map(|hook| WebhookSnapshot {
+                url: secret(&hook.url),
+                shown: hook.shown.clone(),
+                token: hook.token.as_ref().map(secret),
+                authority: hook.authority.clone(),
+            }),
             command: alerts.command.clone(),
         }
     }
@@ -531,10 +543,13 @@ impl AlertsSnapshot {
             };
             Some(Mail { to: mail.to.clone(), from: mail.from.clone(), carrier })
         });
-        let webhook = self.webhook.as_ref().map(|(url, token, authority)| Webhook {
-            url: url.clone(),
-            token: token.as_ref().and_then(secret),
-            authority: authority.clone(),
+        let webhook = self.webhook.as_ref().and_then(|hook| {
+            Some(Webhook {
+                url: secret(&hook.url)?,
+                shown: hook.shown.clone(),
+                token: hook.token.as_ref().and_then(secret),
+                authority: hook.authority.clone(),
+            })
         });
         Alerts {
             every: self.every,

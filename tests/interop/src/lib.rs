@@ -15,6 +15,7 @@ mod knocker;
 mod lag;
 mod namespace;
 mod original;
+pub mod told;
 mod tool;
 mod trial;
 mod world;

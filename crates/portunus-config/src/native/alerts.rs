@@ -6,13 +6,14 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::alerts::{
-    Alerts, Carrier, Mail, Password, Webhook, parse_mail_address, parse_smtp, parse_webhook,
+    Alerts, Carrier, Mail, Password, Webhook, check_authority, parse_mail_address, parse_secret_webhook,
+    parse_smtp, parse_webhook,
 };
 use crate::reader::{Fields, Unknown};
 use crate::source::Findings;
 use crate::{Diagnostic, Files, Secrecy, ValueError};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "to",
     "from",
     "smtp",
@@ -21,6 +22,7 @@ const KEYS: [&str; 14] = [
     "ca_file",
     "sendmail",
     "webhook",
+    "url_file",
     "token_file",
     "command",
     "every",
@@ -40,7 +42,7 @@ pub(super) fn read(
     let a = Fields::of(s.source, &pair.node, "alerts", findings)?;
     a.know(&KEYS, Unknown::Refused, findings);
     let mut reader = Reader { a, files, sources, findings };
-    let file = reader.file("ca_file", Secrecy::Public);
+    let file = reader.authority();
     let authority = file.as_ref().map(|text| text.as_str());
     let usual = Alerts::default();
     let alerts = Alerts {
@@ -54,7 +56,7 @@ pub(super) fn read(
         refusals: a.flag("refusals", reader.findings).unwrap_or(true),
         keep: a.number("keep", 10, 100_000, reader.findings).unwrap_or(usual.keep),
     };
-    let named = ["to", "webhook", "command"].into_iter().any(|key| a.pair(key).is_some());
+    let named = ["to", "webhook", "url_file", "command"].into_iter().any(|key| a.pair(key).is_some());
     if !named {
         let mend = "write to = [\"root@example.org\"], webhook or command, or take the section out";
         findings.error(s.source, pair.at, "[alerts] tells nobody", mend);
@@ -139,8 +141,23 @@ impl Reader<'_, '_, '_> {
     fn webhook(&mut self, authority: Option<&str>) -> Option<Webhook> {
         let a = self.a;
         let token = self.password("token_file");
-        let url = a.read("webhook", self.findings, parse_webhook)?;
-        Some(Webhook { url, token, authority: authority.map(str::to_owned) })
+        let page = match (a.pair("webhook"), a.pair("url_file")) {
+            (Some(_), Some(both)) => {
+                let what = "webhook and url_file name two pages";
+                self.findings.error(a.source, both.at, what, "take one of them out");
+                None
+            }
+            (None, Some(_)) => self.secret("url_file", parse_secret_webhook),
+            (Some(_) | None, None) => a.read("webhook", self.findings, parse_webhook),
+        }?;
+        Some(Webhook { token, authority: authority.map(str::to_owned), ..page })
+    }
+
+    fn authority(&mut self) -> Option<Zeroizing<String>> {
+        let text = self.file("ca_file", Secrecy::Public)?;
+        let (_, at) = self.a.text("ca_file", self.findings)?;
+        check_authority(&text).map_err(|fault| self.findings.fault(self.a.source, at, fault)).ok()?;
+        Some(text)
     }
 
     fn command(&mut self) -> Option<Vec<String>> {
@@ -160,9 +177,13 @@ impl Reader<'_, '_, '_> {
     }
 
     fn password(&mut self, key: &str) -> Option<Password> {
+        self.secret(key, Password::of_file)
+    }
+
+    fn secret<T>(&mut self, key: &str, parse: fn(&str) -> Result<T, ValueError>) -> Option<T> {
         let text = self.file(key, Secrecy::Secret)?;
         let (_, at) = self.a.text(key, self.findings)?;
-        Password::of_file(&text).map_err(|fault| self.findings.fault(self.a.source, at, fault)).ok()
+        parse(&text).map_err(|fault| self.findings.fault(self.a.source, at, fault)).ok()
     }
 
     /// The text of a file that is named.

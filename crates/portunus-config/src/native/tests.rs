@@ -107,8 +107,9 @@ fn every_key_of_the_template_is_one_that_is_read() {
         .filter(|line| !line.starts_with("listen"))
         .map(|line| format!("{line}\n"))
         .collect();
-    // A section that is one by itself, two ways for one mail, and the passwords that it names.
+    // A section that is one by itself, two ways for one mail and one page, and the passwords that it names.
     let uncommented = uncommented.replace("# [alerts]", "[alerts]").replace("\nsendmail", "\n# sendmail");
+    let uncommented = uncommented.replace("\nurl_file", "\n# url_file");
     let files = folder()
         .with("/etc/portunus/portunus.toml", uncommented)
         .with("/etc/portunus/keys/smtp.password", "sesame\n")

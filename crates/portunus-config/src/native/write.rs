@@ -122,6 +122,7 @@ services = ["ssh"]
 # password_file = "/etc/portunus/keys/smtp.password"
 # sendmail = "/usr/sbin/sendmail"         # in the place of smtp
 # webhook = "https://hooks.example.org/gate"
+# url_file = "/etc/portunus/keys/hook.url" # in the place of webhook, where the address is itself a secret
 # token_file = "/etc/portunus/keys/hook.token"
 # command = ["/usr/local/bin/tell"]
 # every = "30s"

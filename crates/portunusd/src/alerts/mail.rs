@@ -1,73 +1,92 @@
 //! Mail: by a mail server, or by the program of this host that takes it.
 
+use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use lettre::message::{Mailbox, header::ContentType};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, SmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{Message, SmtpTransport, Transport};
-use portunus_config::alerts::{self, Carrier};
+use lettre::{Address, Message};
+use portunus_config::alerts::{self, Carrier, Password, Tls};
 
 use super::command::finish;
 use super::text::Batch;
 use super::{PATIENCE, webhook};
 
+/// How long all wait for one of them whom the server takes no mail for just now; it may be new to it (greylisting).
+const WAITED_FOR: Duration = Duration::from_secs(600);
+
 /// Who sends it, ready.
 pub(super) struct Mailer {
-    to: Vec<Mailbox>,
-    from: Mailbox,
+    to: Vec<Address>,
+    from: Address,
     carrier: Ready,
 }
 
 enum Ready {
-    Smtp(SmtpTransport),
+    Smtp(Server),
     Sendmail(PathBuf),
 }
 
 impl Mailer {
     pub(super) fn new(mail: &alerts::Mail, host: &str) -> Result<Self, String> {
-        let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}"));
-        let own = if host.contains('.') { host } else { "localhost" };
-        let from = mail.from.clone().unwrap_or_else(|| format!("portunus@{own}"));
+        let address = |text: &String| text.parse().map_err(|error| format!("{text}: {error}"));
         Ok(Self {
-            to: mail.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
-            from: mailbox(&from)?,
+            to: mail.to.iter().map(address).collect::<Result<_, _>>()?,
+            from: mail.from.as_ref().map_or_else(|| Ok(own_address(host)), address)?,
             carrier: match &mail.carrier {
-                Carrier::Smtp(smtp) => Ready::Smtp(transport(smtp, host)?),
+                Carrier::Smtp(smtp) => Ready::Smtp(Server::new(smtp, host)?),
                 Carrier::Sendmail(program) => Ready::Sendmail(program.clone()),
             },
         })
     }
 
-    pub(super) fn send(&self, batch: &Batch<'_>) -> Result<(), String> {
+    /// Who does not get it, and why, where the others do.
+    pub(super) fn send(&mut self, batch: &Batch<'_>) -> Result<Option<String>, String> {
+        let message = self.message(batch)?;
+        match &mut self.carrier {
+            Ready::Smtp(server) => server.send(&self.from, &self.to, &message),
+            Ready::Sendmail(program) => by_program(program, &self.from, &self.to, &message).map(|()| None),
+        }
+    }
+
+    fn message(&self, batch: &Batch<'_>) -> Result<Vec<u8>, String> {
         let mut message = Message::builder()
-            .from(self.from.clone())
+            .from(Mailbox::new(None, self.from.clone()))
             .subject(batch.subject())
             // No program answers it (RFC 3834).
             .raw_header(auto_submitted())
             .header(ContentType::TEXT_PLAIN);
         for to in &self.to {
-            message = message.to(to.clone());
+            message = message.to(Mailbox::new(None, to.clone()));
         }
         let message = message.body(batch.body()).map_err(|error| error.to_string())?;
-        match &self.carrier {
-            Ready::Smtp(smtp) => smtp.send(&message).map(drop).map_err(|error| words(&error)),
-            Ready::Sendmail(program) => self.by_program(program, &message.formatted()),
-        }
+        Ok(message.formatted())
     }
+}
 
-    fn by_program(&self, program: &PathBuf, message: &[u8]) -> Result<(), String> {
-        let to = self.to.iter().map(|to| to.email.to_string());
-        let mut command = Command::new(program);
-        // A dot alone is no end; who sends and to whom stands here, and not in the text.
-        command.args(["-i", "-f", self.from.email.as_ref(), "--"]).args(to);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        finish(command, PATIENCE, |mut input| input.write_all(message))
-    }
+fn by_program(program: &Path, from: &Address, to: &[Address], message: &[u8]) -> Result<(), String> {
+    let mut command = Command::new(program);
+    // A dot alone is no end; who sends and to whom stands here, and not in the text.
+    command.args(["-i", "-f", from.as_ref(), "--"]).args(to.iter().map(ToString::to_string));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    finish(command, PATIENCE, |mut input| input.write_all(message))
+}
+
+/// From whom it comes where nobody says: a host whose name is none for mail is not named. Nor is one by its address, which
+/// lettre cannot read in brackets, and many a server not without.
+fn own_address(host: &str) -> Address {
+    let named = host.contains('.') && host.parse::<IpAddr>().is_err();
+    let address = named.then(|| Address::new("portunus", host).ok()).flatten();
+    address.unwrap_or_else(|| Address::new_dangerous("portunus", "localhost"))
 }
 
 fn auto_submitted() -> lettre::message::header::HeaderValue {
@@ -75,40 +94,125 @@ fn auto_submitted() -> lettre::message::header::HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned())
 }
 
-fn transport(smtp: &alerts::Smtp, host: &str) -> Result<SmtpTransport, String> {
-    let words = |error: lettre::transport::smtp::Error| words(&error);
-    let tls = match smtp.tls {
-        alerts::Tls::Whole => Tls::Wrapper(parameters(smtp).map_err(words)?),
-        alerts::Tls::Started => Tls::Required(parameters(smtp).map_err(words)?),
-        alerts::Tls::Local => Tls::None,
-    };
-    let mut builder =
-        SmtpTransport::builder_dangerous(&smtp.host).port(smtp.port).tls(tls).timeout(Some(PATIENCE));
-    let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
-    builder = builder.hello_name(if plain && !host.is_empty() {
-        ClientId::Domain(host.to_owned())
-    } else {
-        ClientId::default()
-    });
-    if let Some((user, password)) = &smtp.login {
-        builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+/// A mail server. What lettre makes of its parts ends the mail when one recipient is refused; so they are put together here.
+struct Server {
+    host: String,
+    port: u16,
+    seal: Seal,
+    hello: ClientId,
+    /// lettre's own copies of it are not wiped, so they live as short as a session.
+    login: Option<(String, Password)>,
+    /// Since when the server takes no mail for somebody just now.
+    not_now: HashMap<Address, Instant>,
+    waited_for: Duration,
+}
+
+enum Seal {
+    Whole(TlsParameters),
+    Started(TlsParameters),
+    Local,
+}
+
+impl Server {
+    fn new(smtp: &alerts::Smtp, host: &str) -> Result<Self, String> {
+        let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        let named = plain && !host.is_empty();
+        Ok(Self {
+            host: smtp.host.clone(),
+            port: smtp.port,
+            seal: match smtp.tls {
+                Tls::Whole => Seal::Whole(parameters(smtp)?),
+                Tls::Started => Seal::Started(parameters(smtp)?),
+                Tls::Local => Seal::Local,
+            },
+            hello: if named { ClientId::Domain(host.to_owned()) } else { ClientId::default() },
+            login: smtp.login.clone(),
+            not_now: HashMap::new(),
+            waited_for: WAITED_FOR,
+        })
     }
-    Ok(builder.build())
+
+    fn send(&mut self, from: &Address, to: &[Address], message: &[u8]) -> Result<Option<String>, String> {
+        let mut connection = self.connect()?;
+        let sent = self.hand_over(&mut connection, from, to, message);
+        if sent.is_ok() {
+            let _ = connection.quit();
+        } else {
+            connection.abort();
+        }
+        sent
+    }
+
+    fn connect(&self) -> Result<SmtpConnection, String> {
+        let server = (self.host.as_str(), self.port);
+        let whole = if let Seal::Whole(tls) = &self.seal { Some(tls) } else { None };
+        let mut connection =
+            SmtpConnection::connect(server, Some(PATIENCE), &self.hello, whole, None).map_err(words)?;
+        if let Seal::Started(tls) = &self.seal {
+            connection.starttls(tls, &self.hello).map_err(words)?;
+        }
+        if let Some((user, password)) = &self.login {
+            let login = Credentials::new(user.clone(), password.expose().to_owned());
+            // Not in the server's words: they may repeat what it was told.
+            connection.auth(DEFAULT_MECHANISMS, &login).map_err(|error| match error.status() {
+                Some(code) => format!("the mail server refuses the login ({code})"),
+                None => words(error),
+            })?;
+        }
+        Ok(connection)
+    }
+
+    /// Whoever the server has nothing for does not keep the others from it; who is refused for the moment only does for a
+    /// while.
+    fn hand_over(
+        &mut self,
+        connection: &mut SmtpConnection,
+        from: &Address,
+        to: &[Address],
+        message: &[u8],
+    ) -> Result<Option<String>, String> {
+        connection.command(Mail::new(Some(from.clone()), Vec::new())).map_err(words)?;
+        let (mut refused, mut not_yet) = (Vec::new(), false);
+        for one in to {
+            match connection.command(Rcpt::new(one.clone(), Vec::new())) {
+                Ok(_) => drop(self.not_now.remove(one)),
+                Err(error) if error.is_permanent() => refused.push(format!("{one}: {}", words(error))),
+                Err(error) if error.is_transient() => {
+                    let since = self.not_now.entry(one.clone()).or_insert_with(Instant::now);
+                    not_yet |= since.elapsed() < self.waited_for;
+                    refused.push(format!("{one}: {}", words(error)));
+                }
+                Err(error) => return Err(words(error)),
+            }
+        }
+        let why = Some(refused.join("; ")).filter(|why| !why.is_empty());
+        if not_yet || refused.len() == to.len() {
+            return Err(why.unwrap_or_else(|| "there is nobody to send it to".to_owned()));
+        }
+        connection.command(Data).map_err(words)?;
+        connection.message(message).map_err(words)?;
+        Ok(why)
+    }
 }
 
 /// Whom to believe: the authority that is named, else those of this machine.
-fn parameters(smtp: &alerts::Smtp) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+fn parameters(smtp: &alerts::Smtp) -> Result<TlsParameters, String> {
     let mut builder = TlsParameters::builder(smtp.host.clone()).certificate_store(CertificateStore::None);
-    for der in webhook::authorities(smtp.authority.as_deref()) {
-        builder = builder.add_root_certificate(Certificate::from_der(der)?);
+    let all = webhook::authorities(smtp.authority.as_deref());
+    if all.is_empty() && smtp.authority.is_some() {
+        return Err(webhook::NO_AUTHORITY.to_owned());
     }
-    builder.build_rustls()
+    for der in all {
+        builder = builder.add_root_certificate(Certificate::from_der(der).map_err(words)?);
+    }
+    builder.build_rustls().map_err(words)
 }
 
 /// With what lies below it.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn words(error: Error) -> String {
     let mut words = error.to_string();
-    let mut below = error.source();
+    let mut below = std::error::Error::source(&error);
     while let Some(error) = below {
         let more = error.to_string();
         if !words.contains(&more) {
@@ -117,4 +221,127 @@ fn words(error: &(dyn std::error::Error + 'static)) -> String {
         below = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use super::super::Alert;
+    use super::*;
+
+    /// A mail server that has no `nobody` and takes nothing for `later` yet; whom each mail went to.
+    fn server() -> (u16, mpsc::Receiver<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (to_us, mails) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (mut write, read) = (stream.try_clone().unwrap(), BufReader::new(stream));
+                let (mut to, mut text) = (Vec::new(), false);
+                let _ = write.write_all(b"220 here\r\n");
+                for line in read.lines().map_while(Result::ok) {
+                    let answer = match line.as_str() {
+                        "." if std::mem::take(&mut text) => {
+                            let _ = to_us.send(std::mem::take(&mut to));
+                            "250 kept"
+                        }
+                        _ if text => continue,
+                        "DATA" => {
+                            text = true;
+                            "354 go on"
+                        }
+                        line if line.contains("<nobody@") => "550 no such user",
+                        line if line.contains("<later@") => "450 come again",
+                        line => {
+                            to.extend(line.strip_prefix("RCPT TO:").map(str::to_owned));
+                            "250 good"
+                        }
+                    };
+                    let _ = write.write_all(format!("{answer}\r\n").as_bytes());
+                }
+            }
+        });
+        (port, mails)
+    }
+
+    fn mailer(port: u16, to: &[&str]) -> Mailer {
+        let smtp = alerts::parse_smtp(&format!("smtp://127.0.0.1:{port}")).unwrap();
+        let to = to.iter().map(ToString::to_string).collect();
+        let mail = alerts::Mail { to, from: None, carrier: Carrier::Smtp(smtp) };
+        Mailer::new(&mail, "gate.example.org").unwrap()
+    }
+
+    #[test]
+    fn who_is_refused_keeps_nobody_else_from_it() {
+        let (port, mails) = server();
+        let alerts = [Alert::test()];
+        let batch = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+        let mut some = mailer(port, &["a@example.org", "nobody@example.org", "b@example.org"]);
+        let why = some.send(&batch).unwrap().unwrap();
+        assert!(why.starts_with("nobody@example.org: ") && why.contains("no such user"), "{why}");
+        assert!(!why.contains("b@"), "{why}");
+        assert_eq!(mails.recv().unwrap(), ["<a@example.org>", "<b@example.org>"]);
+        // Where nobody is left it waits.
+        let why = mailer(port, &["nobody@example.org"]).send(&batch).unwrap_err();
+        assert!(why.contains("no such user"), "{why}");
+        // Who is to come again is waited for, and then no more.
+        let mut some = mailer(port, &["a@example.org", "later@example.org"]);
+        assert!(some.send(&batch).unwrap_err().contains("come again"));
+        assert!(some.send(&batch).unwrap_err().starts_with("later@example.org"));
+        assert!(mails.try_recv().is_err());
+        let Ready::Smtp(server) = &mut some.carrier else { unreachable!() };
+        server.waited_for = Duration::ZERO;
+        assert!(some.send(&batch).unwrap().unwrap().contains("come again"));
+        assert_eq!(mails.recv().unwrap(), ["<a@example.org>"]);
+    }
+
+    #[test]
+    fn a_host_whose_name_is_none_for_mail_is_not_named() {
+        for (host, from) in [
+            ("gate.example.org", "gate.example.org"),
+            ("10.90.0.1", "localhost"),
+            ("gate", "localhost"),
+            ("_gate.example.org", "localhost"),
+            ("2001:db8::1", "localhost"),
+            ("a b.c", "localhost"),
+            ("a..b", "localhost"),
+            (".", "localhost"),
+            ("x@y.z", "localhost"),
+            ("", "localhost"),
+        ] {
+            assert_eq!(own_address(host).to_string(), format!("portunus@{from}"), "{host}");
+        }
+    }
+
+    /// What the configuration lets pass is an address here.
+    #[test]
+    fn lettre_takes_every_address_that_the_configuration_takes() {
+        let (locals, hosts) = (parts("ab.-_+!1"), parts("ab.-_1"));
+        let long = ["a".repeat(63), "a".repeat(64), "a".repeat(65), format!("{}.b", "a".repeat(64))];
+        let mut taken = 0;
+        for text in locals.iter().chain(&long).map(|local| format!("{local}@mail.example.org")).chain(
+            hosts.iter().chain(&long).flat_map(|host| [format!("root@{host}"), format!("root@{host}.org")]),
+        ) {
+            if alerts::parse_mail_address(&text).is_ok() {
+                taken += 1;
+                assert!(text.parse::<Address>().is_ok(), "{text}");
+                assert!(text.parse::<Mailbox>().is_ok(), "{text}");
+            }
+        }
+        assert!(taken > 200, "{taken}");
+    }
+
+    /// Every word of up to four of these letters.
+    fn parts(letters: &str) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut last = all.clone();
+        for _ in 0..4 {
+            last = last.iter().flat_map(|word| letters.chars().map(move |c| format!("{word}{c}"))).collect();
+            all.extend(last.clone());
+        }
+        all
+    }
 }

@@ -165,16 +165,21 @@ enum Way {
     Mail(mail::Mailer),
     Webhook(webhook::Hook),
     Command(Vec<String>),
+    /// One that cannot be used as it is; the others can, and what waits for it stays.
+    Unfit {
+        name: &'static str,
+        why: String,
+    },
 }
 
 impl Way {
     /// Each in its place of the ring.
-    fn all(alerts: &Alerts, host: &str) -> Result<[Option<Self>; WAYS], String> {
-        let mail =
-            alerts.mail.as_ref().map(|mail| mail::Mailer::new(mail, host).map(Self::Mail)).transpose()?;
-        let webhook =
-            alerts.webhook.as_ref().map(|hook| webhook::Hook::new(hook).map(Self::Webhook)).transpose()?;
-        Ok([mail, webhook, alerts.command.clone().map(Self::Command)])
+    fn all(alerts: &Alerts, host: &str) -> [Option<Self>; WAYS] {
+        let or_unfit = |way: Result<Self, String>, name| way.unwrap_or_else(|why| Self::Unfit { name, why });
+        let mail = alerts.mail.as_ref().map(|mail| mail::Mailer::new(mail, host).map(Self::Mail));
+        let webhook = alerts.webhook.as_ref().map(|hook| webhook::Hook::new(hook).map(Self::Webhook));
+        let command = alerts.command.clone().map(Self::Command);
+        [mail.map(|way| or_unfit(way, "mail")), webhook.map(|way| or_unfit(way, "webhook")), command]
     }
 
     const fn name(&self) -> &'static str {
@@ -182,14 +187,17 @@ impl Way {
             Self::Mail(_) => "mail",
             Self::Webhook(_) => "webhook",
             Self::Command(_) => "command",
+            Self::Unfit { name, .. } => name,
         }
     }
 
-    fn tell(&self, batch: &Batch<'_>) -> Result<(), String> {
+    /// Who does not hear it, and why, where others by the same way do.
+    fn tell(&mut self, batch: &Batch<'_>) -> Result<Option<String>, String> {
         match self {
             Self::Mail(mailer) => mailer.send(batch),
-            Self::Webhook(hook) => hook.send(batch),
-            Self::Command(words) => command::run(words, batch),
+            Self::Webhook(hook) => hook.send(batch).map(|()| None),
+            Self::Command(words) => command::run(words, batch).map(|()| None),
+            Self::Unfit { why, .. } => Err(why.clone()),
         }
     }
 }
@@ -205,7 +213,7 @@ fn confinement(alerts: &Alerts) -> Option<Confinement> {
     if alerts.command.is_some() {
         return None;
     }
-    let webhook = alerts.webhook.as_ref().map(|hook| webhook_port(&hook.url));
+    let webhook = alerts.webhook.as_ref().map(|hook| webhook_port(hook.url.expose()));
     Some(Confinement::Alerts { ports: [smtp, webhook] })
 }
 
@@ -223,7 +231,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let alerts = snapshot.alerts();
     shed_rights(ids, Keep::Nothing)?;
     // Authorities are read while files can be.
-    let ways = Way::all(&alerts, &host).map_err(io::Error::other)?;
+    let ways = Way::all(&alerts, &host);
     match confinement(&alerts) {
         Some(confinement) => {
             let landlock = confine::confine(confinement).map_err(io::Error::other)?;
@@ -242,9 +250,9 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         let Some(way) = way else { continue };
         let (desk, host, every) = (desk.clone(), host.clone(), alerts.every);
         let name = way.name().to_owned();
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || Teller { desk, host, number, way, every, pause: every, said: None }.run())?;
+        thread::Builder::new().name(name).spawn(move || {
+            Teller { desk, host, number, way, every, pause: every, said: None, partly: None }.run();
+        })?;
     }
     take_in(&keeper, &desk)
 }
@@ -327,6 +335,8 @@ struct Teller {
     pause: Duration,
     /// What was last said to be wrong, and when.
     said: Option<(String, Instant)>,
+    /// The same of somebody whom the message does not reach.
+    partly: Option<(String, Instant)>,
 }
 
 impl Teller {
@@ -361,7 +371,8 @@ impl Teller {
         let unread = waiting.rotten + (waiting.records.len() - alerts.len()) as u64;
         let (lost, more) = (waiting.lost + unread, waiting.more);
         if !alerts.is_empty() || lost > 0 {
-            self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more })?;
+            let missed = self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more })?;
+            self.say_who_misses_it(missed);
         }
         let way = self.way.name();
         if waiting.lost > 0 {
@@ -384,9 +395,7 @@ impl Teller {
 
     /// Once, and again when it is another trouble, or after an hour.
     fn complain(&mut self, error: String) {
-        const AGAIN: Duration = Duration::from_secs(3600);
-        let news = self.said.as_ref().is_none_or(|(last, at)| *last != error || at.elapsed() > AGAIN);
-        if news {
+        if is_news(self.said.as_ref(), &error) {
             let (waiting, lost) = self.desk.lock().counts(self.number);
             tracing::warn!(
                 way = self.way.name(),
@@ -398,6 +407,22 @@ impl Teller {
             self.said = Some((error, Instant::now()));
         }
     }
+
+    fn say_who_misses_it(&mut self, missed: Option<String>) {
+        let Some(why) = missed else {
+            self.partly = None;
+            return;
+        };
+        if is_news(self.partly.as_ref(), &why) {
+            tracing::warn!(way = self.way.name(), why, "alerts do not reach everybody: the others have them");
+            self.partly = Some((why, Instant::now()));
+        }
+    }
+}
+
+fn is_news(said: Option<&(String, Instant)>, trouble: &str) -> bool {
+    const AGAIN: Duration = Duration::from_secs(3600);
+    said.is_none_or(|(last, at)| last != trouble || at.elapsed() > AGAIN)
 }
 
 /// Tells a test by every way of a configuration, as the daemon's own part would: as its user, and without a right. What
@@ -412,10 +437,14 @@ pub fn try_out(settings: &Settings, user: &str) -> io::Result<Vec<(&'static str,
         users::become_user(ids, Keep::Nothing)?;
     }
     let host = host_name(settings);
-    let ways = Way::all(alerts, &host).map_err(io::Error::other)?;
+    let ways = Way::all(alerts, &host);
     let alert = [Alert::test()];
     let batch = Batch { host: &host, alerts: &alert, lost: 0, more: 0 };
-    Ok(ways.into_iter().flatten().map(|way| (way.name(), way.tell(&batch))).collect())
+    let tried = ways.into_iter().flatten().map(|mut way| {
+        let told = way.tell(&batch);
+        (way.name(), told.and_then(|missed| missed.map_or(Ok(()), Err)))
+    });
+    Ok(tried.collect())
 }
 
 /// What this server is called.
@@ -477,7 +506,7 @@ mod tests {
         let desk = Arc::new(Desk { spool: Mutex::new(Spool::open(file, 4).unwrap()), more: Condvar::new() });
         let way = Way::Command(words.iter().map(ToString::to_string).collect());
         let every = Duration::ZERO;
-        Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None }
+        Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None, partly: None }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn show(alerts: &Alerts) {
         line(format_args!("mail     {} by {by}", mail.to.join(", ")));
     }
     if let Some(hook) = &alerts.webhook {
-        line(format_args!("webhook  {}", hook.url));
+        line(format_args!("webhook  {}", hook.shown));
     }
     if let Some(command) = &alerts.command {
         line(format_args!("command  {}", command.join(" ")));
