@@ -19,7 +19,7 @@ AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR
 # By name and not by package: so cargo resolves the same features as for the unit tests, and compiles nothing twice.
 INTEROP := $(patsubst tests/interop/tests/%.rs,%,$(wildcard tests/interop/tests/*.rs))
 # These wait for grants to end most of the time, and measure nothing: two at once.
-PATIENT := fwknop_nat fwknop_pairs gpg grants sent_on trial trial_ended
+PATIENT := fwknop_nat fwknop_pairs gpg gpg_words grants sent_on trial trial_ended
 
 CRITERION := $(patsubst %.rs,--bench %,$(notdir $(wildcard crates/*/benches/*.rs)))
 

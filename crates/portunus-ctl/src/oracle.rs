@@ -33,8 +33,12 @@ pub enum Answer<'m> {
     },
     /// It could not be run.
     NotRun,
-    /// It took too long, or said too much.
+    /// It took too long.
     TooSlow,
+    /// It said more than any knock has.
+    TooMuch,
+    /// It was ended by a signal.
+    Killed,
     /// Too many are asked about already.
     Busy,
 }
@@ -65,7 +69,7 @@ pub fn read(message: &[u8]) -> Result<Question<'_>, OracleError> {
     Ok(Question { number: u64::from_le_bytes(*number), ring: *ring, message })
 }
 
-/// An answer as a message; what is too long to be a knock's is [`Answer::TooSlow`].
+/// An answer as a message; what is too long to be a knock's is [`Answer::TooMuch`].
 #[must_use]
 pub fn write_answer(number: u64, answer: &Answer<'_>) -> Vec<u8> {
     let mut out = number.to_le_bytes().to_vec();
@@ -77,11 +81,13 @@ pub fn write_answer(number: u64, answer: &Answer<'_>) -> Vec<u8> {
                 out.extend_from_slice(text);
                 out.extend_from_slice(report);
             }
-            Ok(_) | Err(_) => out.push(2),
+            Ok(_) | Err(_) => out.push(4),
         },
         Answer::NotRun => out.push(1),
         Answer::TooSlow => out.push(2),
         Answer::Busy => out.push(3),
+        Answer::TooMuch => out.push(4),
+        Answer::Killed => out.push(5),
     }
     out
 }
@@ -106,6 +112,8 @@ pub fn read_answer(message: &[u8]) -> Result<(u64, Answer<'_>), OracleError> {
         (1, []) => Answer::NotRun,
         (2, []) => Answer::TooSlow,
         (3, []) => Answer::Busy,
+        (4, []) => Answer::TooMuch,
+        (5, []) => Answer::Killed,
         _ => return Err(OracleError),
     };
     Ok((u64::from_le_bytes(*number), answer))
@@ -122,21 +130,22 @@ mod tests {
         assert_eq!(write(&Question { message: &[0; LONGEST_QUESTION], ..question }), None);
         assert_eq!((read(&[0; 39]), read(&[0; LONGEST_QUESTION + 1])), (Err(OracleError), Err(OracleError)));
         let spoken = Answer::Spoken { text: b"text", report: b"[GNUPG:] X\n" };
-        for answer in [spoken, Answer::NotRun, Answer::TooSlow, Answer::Busy] {
+        for answer in [spoken, Answer::NotRun, Answer::TooSlow, Answer::Busy, Answer::TooMuch, Answer::Killed]
+        {
             assert_eq!(read_answer(&write_answer(8, &answer)), Ok((8, answer)));
         }
         for long in [
             Answer::Spoken { text: &[0; LONGEST_TEXT + 1], report: b"" },
             Answer::Spoken { text: b"", report: &[0; LONGEST_REPORT + 1] },
         ] {
-            assert_eq!(read_answer(&write_answer(8, &long)), Ok((8, Answer::TooSlow)));
+            assert_eq!(read_answer(&write_answer(8, &long)), Ok((8, Answer::TooMuch)));
         }
         assert!(
             write_answer(1, &Answer::Spoken { text: &[0; LONGEST_TEXT], report: &[0; LONGEST_REPORT] }).len()
                 <= LONGEST_ANSWER
         );
         for wrong in
-            [[0_u8; 8].as_slice(), &[0; 9], &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1], &[0, 0, 0, 0, 0, 0, 0, 0, 4]]
+            [[0_u8; 8].as_slice(), &[0; 9], &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1], &[0, 0, 0, 0, 0, 0, 0, 0, 6]]
         {
             assert_eq!(read_answer(wrong), Err(OracleError));
         }

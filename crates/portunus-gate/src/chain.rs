@@ -37,6 +37,8 @@ impl Origin {
 pub(crate) struct Proven {
     knock: Knock,
     pub(crate) client: u32,
+    /// Whose it is too: a signature may count with several stanzas, each with keys of its own.
+    others: Vec<u32>,
     pub(crate) origin: Origin,
 }
 
@@ -52,6 +54,7 @@ pub(crate) struct Fresh {
 pub(crate) struct Taken {
     origin: Origin,
     knock: Knock,
+    others: Vec<u32>,
 }
 
 /// What became of a datagram, for the one event that says so.
@@ -65,7 +68,18 @@ pub(crate) struct Outcome {
 impl Proven {
     /// `Knock` can be made by a verification in the dialect only.
     pub(crate) const fn by(client: u32, knock: Knock, origin: Origin) -> Self {
-        Self { knock, client, origin }
+        Self { knock, client, others: Vec::new(), origin }
+    }
+
+    /// The same, where it is others' too.
+    pub(crate) fn with(mut self, others: Vec<u32>) -> Self {
+        self.others = others;
+        self
+    }
+
+    /// Whose it is.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.client).chain(self.others.iter().copied())
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -100,15 +114,20 @@ impl Fresh {
         self.proven.knock.text_sha256()
     }
 
-    pub(crate) fn set_client(&mut self, client: u32) {
-        self.proven.client = client;
+    /// After a reload.
+    pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        self.proven.client = number(self.proven.client);
+        renumber(&mut self.proven.others, number);
     }
 
     /// The store's answer decides.
     pub(crate) fn taken(self, answer: Claimed) -> Result<Taken, Outcome> {
         let refused = |reason, said| Err(Outcome { reason, detail: said });
         match answer {
-            Claimed::Fresh => Ok(Taken { origin: self.proven.origin, knock: self.proven.knock }),
+            Claimed::Fresh => {
+                let Proven { knock, others, origin, .. } = self.proven;
+                Ok(Taken { origin, knock, others })
+            }
             Claimed::Replayed => refused(Reason::Replayed, None),
             Claimed::BelowHorizon => {
                 refused(Reason::Stale, Some(Detail::Said("older than what the replay store still knows")))
@@ -125,6 +144,16 @@ impl Fresh {
 impl Taken {
     pub(crate) const fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Whose it is besides its client's.
+    pub(crate) fn others(&self) -> impl Iterator<Item = u32> {
+        self.others.iter().copied()
+    }
+
+    /// After a reload.
+    pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        renumber(&mut self.others, number);
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -176,6 +205,10 @@ impl Taken {
         let knock = keys.open(&Packet::new_checked(wire.as_bytes()).unwrap()).unwrap();
         let (carried, arrived) = (None, Mono::default());
         let origin = Origin { source, claimed: None, destination: None, carried, via: Via::Udp, arrived };
-        Self { origin, knock }
+        Self { origin, knock, others: Vec::new() }
     }
+}
+
+fn renumber(clients: &mut [u32], number: impl Fn(u32) -> u32) {
+    clients.iter_mut().for_each(|client| *client = number(*client));
 }

@@ -99,28 +99,32 @@ impl KeySets {
         self.of_ring(ring).find_map(|(_, keys)| keys.message(packet).ok())
     }
 
-    /// What gpg's answer for a keyring makes of the packet, by the sets that `may` be meant: the first that takes it, or why
-    /// none does.
+    /// What gpg's answer for a keyring makes of the packet, by the sets that `may` be meant: those that take it, in the order of
+    /// the files, or why none does.
     pub(crate) fn judge(
         &self,
         ring: RingId,
         packet: &Packet<'_>,
         heard: &Heard,
         may: impl Fn(u32) -> bool,
-    ) -> Result<(u32, Knock), GpgError> {
+    ) -> Result<(Vec<u32>, Knock), GpgError> {
+        let (mut takers, mut taken) = (Vec::new(), None);
         let mut why = GpgError::Open(OpenError::Shape);
         for (set, keys) in self.of_ring(ring).filter(|(set, _)| may(*set)) {
             match keys.judge(packet, heard) {
-                Ok(knock) if self.lists => {
-                    return Ok((set, knock.with_listing(|asked| keys.listing(packet, asked))));
+                Ok(knock) => {
+                    takers.push(set);
+                    taken.get_or_insert_with(|| match self.lists {
+                        true => knock.with_listing(|asked| keys.listing(packet, asked)),
+                        false => knock,
+                    });
                 }
-                Ok(knock) => return Ok((set, knock)),
                 // Of another set's packets nothing is to be said but that they are.
                 Err(GpgError::Open(_)) => {}
                 Err(error) => why = error,
             }
         }
-        Err(why)
+        taken.map(|knock| (takers, knock)).ok_or(why)
     }
 
     fn of_ring(&self, ring: RingId) -> impl Iterator<Item = (u32, &GpgKeys)> {

@@ -316,11 +316,11 @@ impl Pending {
     pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
         for slot in &mut self.slots {
             match &mut slot.waiting {
-                Some(Waiting::Claim(claiming)) => {
-                    let client = number(claiming.fresh.client());
-                    claiming.fresh.set_client(client);
+                Some(Waiting::Claim(claiming)) => claiming.fresh.renumber(&number),
+                Some(Waiting::Name(claimant)) => {
+                    claimant.client = number(claimant.client);
+                    claimant.taken.renumber(&number);
                 }
-                Some(Waiting::Name(claimant)) => claimant.client = number(claimant.client),
                 Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_)) | None => (),
             }
         }

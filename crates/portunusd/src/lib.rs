@@ -10,6 +10,7 @@ mod front;
 mod grantor;
 mod journal;
 mod keeper;
+pub mod keyrings;
 mod log;
 mod message;
 mod metrics;

@@ -3,7 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::fwknop::{Fwknopd, Whose, fwknop, grants, within};
+use crate::{CLIENT, SERVER, World};
 
 /// A keyring. Dropped, its agent is ended.
 #[derive(Debug)]
@@ -169,4 +173,67 @@ impl Exchanged {
         let home = ["--gpg-home-dir".to_owned(), self.client.word()];
         words.map(str::to_owned).into_iter().chain(home).collect()
     }
+}
+
+/// What a good knock opens.
+const RULE: &str = "INPUT -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT";
+/// A stanza's HMAC key.
+pub const HMAC: &str = "HMAC_KEY_BASE64 YW4gSE1BQyBrZXk=\n";
+/// A client's words for the same.
+pub const WITH_HMAC: [&str; 3] = ["--key-hmac", "an HMAC key", "--use-hmac"];
+/// What a knock asks for, with a signer who has no passphrase.
+pub const SSH: [&str; 5] = ["-A", "tcp/22", "-a", CLIENT, "--gpg-no-signing-pw"];
+/// A server that listens, rather than one that sniffs.
+pub const UDP: &str = "ENABLE_UDP_SERVER Y;\nUDPSERV_PORT 62201;\n";
+
+/// Knocks with these keys and words.
+#[must_use]
+pub fn knock(world: &World, whose: Whose, keys: &Exchanged, words: &[&str]) -> Output {
+    let own = keys.words();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    fwknop(world, whose, &[&own, words].concat())
+}
+
+/// All that a program said.
+#[must_use]
+pub fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout)
+}
+
+/// It knocked well, and the port opens.
+///
+/// # Panics
+/// When it did not, or the port stays closed.
+pub fn opens(world: &World, daemon: &Fwknopd, out: &Output, what: &str) {
+    assert!(out.status.success(), "{what}: {}", said(out));
+    let there = within(Duration::from_secs(8), || grants(world) == [RULE]);
+    assert!(there, "{what}: {:#?}\n{}", grants(world), daemon.log());
+}
+
+/// It knocked well, the server says this of it, and nothing opens.
+///
+/// # Panics
+/// When it says something else, or a port opens.
+pub fn refused(world: &World, daemon: &Fwknopd, out: &Output, words: &str) {
+    assert!(out.status.success(), "{}", said(out));
+    assert!(within(Duration::from_secs(8), || daemon.log().contains(words)), "{words}:\n{}", daemon.log());
+    assert_eq!(grants(world), [""; 0], "refused, and yet a rule stands:\n{}", daemon.log());
+}
+
+/// A server of ours on a UDP port, behind a closed firewall.
+#[must_use]
+pub fn udp_server(world: &World, access: &str) -> Fwknopd {
+    world.server.run("iptables", &["-A", "INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"]);
+    Fwknopd::start(world, Whose::Ours, UDP, access, &[])
+}
+
+/// Sends a datagram from the client to the knock port.
+///
+/// # Panics
+/// When the system refuses.
+pub fn send(world: &World, text: &str) {
+    world.client.inside(|| {
+        let socket = std::net::UdpSocket::bind((CLIENT, 0)).expect("a socket");
+        socket.send_to(text.as_bytes(), (SERVER, 62201)).expect("it is sent");
+    });
 }

@@ -4,50 +4,13 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::process::Output;
 use std::time::Duration;
 
 use portunus_interop::fwknop::{Fwknopd, PAIRS, Whose, fwknop, grants, within};
-use portunus_interop::gpg::{CURVES, Exchanged, Keyring, RSA};
-use portunus_interop::{CLIENT, Firewall, World};
+use portunus_interop::gpg::{CURVES, Exchanged, HMAC, Keyring, RSA, SSH, UDP, WITH_HMAC};
+use portunus_interop::gpg::{knock, opens, refused, said, send, udp_server};
+use portunus_interop::{Firewall, World};
 use rustix::process::{Signal, kill_process};
-
-const RULE: &str = "INPUT -s 10.90.0.2/32 -p tcp --dport 22 -j ACCEPT";
-const HMAC: &str = "HMAC_KEY_BASE64 YW4gSE1BQyBrZXk=\n";
-const WITH_HMAC: [&str; 3] = ["--key-hmac", "an HMAC key", "--use-hmac"];
-const SSH: [&str; 5] = ["-A", "tcp/22", "-a", CLIENT, "--gpg-no-signing-pw"];
-const UDP: &str = "ENABLE_UDP_SERVER Y;\nUDPSERV_PORT 62201;\n";
-
-/// Knocks with these keys and words.
-fn knock(world: &World, whose: Whose, keys: &Exchanged, words: &[&str]) -> Output {
-    let own = keys.words();
-    let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    fwknop(world, whose, &[&own, words].concat())
-}
-
-fn said(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout)
-}
-
-/// It knocks well, and the port opens.
-fn opens(world: &World, daemon: &Fwknopd, out: &Output, what: &str) {
-    assert!(out.status.success(), "{what}: {}", said(out));
-    let there = within(Duration::from_secs(8), || grants(world) == [RULE]);
-    assert!(there, "{what}: {:#?}\n{}", grants(world), daemon.log());
-}
-
-/// It knocks well, the server says this of it, and nothing opens.
-fn refused(world: &World, daemon: &Fwknopd, out: &Output, words: &str) {
-    assert!(out.status.success(), "{}", said(out));
-    assert!(within(Duration::from_secs(8), || daemon.log().contains(words)), "{words}:\n{}", daemon.log());
-    assert_eq!(grants(world), [""; 0], "refused, and yet a rule stands:\n{}", daemon.log());
-}
-
-/// A server of ours on a UDP port, behind a closed firewall.
-fn udp_server(world: &World, access: &str) -> Fwknopd {
-    world.server.run("iptables", &["-A", "INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"]);
-    Fwknopd::start(world, Whose::Ours, UDP, access, &[])
-}
 
 #[test]
 fn rsa_keys_open_in_every_pairing_with_an_hmac_and_without() {
@@ -310,14 +273,6 @@ fn a_reload_takes_keyrings_and_gives_them_back() {
     opens(&world, &daemon, &out, "after the third");
 }
 
-/// Sends a datagram from the client to the knock port.
-fn send(world: &World, text: &str) {
-    world.client.inside(|| {
-        let socket = std::net::UdpSocket::bind((CLIENT, 0)).unwrap_or_else(|e| panic!("{e}"));
-        socket.send_to(text.as_bytes(), (portunus_interop::SERVER, 62201)).unwrap_or_else(|e| panic!("{e}"));
-    });
-}
-
 #[test]
 fn signers_whose_time_is_over_or_who_were_revoked_are_refused() {
     let world = World::bare(Firewall::Iptables);
@@ -394,12 +349,13 @@ fn a_server_that_cannot_use_its_keyring_says_so_and_opens_nothing() {
 fn a_keyring_that_others_can_get_into_is_refused() {
     let world = World::new(Firewall::None);
     let keyring = Keyring::new(world.folder(), "gs");
+    let print = keyring.make("server", CURVES, "", "never");
     let ours = world.place("etc").join("portunus.toml");
     let text = fs::read_to_string(&ours).unwrap_or_else(|e| panic!("{e}"));
     fs::write(&ours, text.replace("# dialects = [\"openme\"]", "dialects = [\"openme\", \"fwknop\"]"))
         .unwrap_or_else(|e| panic!("{e}"));
     let client = format!(
-        "dialect = \"fwknop\"\ngpg_home = \"{}\"\ngpg_signers = [\"00CC95F05BC146B6AC4038C9E36F443C6A3FAD56\"]\nhmac_key = \"b\"\nany_port = true\n",
+        "dialect = \"fwknop\"\ngpg_home = \"{}\"\ngpg_signers = [\"{print}\"]\nhmac_key = \"b\"\nany_port = true\n",
         keyring.word()
     );
     let file = world.place("etc").join("clients/alice.toml");
@@ -408,6 +364,14 @@ fn a_keyring_that_others_can_get_into_is_refused() {
     portunus_interop::run("chmod", &["600", &file.display().to_string()]);
     let check = || world.try_portunus(&["check"]);
     assert!(check().status.success(), "{}", said(&check()));
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}"));
+    fs::write(&file, text.replace(&print, &"A".repeat(40))).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        !check().status.success() && said(&check()).contains("nobody ever comes in"),
+        "{}",
+        said(&check())
+    );
+    fs::write(&file, text).unwrap_or_else(|e| panic!("{e}"));
     portunus_interop::run("chmod", &["755", &keyring.word()]);
     assert!(!check().status.success() && said(&check()).contains("chmod -R go="), "{}", said(&check()));
     let Err((status, log)) = portunus_interop::Daemon::try_start(&world, &["serve"]) else {

@@ -312,7 +312,11 @@ impl Reader<'_> {
                 "{name} value is not properly set in stanza source '{source}' in access file: '{}'",
                 path.display()
             );
-            let mend = "put the key that the client has in its place: fwknop --key-gen makes one";
+            let mend = if field == Field::GpgDecryptPw {
+                "write the passphrase of the server's key in its place, or GPG_ALLOW_NO_PW Y where it has none"
+            } else {
+                "put the key that the client has in its place: fwknop --key-gen makes one"
+            };
             self.findings.tell(|| entry.value_at.diagnostic(what, mend));
             if let Some(stanza) = self.stanzas.get_mut(at) {
                 stanza.unset = true;

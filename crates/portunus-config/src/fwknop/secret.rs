@@ -230,8 +230,10 @@ impl Check<'_> {
             ids: self.prints(Field::GpgRemoteId, is_key_id),
             fingerprints: self.prints(Field::GpgFingerprintId, is_fingerprint),
         };
-        let keys = match RawGpg::new(ring, signers, self.decrypts(), hmac) {
-            Ok(keys) => Some(keys),
+        let decrypts = self.decrypts();
+        let name = written.text(Field::GpgDecryptId).filter(|_| decrypts.is_none()).map(str::to_owned);
+        let keys = match RawGpg::new(ring, signers, decrypts, hmac) {
+            Ok(keys) => Some(keys.with_name(name)),
             Err(GpgKeysError::HmacLength(length)) => {
                 self.useless(KeysError::HmacTooLong(length));
                 None

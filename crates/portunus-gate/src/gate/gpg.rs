@@ -63,7 +63,7 @@ impl Gate {
             }
         };
         match judged {
-            Ok((set, knock)) => match self.by_set(set, knock, origin) {
+            Ok((sets, knock)) => match self.by_sets(&sets, knock, origin) {
                 Tried::Proven(proven) => self.proven(now, *proven),
                 Tried::Nobodys | Tried::Unsealed(_) | Tried::Unknown | Tried::Asked => {}
             },

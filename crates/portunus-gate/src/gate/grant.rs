@@ -12,7 +12,6 @@ use portunus_model::{
 
 use super::Gate;
 use crate::chain::{Origin, Outcome};
-use crate::clients::NOBODY;
 use crate::grants::Grant;
 use crate::pending::{Asked, Claimant, Ordered, Stray, Waiting};
 use crate::policy::{self, Decision};
@@ -29,9 +28,8 @@ impl Gate {
         let (name, decision) = match taken.ask() {
             Ask::All => (Some(client.name.clone()), policy::decide(taken, client, now)),
             Ask::Fwknop(asked) => {
-                let set = self.keysets.of(client).unwrap_or(NOBODY);
-                let stanzas = self.keysets.stanzas(set).iter().filter_map(|&one| self.clients.get(one));
-                policy::decide_by_stanzas(taken, asked, stanzas, &self.names, now)
+                let stanzas = self.stanzas_of(std::iter::once(*number).chain(taken.others()));
+                policy::decide_by_stanzas(taken, asked, stanzas.into_iter(), &self.names, now)
             }
         };
         match decision {

@@ -3,7 +3,7 @@
 use portunus_dialect::fwknop::gpg::RingId;
 use portunus_dialect::openme::Unsealed;
 use portunus_dialect::{Candidate, Knock, fwknop, openme};
-use portunus_model::{Dialect, Now, Reason};
+use portunus_model::{Client, Dialect, Now, Reason};
 
 use super::{Gate, Trial, Walk};
 use crate::Action;
@@ -67,7 +67,7 @@ impl Gate {
         for set in sets {
             self.effort.tried += 1;
             if let Some(knock) = self.keysets.open(set, packet) {
-                return (self.by_set(set, knock, origin), 1);
+                return (self.by_sets(&[set], knock, origin), 1);
             }
             rings.extend(self.keysets.ring(set, packet).filter(|ring| !rings.contains(ring)));
         }
@@ -78,9 +78,10 @@ impl Gate {
         (Tried::Asked, 1)
     }
 
-    pub(super) fn by_set(&self, set: u32, knock: Knock, origin: Origin) -> Tried {
-        match self.keysets.stanzas(set).first() {
-            Some(&first) => Tried::Proven(Box::new(Proven::by(first, knock, origin))),
+    pub(super) fn by_sets(&self, sets: &[u32], knock: Knock, origin: Origin) -> Tried {
+        let mut firsts = sets.iter().filter_map(|&set| self.keysets.stanzas(set).first().copied());
+        match firsts.next() {
+            Some(first) => Tried::Proven(Box::new(Proven::by(first, knock, origin).with(firsts.collect()))),
             None => Tried::Unknown,
         }
     }
@@ -226,7 +227,7 @@ impl Gate {
             tries += 1;
             self.effort.tried += 1;
             if let Some(knock) = self.keysets.open(set, &packet)
-                && let Tried::Proven(proven) = self.by_set(set, knock, origin)
+                && let Tried::Proven(proven) = self.by_sets(&[set], knock, origin)
             {
                 *units = units.saturating_sub(tries.div_ceil(TRIES));
                 self.proven(now, *proven);
@@ -256,7 +257,8 @@ impl Gate {
     /// Age first, then the claim.
     pub(super) fn proven(&mut self, now: Now, proven: Proven) {
         let (origin, dialect, client) = (proven.origin, proven.dialect(), proven.client);
-        let fresh = match proven.fresh(now, self.window(client)) {
+        let window = self.window(&proven);
+        let fresh = match proven.fresh(now, window) {
             Ok(fresh) => fresh,
             Err(outcome) => {
                 self.charge(origin);
@@ -275,21 +277,28 @@ impl Gate {
         }
     }
 
-    /// How old a client's knock may be; of stanzas with the same keys the most patient one counts here, and each again
-    /// for itself when it is asked. `None`: any age.
-    fn window(&self, client: u32) -> Option<std::time::Duration> {
+    /// How old a knock may be; of the stanzas whose it may be the most patient one counts here, and each again for itself when
+    /// it is asked. `None`: any age.
+    fn window(&self, proven: &Proven) -> Option<std::time::Duration> {
         let all = self.clients.window();
-        let Some(set) = self.clients.get(client).and_then(|client| self.keysets.of(client)) else {
-            return Some(all);
-        };
-        let stanzas = self.keysets.stanzas(set).iter().filter_map(|&number| self.clients.get(number));
-        let windows = stanzas.filter_map(|client| client.stanza.as_deref()).map(|stanza| stanza.window);
+        let stanzas = self.stanzas_of(proven.clients());
+        let stanzas = stanzas.into_iter().filter_map(|client| client.stanza.as_deref());
+        let windows = stanzas.map(|stanza| stanza.window);
         windows.max_by_key(|window| window.unwrap_or(std::time::Duration::MAX)).unwrap_or(Some(all))
+    }
+
+    /// All that have the keys of one of these clients of fwknop's, in the order of the files.
+    pub(super) fn stanzas_of(&self, clients: impl Iterator<Item = u32>) -> Vec<&Client> {
+        let sets = clients.filter_map(|number| self.keysets.of(self.clients.get(number)?));
+        let mut numbers: Vec<u32> = sets.flat_map(|set| self.keysets.stanzas(set)).copied().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.clients.get(number)).collect()
     }
 }
 
-/// The same datagram, to wait for gpg.
-fn with_rings(job: &Job, rings: Vec<RingId>) -> Job {
+/// The same datagram, to wait for gpg: the last of the keyrings is asked first, so the files' first is the last here.
+fn with_rings(job: &Job, mut rings: Vec<RingId>) -> Job {
+    rings.reverse();
     Job { rings, ..Job::new(job.datagram.clone(), job.arrived) }
 }
 

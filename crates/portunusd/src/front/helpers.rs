@@ -116,6 +116,8 @@ fn spoken(answer: oracle::Answer<'_>) -> Answer {
         oracle::Answer::NotRun => Answer::Failed(Failure::NotRun),
         oracle::Answer::TooSlow => Answer::Failed(Failure::TooSlow),
         oracle::Answer::Busy => Answer::Failed(Failure::Busy),
+        oracle::Answer::TooMuch => Answer::Failed(Failure::TooMuch),
+        oracle::Answer::Killed => Answer::Failed(Failure::Killed),
     }
 }
 

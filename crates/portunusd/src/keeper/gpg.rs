@@ -24,7 +24,7 @@ pub(super) fn snapshot(settings: &Settings) -> OracleSnapshot {
 }
 
 /// Whose they are; `None`: there are none.
-pub(super) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
+pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
     let mut owner: Option<(&Path, Ids)> = None;
     for home in settings.secrets.gpg.iter().map(|keys| keys.ring().home()) {
         let shown = home.display();

@@ -139,9 +139,9 @@ fn work(shared: &Shared, asked: &Mutex<Receiver<Job>>) {
                 let (text, report) = (spoken.text.as_slice(), spoken.report.as_slice());
                 answer(&shared.front, number, &Answer::Spoken { text, report });
             }
-            Err(run::RunError::TooSlow | run::RunError::TooMuch) => {
-                answer(&shared.front, number, &Answer::TooSlow);
-            }
+            Err(run::RunError::TooSlow) => answer(&shared.front, number, &Answer::TooSlow),
+            Err(run::RunError::TooMuch) => answer(&shared.front, number, &Answer::TooMuch),
+            Err(run::RunError::Killed(_)) => answer(&shared.front, number, &Answer::Killed),
             Err(run::RunError::NotRun(_)) => answer(&shared.front, number, &Answer::NotRun),
         }
     }

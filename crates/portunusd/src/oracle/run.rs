@@ -2,7 +2,7 @@
 
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -44,11 +44,14 @@ pub(super) enum RunError {
     TooSlow,
     #[error("it had more to say than any knock has")]
     TooMuch,
+    #[error("it was ended by signal {0}")]
+    Killed(i32),
 }
 
 /// Opens a message.
 pub(super) fn open(ring: &Ring, message: &[u8]) -> Result<Spoken, RunError> {
-    let most = (LONGEST_TEXT + 1).to_string();
+    // More than a knock has, so that what is too long is seen to be: at its own bound gpg writes nothing at all.
+    let most = (32 * LONGEST_TEXT).to_string();
     run(ring, &["--max-output", &most, "--decrypt"], message)
 }
 
@@ -88,8 +91,12 @@ fn run(ring: &Ring, what: &[&str], input: &[u8]) -> Result<Spoken, RunError> {
     if heard.is_err() {
         let _ = child.kill();
     }
-    let _ = child.wait();
-    heard
+    let ended = child.wait();
+    let spoken = heard?;
+    match ended.ok().and_then(|status| status.signal()) {
+        Some(signal) => Err(RunError::Killed(signal)),
+        None => Ok(spoken),
+    }
 }
 
 const TEXT: u64 = 0;

@@ -62,13 +62,21 @@ pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
                 let mend = "write its passphrase into GPG_DECRYPT_PW, or use a key that has none and GPG_ALLOW_NO_PW";
                 return one("the server's secret key cannot be used", words(spoken), mend);
             }
-            // It has not even begun.
-            let begun = spoken.report.windows(6).any(|part| part == b"BEGIN_");
             let mend = "look at the folder as its owner: gpg --homedir FOLDER --list-secret-keys";
-            if begun { None } else { one("gpg cannot use the keyring", words(spoken), mend) }
+            if has_read(&spoken.report) {
+                None
+            } else {
+                one("gpg cannot use the keyring", words(spoken), mend)
+            }
         }
         Err(RunError::NotRun(error)) => not_run(ring, error),
-        Err(error @ (RunError::TooSlow | RunError::TooMuch)) => {
+        // Whoever has the public key can write that.
+        Err(RunError::TooMuch) => None,
+        Err(error @ RunError::Killed(_)) => {
+            let mend = "the kernel's log may say by whom (out of memory?); where packets do it, an HMAC key keeps them from it";
+            one("gpg was ended while it ran", error.to_string(), mend)
+        }
+        Err(error @ RunError::TooSlow) => {
             let mend = "an agent that hangs: gpgconf --homedir FOLDER --kill gpg-agent; or somebody sends what takes gpg long, \
                  which an HMAC key keeps from it";
             one("gpg was stopped", error.to_string(), mend)
@@ -91,8 +99,16 @@ pub(super) fn before(ring: &Ring) -> Option<One> {
         }),
         Err(RunError::NotRun(error)) => not_run(ring, &error),
         // A long list is no trouble, and a slow one is seen when somebody knocks.
-        Err(RunError::TooSlow | RunError::TooMuch) => None,
+        Err(RunError::TooSlow | RunError::TooMuch | RunError::Killed(_)) => None,
     }
+}
+
+/// Whether it came as far as the message: then whatever is wrong is wrong with that.
+fn has_read(report: &[u8]) -> bool {
+    const OF_THE_MESSAGE: [&str; 5] = ["ENC_TO", "NODATA", "UNEXPECTED", "BADARMOR", "BEGIN_DECRYPTION"];
+    let report = String::from_utf8_lossy(report);
+    let mut words = report.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")?.split(' ').next());
+    words.any(|word| OF_THE_MESSAGE.contains(&word))
 }
 
 fn not_run(ring: &Ring, error: &io::Error) -> Option<One> {

@@ -44,6 +44,10 @@ pub enum Failure {
     TooSlow,
     /// Nobody asks it, or too many do.
     Busy,
+    /// It had more to say than any knock has.
+    TooMuch,
+    /// It was ended by a signal, before it had said all.
+    Killed,
 }
 
 /// Why a packet is no knock of these keys.
@@ -58,6 +62,10 @@ pub enum GpgError {
     TooSlow,
     /// Nobody asks gpg.
     Busy,
+    /// More comes out than any knock has.
+    TooMuch,
+    /// gpg was ended by a signal.
+    Killed,
     /// It is for another key.
     NoSecretKey,
     /// The secret key's passphrase is not there.
@@ -103,6 +111,8 @@ impl Heard {
             Answer::Failed(Failure::NotRun) => (Err(GpgError::NotRun), [].as_slice()),
             Answer::Failed(Failure::TooSlow) => (Err(GpgError::TooSlow), [].as_slice()),
             Answer::Failed(Failure::Busy) => (Err(GpgError::Busy), [].as_slice()),
+            Answer::Failed(Failure::TooMuch) => (Err(GpgError::TooMuch), [].as_slice()),
+            Answer::Failed(Failure::Killed) => (Err(GpgError::Killed), [].as_slice()),
         };
         Self { said, claim: claim(text) }
     }
@@ -113,8 +123,9 @@ impl GpgError {
     #[must_use]
     pub const fn is_ours(self) -> bool {
         match self {
-            Self::NotRun | Self::TooSlow | Self::Busy => true,
+            Self::NotRun | Self::TooSlow | Self::Busy | Self::Killed => true,
             Self::Open(_)
+            | Self::TooMuch
             | Self::NoSecretKey
             | Self::NoPassphrase
             | Self::NotDecrypted
@@ -139,6 +150,8 @@ impl GpgError {
             Self::NotRun => "gpg could not be run: see the lines of who runs it",
             Self::TooSlow => "gpg did not answer in time",
             Self::Busy => "too many packets wait for gpg",
+            Self::TooMuch => "what was encrypted is longer than any knock",
+            Self::Killed => "gpg was ended before it had answered: see the lines of who runs it",
             Self::NoSecretKey => "it is encrypted for a key that is not in the keyring",
             Self::NoPassphrase => {
                 "the secret key needs a passphrase, which was not given or is wrong (GPG_DECRYPT_PW)"
@@ -380,6 +393,8 @@ mod tests {
             (Failure::NotRun, GpgError::NotRun),
             (Failure::TooSlow, GpgError::TooSlow),
             (Failure::Busy, GpgError::Busy),
+            (Failure::TooMuch, GpgError::TooMuch),
+            (Failure::Killed, GpgError::Killed),
         ] {
             assert_eq!(judged(&keys, &wire(1, None), &Answer::Failed(failure)), Err(error));
         }

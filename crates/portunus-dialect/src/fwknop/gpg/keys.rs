@@ -83,7 +83,8 @@ pub struct Signers {
 impl Signers {
     /// Whether one of these fingerprints (a key's and its owner's first key's) is of them. Both lists must agree, and two
     /// empty ones are nobody's.
-    pub(super) fn have(&self, fingerprints: [&str; 2]) -> bool {
+    #[must_use]
+    pub fn have(&self, fingerprints: [&str; 2]) -> bool {
         if self.ids.is_empty() && self.fingerprints.is_empty() {
             return false;
         }
@@ -134,6 +135,7 @@ pub struct RawGpg {
     ring: Ring,
     signers: Signers,
     decrypts: Option<String>,
+    decrypts_by_name: Option<String>,
     hmac: Option<(HashType, Zeroizing<Vec<u8>>)>,
     id: KeyId,
 }
@@ -153,7 +155,13 @@ impl RawGpg {
         hmac.map(|(hash, key)| HmacKey::new(hash, key)).transpose()?;
         let id = id(&ring, &signers, decrypts.as_deref(), hmac);
         let hmac = hmac.map(|(hash, key)| (hash, Zeroizing::new(key.to_vec())));
-        Ok(Self { ring, signers, decrypts, hmac, id })
+        Ok(Self { ring, signers, decrypts, decrypts_by_name: None, hmac, id })
+    }
+
+    /// The same, where GPG_DECRYPT_ID is a name. It tells no key from another, so only who checks the configuration looks at it.
+    #[must_use]
+    pub fn with_name(self, name: Option<String>) -> Self {
+        Self { decrypts_by_name: name, ..self }
     }
 
     /// The same, ready to open packets.
@@ -186,6 +194,12 @@ impl RawGpg {
     #[must_use]
     pub fn decrypts(&self) -> Option<&str> {
         self.decrypts.as_deref()
+    }
+
+    /// GPG_DECRYPT_ID, where it is a name.
+    #[must_use]
+    pub fn decrypts_by_name(&self) -> Option<&str> {
+        self.decrypts_by_name.as_deref()
     }
 
     /// The HMAC and its key.

@@ -104,7 +104,7 @@ fn a_bad_hmac_never_reaches_gpg() {
 #[test]
 fn each_ring_is_asked_once_and_each_set_of_keys_judges_for_itself() {
     let clients = (1..=4).map(|n| stanza_of(u32::from(n), n)).collect();
-    let sets = vec![set(1, 9, true), set(2, 8, false), set(3, 8, false), set(4, 7, false)];
+    let sets = vec![set(1, 9, true), set(2, 7, false), set(3, 8, false), set(4, 8, false)];
     let mut gate = gate_with(clients, sets);
     come(&mut gate, at(0), sealed(1, 1, false));
     let mut rings = Vec::new();
@@ -118,7 +118,7 @@ fn each_ring_is_asked_once_and_each_set_of_keys_judges_for_itself() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(rings, [7, 8], "the ring whose HMAC does not fit is not asked");
+    assert_eq!(rings, [7, 8], "in the files' order, and the ring whose HMAC does not fit is not asked");
     assert!(matches!(next(&mut gate), Some(Action::Open(..))));
     let (mut gate, answer) = (gate_with(vec![stanza_of(2, 2)], vec![set(2, 8, false)]), good(at(0), 1));
     come(&mut gate, at(0), sealed(1, 1, false));
@@ -127,6 +127,49 @@ fn each_ring_is_asked_once_and_each_set_of_keys_judges_for_itself() {
     let (reason, said) = refused(&mut gate);
     assert_eq!(reason, Reason::Unauthentic);
     assert!(said.unwrap().contains("GPG_FINGERPRINT_ID"), "{said:?}");
+}
+
+/// As fwknopd has it: a stanza that refuses what is asked leaves the packet to the next one that takes its signature.
+#[test]
+fn each_stanza_that_takes_the_signature_is_asked_and_the_patience_of_the_last_counts() {
+    let with = |number: u32, n: u8, ports: &str, patient: bool| {
+        let mut client = stanza_of(number, n);
+        let stanza = client.stanza.as_mut().unwrap();
+        let ports = portunus_dialect::fwknop::read_ports(ports).unwrap().into_iter();
+        stanza.open_ports = Some(ports.map(|(proto, port)| PortSpec::single(proto, port).unwrap()).collect());
+        stanza.window = Some(Duration::from_secs(if patient { 300 } else { 10 }));
+        client
+    };
+    let clients =
+        || vec![with(1, 1, "tcp/80", false), with(2, 2, "tcp/22", false), with(3, 3, "tcp/22", true)];
+    let sets = || vec![set(1, 9, false), set(2, 9, false), set(3, 9, false)];
+    let mut gate = gate_with(clients(), sets());
+    come(&mut gate, at(60), sealed(1, 1, false));
+    let number = question(&mut gate).number;
+    gate.handle_gpg(at(60), number, &good(at(0), 1));
+    let (ticket, _) = claim(&mut gate);
+    // A reload meanwhile gives them other numbers.
+    let mut moved = clients();
+    moved.rotate_right(1);
+    let keyring = Keyring { gpg: sets(), fwknop: vec![keys(7)], ..keyring() };
+    gate.handle_rules(at(60), rules(moved), keyring);
+    gate.handle_claimed(at(60), ticket, Claimed::Fresh);
+    let (ticket, opening) = open(&mut gate);
+    assert_eq!(opening.ports.len(), 1);
+    gate.handle_opened(at(60), ticket, Opened::Open);
+    let event = event(&mut gate);
+    assert_eq!((event.reason, event.client.unwrap().as_str()), (Reason::Granted, "stanza 3"));
+    // Nobody's stanza is asked but who takes the signature.
+    let mut gate = gate_with(
+        vec![with(1, 1, "tcp/80", true), with(2, 2, "tcp/22", true)],
+        vec![set(1, 9, false), set(2, 9, false)],
+    );
+    come(&mut gate, at(0), sealed(1, 1, false));
+    let number = question(&mut gate).number;
+    gate.handle_gpg(at(0), number, &good(at(0), 1));
+    let (ticket, _) = claim(&mut gate);
+    gate.handle_claimed(at(0), ticket, Claimed::Fresh);
+    assert_eq!(reason(&mut gate), Reason::NotAllowed);
 }
 
 #[test]
@@ -207,9 +250,13 @@ fn a_known_source_does_not_wait_behind_strangers() {
 
 #[test]
 fn without_an_answer_nothing_is_opened_and_it_says_why() {
-    for (failure, reason) in
-        [(Failure::NotRun, Reason::Busy), (Failure::TooSlow, Reason::Busy), (Failure::Busy, Reason::Busy)]
-    {
+    for (failure, reason) in [
+        (Failure::NotRun, Reason::Busy),
+        (Failure::TooSlow, Reason::Busy),
+        (Failure::Busy, Reason::Busy),
+        (Failure::Killed, Reason::Busy),
+        (Failure::TooMuch, Reason::Unauthentic),
+    ] {
         let mut gate = gate_with(vec![stanza_of(1, 1)], vec![set(1, 9, false)]);
         come(&mut gate, at(0), sealed(1, 1, false));
         let number = question(&mut gate).number;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portunus_client::gpg::{Gpg, Opens, Signer};
+use portunus_client::gpg::{Gpg, GpgError, Opens, Signer};
 use portunus_crypto::SystemEntropy;
 use portunus_dialect::fwknop::gpg::wrap;
 use portunus_dialect::fwknop::{Fields, Wish, encode};
@@ -60,14 +60,16 @@ pub(super) fn seal(settings: &Settings, task: &Task, wish: Wish, stamp: Unix) ->
         signer: gpg.signer.clone().map(|key| Signer { key, opens }),
     };
     let message = run.seal(encoded.text().as_bytes()).map_err(|error| {
-        let mend =
-            "gpg --list-keys and --list-secret-keys show what is there; --gpg-home-dir names another keyring";
+        let mend = mend(&error, gpg.agent);
         Failure::new(format_args!("GPG: {error}"), "", mend)
     })?;
     let (hash, key) = hmac.map(|(hash, key)| (Some(hash), Some(key))).unwrap_or_default();
     let wrapped = wrap(&message, key.as_ref()).map_err(|error| Failure::new(error, "", ""))?;
-    if gpg.signer.is_none() && settings.verbose > 0 {
-        remark(NAME, "the packet is not signed: a server takes it only where it says GPG_DISABLE_SIG");
+    if gpg.signer.is_none() {
+        remark(
+            NAME,
+            "the packet is not signed: a server takes it only where it says GPG_DISABLE_SIG; --gpg-signer-key names who signs",
+        );
     }
     if wrapped.only_for_ours {
         remark(
@@ -79,4 +81,26 @@ pub(super) fn seal(settings: &Settings, task: &Task, wish: Wish, stamp: Unix) ->
         out(Fields::wrapped(&encoded, &wrapped, hash));
     }
     Ok(wrapped.wire)
+}
+
+/// What to do about it.
+const fn mend(error: &GpgError, agent: bool) -> &'static str {
+    match error {
+        GpgError::NotRun { .. } | GpgError::NotGpg { .. } => {
+            "install the package gpg, or name the program with --gpg-exe"
+        }
+        GpgError::NoPassphrase(_) if agent => {
+            "the agent could not ask for it: in a terminal say export GPG_TTY=$(tty); or leave --gpg-agent out, and fwknop asks"
+        }
+        GpgError::NoPassphrase(_) => {
+            "leave --gpg-no-signing-pw out, and fwknop asks for it; --gpg-agent has the agent ask"
+        }
+        GpgError::BadPassphrase(_) => "type it again, or see what GPG_SIGNING_PW of ~/.fwknoprc says",
+        GpgError::Refused(_) if agent => {
+            "the agent may want export GPG_TTY=$(tty) to ask in a terminal; or leave --gpg-agent out, and fwknop asks"
+        }
+        GpgError::Signer { .. } | GpgError::Recipient { .. } | GpgError::Refused(_) => {
+            "gpg --list-keys and --list-secret-keys show what is there; --gpg-home-dir names another keyring"
+        }
+    }
 }

@@ -121,10 +121,10 @@ impl Settings {
                 self.gpg.passphrase.decoded = Some(values::base64(text, what, LONGEST_HMAC_KEY)?);
             }
             V::GpgNoSigningPw => self.gpg.no_passphrase = yes,
-            V::GpgRecipient => self.gpg.recipient = some(),
-            V::GpgSigner => self.gpg.signer = some(),
-            V::GpgHomedir => self.gpg.home_dir = some().map(PathBuf::from),
-            V::GpgExe => self.gpg.exe = some().map(PathBuf::from),
+            V::GpgRecipient => self.gpg.recipient = Some(named(text, "no key of a recipient")?),
+            V::GpgSigner => self.gpg.signer = Some(named(text, "no key that signs")?),
+            V::GpgHomedir => self.gpg.home_dir = Some(named(text, "no folder of a keyring")?.into()),
+            V::GpgExe => self.gpg.exe = Some(named(text, "no program")?.into()),
             V::SpoofUser => self.user = some(),
             V::SpoofSourceIp => self.spoof = Some(values::spoof(text)?),
             V::Access => self.access = some(),
@@ -197,6 +197,14 @@ fn signed_offset(text: &str) -> Result<i64, Refused> {
         Some(text) => Ok(-values::offset(text)?),
         None => values::offset(text),
     }
+}
+
+/// What stands for nothing is a variable of a script's that was not set: nobody wants another key, or none, for it.
+fn named(text: &str, nothing: &str) -> Result<String, Refused> {
+    if text.trim().is_empty() {
+        return Err((format!("an empty word names {nothing}"), "name it, or leave the flag out".to_owned()));
+    }
+    Ok(text.to_owned())
 }
 
 fn bytes(text: &str) -> KeyBytes {

@@ -16,10 +16,11 @@ use clap::{CommandFactory, Parser};
 use portunus_config::fwknop::{self, CommandLine, Daemon};
 use portunus_config::{Diagnostic, Settings};
 use portunus_sys::channel::Channel;
+use portunusd::keyrings::{self, Trouble};
 
 use crate::files::RealFiles;
 use crate::here::Here;
-use crate::say::{self, FAILED, line, remark};
+use crate::say::{self, FAILED, Failure, line, remark};
 use args::Cli;
 
 /// The word before every message.
@@ -142,6 +143,13 @@ fn with_settings(cli: &Cli, wish: &CommandLine, words: &[OsString], waits: Optio
         return failure.tell(NAME);
     }
     if cli.exit_parse_config {
+        let rings = keyrings::look(&settings);
+        for Trouble { what, place, mend } in &rings {
+            Failure::new(what, place.display(), mend).tell(NAME);
+        }
+        if !rings.is_empty() {
+            return ExitCode::from(FAILED);
+        }
         eprintln!("Configs parsed, exiting.");
         return ExitCode::SUCCESS;
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use portunus_config::{Diagnostic, FirewallKind, Settings, native};
 use portunus_model::Place;
+use portunusd::keyrings::{self, Trouble};
 use serde_json::json;
 
 use super::NAME;
@@ -53,20 +54,25 @@ fn still_there(dir: &Path) -> portunusd::StillThere {
 pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     let dir = &places.config_dir;
     let loaded = native::load(&RealFiles, dir);
+    let rings = loaded.as_ref().map(keyrings::look).unwrap_or_default();
     let (mistakes, warnings) = match &loaded {
         Ok(settings) => (&[][..], settings.warnings.as_slice()),
         Err(mistakes) => (mistakes.as_slice(), &[][..]),
     };
     if json {
         let rows = |found: &[Diagnostic]| found.iter().map(row).collect::<Vec<_>>();
-        line(format_args!("{:#}", json!({ "errors": rows(mistakes), "warnings": rows(warnings) })));
+        let errors = [rows(mistakes), rings.iter().map(row_of_ring).collect()].concat();
+        line(format_args!("{:#}", json!({ "errors": errors, "warnings": rows(warnings) })));
     } else {
         warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
     }
     match loaded {
         Ok(settings) => {
-            if let Some(trouble) = keyring_trouble(&settings) {
-                return trouble.tell(NAME);
+            for Trouble { what, place, mend } in rings.iter().filter(|_| !json) {
+                Failure::new(what, place.display(), mend).tell(NAME);
+            }
+            if !rings.is_empty() {
+                return ExitCode::from(FAILED);
             }
             if !json {
                 let clients = settings.rules.clients.len();
@@ -89,29 +95,6 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     }
 }
 
-/// A keyring, or a gpg, that the daemon would not start with.
-fn keyring_trouble(settings: &Settings) -> Option<Failure> {
-    settings.secrets.gpg.iter().map(|keys| keys.ring()).find_map(|ring| {
-        let (home, program) = (ring.home(), ring.program());
-        match std::fs::metadata(home) {
-            Ok(meta) if meta.mode() & 0o077 != 0 => Some(Failure::new(
-                "others than its owner can get into the keyring",
-                home.display(),
-                format!("chmod -R go= {}", home.display()),
-            )),
-            Ok(_) if !program.is_file() => {
-                let mend = "install the package gpg, or name the program with gpg_program (GPG_EXE)";
-                Some(Failure::new("there is no such gpg", program.display(), mend))
-            }
-            Ok(_) => None,
-            Err(error) => {
-                let mend = "make it, or name another folder with gpg_home (GPG_HOME_DIR)";
-                Some(Failure::new(format!("the keyring cannot be looked at ({error})"), home.display(), mend))
-            }
-        }
-    })
-}
-
 /// As whom gpg will run, where there are keyrings.
 fn tell_keyrings(settings: &Settings) {
     let mut told: Vec<&Path> = Vec::new();
@@ -132,6 +115,12 @@ fn tell_keyrings(settings: &Settings) {
             Err(_) => (),
         }
     }
+}
+
+/// A keyring stands in no line.
+fn row_of_ring(trouble: &Trouble) -> serde_json::Value {
+    let Trouble { what, place, mend } = trouble;
+    json!({ "file": place.display().to_string(), "line": null, "column": null, "what": what, "mend": mend })
 }
 
 fn row(one: &Diagnostic) -> serde_json::Value {
