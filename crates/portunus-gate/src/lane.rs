@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portunus_dialect::fwknop::gpg::RingId;
+use portunus_dialect::fwknop::gpg::{GpgError, RingId};
 use portunus_dialect::openme::Unsealed;
 use portunus_model::{Datagram, Mono};
 
@@ -20,11 +20,13 @@ pub(crate) struct Job {
     pub(crate) unsealed: Option<Box<Unsealed>>,
     /// The keyrings of GnuPG's that may open it.
     pub(crate) rings: Vec<RingId>,
+    /// Why one that was asked already does not.
+    pub(crate) refused: Option<GpgError>,
 }
 
 impl Job {
     pub(crate) const fn new(datagram: Datagram, arrived: Mono) -> Self {
-        Self { datagram, arrived, unsealed: None, rings: Vec::new() }
+        Self { datagram, arrived, unsealed: None, rings: Vec::new(), refused: None }
     }
 
     pub(crate) const fn origin(&self) -> Origin {

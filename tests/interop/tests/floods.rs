@@ -2,6 +2,8 @@
 //! gets through, each soon. `FLOOD_KNOCKS=50 FLOOD_PAUSE_MS=1000` is the long form (`make test-long`).
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,8 +13,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use portunus_crypto::SystemEntropy;
-use portunus_dialect::fwknop::gpg::wrap;
-use portunus_dialect::fwknop::{HashType, Keys, Message, Mode, Wish, seal};
+use portunus_dialect::fwknop::gpg::{HmacKey, wrap};
+use portunus_dialect::fwknop::{HashType, Keys, Message, Mode, Wish, encode, seal};
 use portunus_model::{Proto, Unix};
 
 use portunus_ctl::control::Followed;
@@ -87,13 +89,18 @@ fn kinds(alice: &Member, keyring: &Keyring) -> Vec<(&'static str, Vec<Vec<u8>>)>
 
 /// Packets that only gpg can tell from one that is good: encrypted for the server's own key, and changed within.
 fn for_gpg(keyring: &Keyring, dice: &mut Dice) -> Vec<Vec<u8>> {
+    for_gpg_with(keyring, None, dice)
+}
+
+/// The same with an HMAC.
+fn for_gpg_with(keyring: &Keyring, hmac: Option<&HmacKey>, dice: &mut Dice) -> Vec<Vec<u8>> {
     let words = ["--trust-model", "always", "--recipient", "server@example.org", "--encrypt"];
     let message = keyring.gpg(&words, &[b'x'; 100]);
     let one = |dice: &mut Dice| {
         // Behind the header of the session key, before that of the data.
         let junk = dice.bytes(200);
         let changed = [&message[..40], &junk, &message[240..]].concat();
-        wrap(&changed, None).unwrap_or_else(|e| panic!("{e}")).wire.into_bytes()
+        wrap(&changed, hmac).unwrap_or_else(|e| panic!("{e}")).wire.into_bytes()
     };
     (0..MADE).map(|_| one(dice)).collect()
 }
@@ -115,16 +122,21 @@ fn carols_knock() -> Vec<u8> {
 
 /// A server of both dialects, a client of each, one with GnuPG and without an HMAC, and the one of openme's is known.
 fn server() -> (World, Daemon, Member, Keyring) {
+    server_with("", "")
+}
+
+/// The same, where the key of GnuPG's has a passphrase and its client's file more lines.
+fn server_with(passphrase: &str, more: &str) -> (World, Daemon, Member, Keyring) {
     let world = World::with_init(Firewall::None, &["--dialects", "openme,fwknop"]);
     let keyring = Keyring::new(world.folder(), "gs");
-    let print = keyring.make("server", RSA, "", "never");
+    let print = keyring.make("server", RSA, passphrase, "never");
     let clients = world.place("etc").join("clients");
     fs::create_dir_all(&clients).unwrap_or_else(|e| panic!("{e}"));
     for (name, text) in [
         (
             "gina.toml",
             format!(
-                "dialect = \"fwknop\"\ngpg_home = {:?}\ngpg_signers = [\"{print}\"]\nservices = [\"ssh\"]\n",
+                "dialect = \"fwknop\"\ngpg_home = {:?}\ngpg_signers = [\"{print}\"]\nservices = [\"ssh\"]\nrequire_source = false\n{more}",
                 keyring.word()
             ),
         ),
@@ -271,4 +283,90 @@ fn packets_for_gpg_delay_no_symmetric_knock() {
     let used = memory(&daemon);
     println!("{used} KiB");
     assert!(used < MEMORY_KIB, "{used} KiB");
+}
+
+/// As many knocks of gina's as are needed, made before: gpg takes a core of its own for each.
+fn ginas_knocks(keyring: &Keyring, passphrase: &str, hmac: Option<&HmacKey>) -> RefCell<VecDeque<Vec<u8>>> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let words = ["--passphrase", passphrase, "--trust-model", "always", "-u", "server@example.org"];
+    let sealed = ["-r", "server@example.org", "--sign", "--encrypt"];
+    let one = |n: u64| {
+        // As if each were made when it is sent.
+        let then = now + Duration::from_millis(n * number("FLOOD_PAUSE_MS", 100));
+        let stamp = Unix::from_secs(i64::try_from(then.as_secs()).unwrap_or_default());
+        let message = Message::Access { address: None, ports: vec![(Proto::Tcp, 22)] };
+        let text = encode(Wish::new("gina", message), stamp, &mut SystemEntropy);
+        let text = text.unwrap_or_else(|e| panic!("{e}")).text();
+        let message = keyring.gpg(&[&words[..], &sealed].concat(), text.as_bytes());
+        wrap(&message, hmac).unwrap_or_else(|e| panic!("{e}")).wire.into_bytes()
+    };
+    (0..=number("FLOOD_KNOCKS", 10)).map(one).collect::<VecDeque<_>>().into()
+}
+
+/// How many of gina's knocks got through a flood from one address and from a thousand, and the longest that one took.
+fn ginas_fate(
+    (world, daemon, alice): (&World, &Daemon, &Member),
+    packets: &[Vec<u8>],
+    knocks: impl Fn() -> RefCell<VecDeque<Vec<u8>>>,
+) -> Vec<(usize, usize)> {
+    // Known is who was heard from there once.
+    alice.send(&knocks().borrow_mut().pop_front().unwrap_or_default());
+    daemon.until_logged("gina");
+    let fate = |from: u32| {
+        let (made, sources) = (knocks(), addresses(from));
+        let flood = Flood { packets, sources: &sources, port: alice.knocker.port(), rate: None };
+        let next = || made.borrow_mut().pop_front().unwrap_or_default();
+        let (took, rate) = flood.during(world, || knocks_as(daemon, "gina", &|| alice.send(&next())));
+        let through = took.iter().flatten().count();
+        let worst = took.iter().flatten().max().copied().unwrap_or_default();
+        println!("for gpg from {from:4}: {rate}/s, {through} of {} through, worst {worst:?}", took.len());
+        (through, took.len())
+    };
+    vec![fate(1), fate(1000)]
+}
+
+/// What does not fit the HMAC never comes as far as gpg, so who has it gets through, with a passphrase and without.
+#[test]
+fn with_an_hmac_key_gnupgs_clients_get_through_packets_for_gpg() {
+    let hmac = |key: &[u8]| HmacKey::new(HashType::Sha256, key).unwrap_or_else(|e| panic!("{e}"));
+    for passphrase in ["", "its own"] {
+        let more = format!("hmac_key = \"her own\"\n{}", passphrase_line(passphrase));
+        let (world, daemon, alice, keyring) = server_with(passphrase, &more);
+        let packets = for_gpg_with(&keyring, Some(&hmac(b"another")), &mut Dice(5));
+        let knocks = || ginas_knocks(&keyring, passphrase, Some(&hmac(b"her own")));
+        for (through, all) in ginas_fate((&world, &daemon, &alice), &packets, knocks) {
+            // The agent works a passphrase out anew each time: on a busy machine that alone may take longer than anybody waits here.
+            let least = if passphrase.is_empty() { all } else { 1 };
+            assert!(through >= least, "passphrase {passphrase:?}: {:?}", daemon.control().status());
+        }
+        let log = daemon.log();
+        assert!(
+            !log.contains("too many packets wait for gpg") && !log.contains("cannot be decrypted"),
+            "{log}"
+        );
+    }
+}
+
+/// Without one gpg is asked about what anybody sends: what that costs its own clients is measured and told (docs/gnupg.md), and
+/// over with the flood.
+#[test]
+fn without_an_hmac_key_gnupgs_clients_are_back_when_the_flood_is_over() {
+    for passphrase in ["", "its own"] {
+        let (world, daemon, alice, keyring) = server_with(passphrase, &passphrase_line(passphrase));
+        let packets = for_gpg(&keyring, &mut Dice(6));
+        println!("passphrase {passphrase:?}");
+        let fate =
+            ginas_fate((&world, &daemon, &alice), &packets, || ginas_knocks(&keyring, passphrase, None));
+        println!("{fate:?}");
+        // What waited is done or too old in ten seconds.
+        std::thread::sleep(Duration::from_secs(10));
+        let knocks = ginas_knocks(&keyring, passphrase, None);
+        let next = || knocks.borrow_mut().pop_front().unwrap_or_default();
+        let took = knocks_as(&daemon, "gina", &|| alice.send(&next()));
+        assert!(took.iter().all(Option::is_some), "{took:?}");
+    }
+}
+
+fn passphrase_line(passphrase: &str) -> String {
+    if passphrase.is_empty() { String::new() } else { format!("gpg_passphrase = \"{passphrase}\"\n") }
 }

@@ -35,7 +35,7 @@ impl Gate {
         }
     }
 
-    fn ask_with(&mut self, now: Now, job: Job, ring: RingId) {
+    fn ask_with(&mut self, now: Now, mut job: Job, ring: RingId) {
         let packet = self.prefilter.admit(&job.datagram.bytes);
         let message = match &packet {
             Some(Candidate::Fwknop(packet)) => self.keysets.message(ring, packet),
@@ -43,7 +43,14 @@ impl Gate {
             Some(Candidate::Openme(_)) | None => None,
         };
         let Some(message) = message else {
-            return self.verdict(now, job.origin(), Some(Dialect::Fwknop), None, Reason::Unauthentic);
+            // With an HMAC of other keys behind it, it is no message for these.
+            return match (job.rings.pop(), job.refused) {
+                (Some(next), _) => self.ask_with(now, job, next),
+                (None, Some(why)) => self.gpg_failed(now, &job, why),
+                (None, None) => {
+                    self.verdict(now, job.origin(), Some(Dialect::Fwknop), None, Reason::Unauthentic);
+                }
+            };
         };
         self.effort.asked += 1;
         let number = self.oracle.ask(now.mono, job, ring);
@@ -67,10 +74,16 @@ impl Gate {
                 Tried::Proven(proven) => self.proven(now, *proven),
                 Tried::Nobodys | Tried::Unsealed(_) | Tried::Unknown | Tried::Asked => {}
             },
-            Err(why) => match job.rings.pop() {
-                Some(next) => self.ask_with(now, job, next),
-                None => self.gpg_failed(now, &job, why),
-            },
+            Err(why) => {
+                let why = job.refused.take().map_or(why, |before| before.or(why));
+                match job.rings.pop() {
+                    Some(next) => {
+                        job.refused = Some(why);
+                        self.ask_with(now, job, next);
+                    }
+                    None => self.gpg_failed(now, &job, why),
+                }
+            }
         }
     }
 

@@ -142,6 +142,17 @@ impl GpgError {
         }
     }
 
+    /// Of what two keyrings say of a packet, what tells more: that one of them could not be asked, or what it says of a packet
+    /// that it opens. That a packet is not for a keyring tells nothing, where there is another.
+    #[must_use]
+    pub const fn or(self, later: Self) -> Self {
+        match (self, later) {
+            (first, later) if later.is_ours() && !first.is_ours() => later,
+            (Self::NoSecretKey | Self::Open(_), later) => later,
+            (first, _) => first,
+        }
+    }
+
     /// In words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -384,6 +395,14 @@ mod tests {
         assert_eq!(claim(&wire(1, None), &good), claim(&wire(2, None), &good));
         let other = answer(&text(), report(&signature("GOODSIG", "TRUST_FULLY")));
         assert_ne!(claim(&wire(1, None), &good), claim(&wire(1, None), &other));
+    }
+
+    #[test]
+    fn of_two_keyrings_the_one_that_tells_more_is_heard() {
+        use GpgError::{Busy, NoSecretKey, OtherSigner, Unsigned};
+        assert_eq!((NoSecretKey.or(OtherSigner), OtherSigner.or(NoSecretKey)), (OtherSigner, OtherSigner));
+        assert_eq!((Busy.or(NoSecretKey), NoSecretKey.or(Busy)), (Busy, Busy));
+        assert_eq!((Unsigned.or(OtherSigner), OtherSigner.or(Busy)), (Unsigned, Busy));
     }
 
     #[test]

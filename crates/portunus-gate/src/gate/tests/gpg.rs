@@ -129,6 +129,15 @@ fn each_ring_is_asked_once_and_each_set_of_keys_judges_for_itself() {
     assert!(said.unwrap().contains("GPG_FINGERPRINT_ID"), "{said:?}");
 }
 
+/// Behind its message it has an HMAC, so to keys without one it is no message; that says nothing to the others.
+#[test]
+fn a_packet_with_an_hmac_finds_its_keyring_behind_one_without() {
+    let sets = vec![set(1, 9, false), set(3, 8, true)];
+    let mut gate = gate_with(vec![stanza_of(1, 1), stanza_of(2, 3)], sets);
+    come(&mut gate, at(0), sealed(1, 1, true));
+    assert_eq!(question(&mut gate).ring, RingId([8; 32]));
+}
+
 /// As fwknopd has it: a stanza that refuses what is asked leaves the packet to the next one that takes its signature.
 #[test]
 fn each_stanza_that_takes_the_signature_is_asked_and_the_patience_of_the_last_counts() {
