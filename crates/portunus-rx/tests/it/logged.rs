@@ -1,7 +1,6 @@
 //! Packets that a rule of the firewall's logs to a group.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portunus_model::{Mono, Via};
@@ -80,25 +79,4 @@ fn what_the_kernel_had_no_room_for_is_counted() {
     send();
     let heard = read(&mut nflog);
     assert_eq!(heard + nflog.dropped(), SENT);
-}
-
-#[test]
-fn a_group_is_opened_while_more_is_logged_than_there_is_room_for() {
-    apart();
-    run("nft", &[RULE]);
-    let end = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                while !end.load(Ordering::Relaxed) {
-                    socket.send_to(&[b'a'; 50], "127.0.0.1:62201").unwrap();
-                }
-            });
-        }
-        // Each is closed before the next: one alone has the group.
-        let failed: Vec<_> = (0..200).filter_map(|_| open_nflog(5).err()).collect();
-        end.store(true, Ordering::Relaxed);
-        assert!(failed.is_empty(), "{failed:?}");
-    });
 }
