@@ -13,7 +13,7 @@ pub(super) const EACH: u32 = 20;
 /// All together.
 pub(super) const ALL: u32 = 60;
 /// Of all, those that somebody's copies can cause: what only a fresh packet can is told beside any number of them.
-const COPIES: u32 = 30;
+const COPIES: u32 = 40;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Counts them, a minute at a time. It remembers one number for each client and reason at most.
