@@ -125,13 +125,13 @@ mod tests {
                 let _ = few.count(&name(n % 500), copied, at(100));
             }
         }
-        for n in 0..7 {
+        for n in 0..5 {
             for reason in fresh {
                 assert_eq!(few.count(&name(n), reason, at(101)).0, Tell::Yes { unsaid: 0 }, "{reason:?}");
             }
         }
         // All together have their bound all the same.
-        let mut told = 7 * fresh.len() as u32 + COPIES;
+        let mut told = 5 * fresh.len() as u32 + COPIES;
         for n in 0..10_000 {
             for reason in fresh {
                 told += u32::from(few.count(&name(n % 500), reason, at(102)).0 != Tell::No);
