@@ -23,6 +23,8 @@ pub(crate) struct KeySets {
     by_id: HashMap<KeyId, u32>,
     /// Those of GnuPG's, by the keyring that opens their packets.
     by_ring: HashMap<RingId, Vec<u32>>,
+    /// All of GnuPG's, in the order of the files.
+    of_gpg: Vec<u32>,
     /// Whether what a packet says is listed for people.
     lists: bool,
 }
@@ -52,6 +54,7 @@ impl KeySets {
                 new.by_id.insert(id, set);
                 if let Lock::Gpg(keys) = &keys {
                     new.by_ring.entry(keys.ring()).or_default().push(set);
+                    new.of_gpg.push(set);
                 }
                 new.sets.push(KeySet { keys, stanzas: vec![number], anywhere: is_for_all(client) });
             }
@@ -69,6 +72,11 @@ impl KeySets {
             ClientKey::Fwknop(id) => self.by_id.get(&id).copied(),
             ClientKey::Openme(_) => None,
         }
+    }
+
+    /// The sets of GnuPG's keys, in the order of the files.
+    pub(crate) fn of_gpg(&self) -> &[u32] {
+        &self.of_gpg
     }
 
     /// The clients that have a set, in the order of the files; empty: there is no such set.

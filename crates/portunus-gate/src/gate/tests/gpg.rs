@@ -138,6 +138,43 @@ fn a_packet_with_an_hmac_finds_its_keyring_behind_one_without() {
     assert_eq!(question(&mut gate).ring, RingId([8; 32]));
 }
 
+/// Behind one address there may be several clients, and one that is known from there does not keep the others out.
+#[test]
+fn a_known_address_has_its_own_keyring_asked_first_and_then_all_that_are_for_it() {
+    let elsewhere = {
+        let mut client = stanza_of(3, 5);
+        client.stanza.as_mut().unwrap().sources = vec![Net::parse("198.51.100.0/24").unwrap()];
+        client
+    };
+    let clients = vec![stanza_of(1, 1), stanza_of(2, 3), elsewhere];
+    let mut gate = gate_with(clients, vec![set(1, 9, false), set(3, 8, false), set(5, 7, false)]);
+    let not_theirs =
+        "[GNUPG:] ENC_TO 1\n[GNUPG:] BEGIN_DECRYPTION\n[GNUPG:] DECRYPTION_FAILED\n[GNUPG:] END_DECRYPTION\n";
+    let not_theirs =
+        Answer::Spoken(Spoken { text: Vec::new().into(), report: not_theirs.as_bytes().to_vec() });
+    for (nonce, ring, asked) in [(1, 8, [9, 8]), (2, 9, [8, 9])] {
+        come(&mut gate, at(nonce), sealed(nonce as u8, 1, false));
+        let mut rings = Vec::new();
+        let ticket = loop {
+            match next(&mut gate) {
+                Some(Action::Gpg(question)) => {
+                    rings.push(question.ring.0[0]);
+                    let is_it = question.ring.0[0] == ring;
+                    let answer = if is_it { good(at(nonce), nonce) } else { not_theirs.clone() };
+                    gate.handle_gpg(at(nonce), question.number, &answer);
+                }
+                Some(Action::Claim(ticket, _)) => break ticket,
+                other => panic!("{other:?} after {rings:?}"),
+            }
+        };
+        assert_eq!(rings, asked);
+        gate.handle_claimed(at(nonce), ticket, Claimed::Fresh);
+        let (ticket, _) = open(&mut gate);
+        gate.handle_opened(at(nonce), ticket, Opened::Open);
+        assert!(matches!(reason(&mut gate), Reason::Granted | Reason::Extended));
+    }
+}
+
 /// As fwknopd has it: a stanza that refuses what is asked leaves the packet to the next one that takes its signature.
 #[test]
 fn each_stanza_that_takes_the_signature_is_asked_and_the_patience_of_the_last_counts() {
