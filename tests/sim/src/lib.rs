@@ -2,7 +2,7 @@
 //!
 //! A schedule is a few hundred steps drawn from one seed: knocks of openme's and fwknop's clients sent, delivered late, twice, out of order, with a byte
 //! changed, recorded and sent again; strangers and noise; both clocks moving, the wall clock also backwards; a store
-//! that fails, a grantor that refuses or answers too late; reloads, closings, kills and power cuts in the middle of it.
+//! that fails, a grantor that refuses or answers too late; a gpg that is slow, has no room or dies; reloads, closings, kills and power cuts in the middle of it.
 //! `reference` knows who made each packet and says what may come of it; every action of the gate is held against that,
 //! and at the end every datagram has its one verdict, and nothing is open that nobody knows of.
 //!
@@ -18,6 +18,10 @@ mod disk;
 mod grants;
 #[cfg(test)]
 mod kernel;
+#[cfg(test)]
+mod openings;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use portunus_crypto::Secret;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_dialect::fwknop;
+use portunus_dialect::fwknop::gpg::{GpgKeys, HmacKey, RingId, Signers, wrap};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
 use portunus_model::{ClaimKey, KeyId, Unix};
 
@@ -20,6 +21,8 @@ pub(crate) enum Maker {
     Client([u8; 32]),
     /// Whoever has this set of fwknop's keys.
     Keys(KeyId),
+    /// Whose key of GnuPG's signed it, and for which keyring.
+    Signer(usize, u8),
     /// Somebody who knows the server's public key and nothing else.
     Stranger,
     /// Nobody: random bytes.
@@ -48,11 +51,13 @@ pub(crate) struct Workshop {
     keys: HashMap<u64, ClientKeys>,
     server: [u8; 32],
     made: u64,
+    /// What gpg finds in each message that was made, and who signed it for which keyring.
+    pub(crate) sealed: HashMap<Vec<u8>, (String, usize, u8)>,
 }
 
 impl Workshop {
     pub(crate) fn new() -> Self {
-        Self { keys: HashMap::new(), server: *server_key().public(), made: 0 }
+        Self { keys: HashMap::new(), server: *server_key().public(), made: 0, sealed: HashMap::new() }
     }
 
     fn key(&mut self, number: u64) -> &ClientKeys {
@@ -102,6 +107,40 @@ impl Workshop {
         }
     }
 
+    /// A text that `signer` has signed for the keyring `ring`, where `others` many have written it anew around the same
+    /// encrypted text: all are one knock.
+    pub(crate) fn signed(
+        &mut self,
+        (signer, ring): (usize, u8),
+        stamp: Unix,
+        wish: &fwknop::Wish,
+        others: u8,
+        dice: &mut Dice,
+    ) -> Vec<Packet> {
+        self.made += 1;
+        let text = fwknop::encode(wish.clone(), stamp, dice).unwrap().text();
+        let data: Vec<u8> = (0..300).map(|_| dice.next() as u8).collect();
+        let hash = portunus_crypto::digest::sha256(&[b"portunus fwknop gpg text", text.as_bytes()]);
+        let packet = |around: u8, sealed: &mut HashMap<_, _>| {
+            let session: Vec<u8> = (0..267).map(|n| around.wrapping_add(n as u8) | 1).collect();
+            let message = [&[0x85, 1, 12, 3][..], &session, &[0xd2], &data].concat();
+            let hmac = ring_hmac(ring).map(|(hash, key)| HmacKey::new(hash, key).unwrap());
+            let bytes = wrap(&message, hmac.as_ref()).unwrap().wire.into_bytes();
+            sealed.insert(message, (text.clone(), signer, ring));
+            Packet {
+                bytes,
+                maker: Maker::Signer(signer, ring),
+                stamp: Unix::from_secs(stamp.as_secs()),
+                target: wish.message.address().map(|address| address.to_canonical()),
+                wish: Some(wish.clone()),
+                id: self.made,
+                claim: Some(fwknop::Packet::claim_key_of(&hash)),
+                spoiled: None,
+            }
+        };
+        (0..=others).map(|around| packet(around, &mut self.sealed)).collect()
+    }
+
     pub(crate) fn stranger(&mut self, stamp: Unix, dice: &mut Dice) -> Packet {
         Packet { maker: Maker::Stranger, ..self.knock(1_000_000, stamp, None, dice) }
     }
@@ -120,6 +159,11 @@ impl Workshop {
 }
 
 impl Packet {
+    /// Whether GnuPG sealed it.
+    pub(crate) fn is_of_gpg(&self) -> bool {
+        matches!(self.maker, Maker::Signer(..))
+    }
+
     /// One bit is flipped on the way.
     pub(crate) fn spoil(mut self, dice: &mut Dice) -> Self {
         if self.maker != Maker::Noise && self.spoiled.is_none() {
@@ -137,6 +181,40 @@ pub(crate) fn fwknop_keys(number: u64) -> fwknop::Keys {
     let hash = fwknop::HashType::Sha256;
     fwknop::Keys::new(format!("key {number}").as_bytes(), fwknop::Mode::Cbc, Some((hash, hmac.as_bytes())))
         .unwrap()
+}
+
+/// Who signs: the last is nobody that any stanza knows.
+pub(crate) const SIGNERS: [&str; 3] = [
+    "1F3133294BA3F0304255353F14729E41FC66E495",
+    "00CC95F05BC146B6AC4038C9E36F443C6A3FAD56",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+];
+
+/// Sets of GnuPG's keys: the keyring of each, and whose signature it takes.
+pub(crate) const GPG_SETS: [(u8, &[usize]); 4] = [(0, &[0]), (0, &[0, 1]), (1, &[1]), (2, &[0, 1])];
+
+/// The HMAC of all that have this keyring.
+pub(crate) fn ring_hmac(ring: u8) -> Option<(fwknop::HashType, &'static [u8])> {
+    (ring == 2).then_some((fwknop::HashType::Sha256, b"the ring's HMAC key"))
+}
+
+pub(crate) fn gpg_id(set: usize) -> KeyId {
+    KeyId([0xe0 + set as u8; 32])
+}
+
+/// The keys of GnuPG's of this number.
+pub(crate) fn gpg_keys(set: usize) -> GpgKeys {
+    let (ring, signers) = GPG_SETS[set];
+    let fingerprints = signers.iter().map(|&signer| SIGNERS[signer].to_owned()).collect();
+    let signers = Signers { required: true, fingerprints, ..Signers::default() };
+    GpgKeys::new(gpg_id(set), RingId([ring; 32]), signers, None, ring_hmac(ring)).unwrap()
+}
+
+/// The sets that take what `signer` has signed for `ring`.
+pub(crate) fn takers(signer: usize, ring: u8) -> Vec<KeyId> {
+    let sets = GPG_SETS.iter().enumerate();
+    let theirs = sets.filter(|(_, (one, signers))| *one == ring && signers.contains(&signer));
+    theirs.map(|(set, _)| gpg_id(set)).collect()
 }
 
 pub(crate) fn server_key() -> ServerKey {

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop;
 use portunus_model::{
-    Claim, ClaimKey, Claimed, Client, ClientKey, Detail, Event, Grounds, KeyId, Now, Opened, Opening, Reason,
-    Rules, Way, openable,
+    Claim, ClaimKey, Claimed, Client, ClientKey, ClientName, Event, Grounds, KeyId, Mono, Now, Opened,
+    Opening, Reason, Rules, Way, openable,
 };
 
-use crate::packets::{Maker, Packet};
+use crate::openings::Openings;
+use crate::packets::{GPG_SETS, Maker, Packet, gpg_id, takers};
 use crate::stanzas;
+
+mod expected;
 
 /// What the gate was told when it said something.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +22,10 @@ pub(crate) enum Cause {
     /// A datagram came in, or queued ones were worked on.
     Input,
     /// The store answered for the packet with this id; whether the client that it was claimed for was gone from the rules
-    /// in between.
-    Claimed { packet: u64, answer: Claimed, gone: bool },
+    /// in between; and which sets of GnuPG's keys took it and are still there.
+    Claimed { packet: u64, answer: Claimed, gone: bool, takers: u8 },
+    /// gpg answered.
+    Gpg,
     /// The grantor answered for it; whether a close for it went out before, and whether its door was open already.
     Opened { packet: u64, answer: Opened, revoked: bool, was_open: bool },
     /// Time passed.
@@ -29,10 +34,23 @@ pub(crate) enum Cause {
     Order,
 }
 
+/// What the world was like at a verdict.
+#[derive(Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) cause: Cause,
+    /// Whether the lane of unknown packets was full.
+    pub(crate) full: bool,
+    /// When gpg had trouble last, or as much to do as may wait.
+    pub(crate) strained: Option<Mono>,
+}
+
 /// A datagram that was delivered: told from every other by its source's port.
 struct Case {
     packet: Packet,
     source: IpAddr,
+    at: Mono,
+    /// Whether other rules came while it waited.
+    reloaded: bool,
     done: bool,
 }
 
@@ -53,19 +71,6 @@ pub(crate) struct Reference {
     pub(crate) openings: Openings,
 }
 
-/// How many openings there were, and of which sort.
-#[derive(Debug, Default)]
-pub(crate) struct Openings {
-    pub(crate) openme: u64,
-    pub(crate) fwknop: u64,
-    /// By a stanza whose keys an earlier one has too.
-    pub(crate) later: u64,
-    /// To another host.
-    pub(crate) turned: u64,
-    /// For as long as the client said.
-    pub(crate) timed: u64,
-}
-
 /// What a packet is without a clock: noise, not for us, nobody's, or a client's.
 enum Shape {
     Noise,
@@ -73,16 +78,24 @@ enum Shape {
     Nobodys,
     Of([u8; 32]),
     /// A text by these keys, as it was made.
-    By(KeyId),
+    By(Vec<KeyId>),
     /// A text that no key fits.
     NoKeys,
 }
 
 fn shape(packet: &Packet) -> Shape {
     match (packet.maker, packet.spoiled) {
-        (Maker::Keys(_), Some(_)) if fwknop::Packet::new_checked(&packet.bytes).is_none() => Shape::Noise,
-        (Maker::Keys(_), Some(_)) => Shape::NoKeys,
-        (Maker::Keys(keys), None) => Shape::By(keys),
+        (Maker::Keys(_) | Maker::Signer(..), Some(_))
+            if fwknop::Packet::new_checked(&packet.bytes).is_none() =>
+        {
+            Shape::Noise
+        }
+        (Maker::Keys(_) | Maker::Signer(..), Some(_)) => Shape::NoKeys,
+        (Maker::Keys(keys), None) => Shape::By(vec![keys]),
+        (Maker::Signer(signer, ring), None) => match takers(signer, ring) {
+            none if none.is_empty() => Shape::NoKeys,
+            keys => Shape::By(keys),
+        },
         (Maker::Noise, _) | (_, Some((0, _))) => Shape::Noise,
         // X25519 does not look at the top bit of a point, so the seal still fits; the signature does not.
         (_, Some((32, 0x80))) => Shape::Nobodys,
@@ -94,18 +107,21 @@ fn shape(packet: &Packet) -> Shape {
 
 /// Whose it is; of stanzas with the same keys the first.
 fn client_of<'a>(packet: &Packet, rules: &'a Rules) -> Option<&'a Client> {
-    let key = match shape(packet) {
-        Shape::Of(key) => ClientKey::Openme(key),
-        Shape::By(keys) => ClientKey::Fwknop(keys),
+    let keys = match shape(packet) {
+        Shape::Of(key) => vec![ClientKey::Openme(key)],
+        Shape::By(keys) => keys.into_iter().map(ClientKey::Fwknop).collect(),
         Shape::Noise | Shape::Unauthentic | Shape::Nobodys | Shape::NoKeys => return None,
     };
-    rules.clients.iter().find(|client| client.key == key)
+    rules.clients.iter().find(|client| keys.contains(&client.key))
 }
 
 /// What policy says to a packet from `source`.
-fn decide(packet: &Packet, source: IpAddr, rules: &Rules, now: Now) -> Result<Opening, Reason> {
-    if let Shape::By(keys) = shape(packet) {
-        return stanzas::decide(packet, keys, source, rules, now);
+fn decide(packet: &Packet, source: IpAddr, rules: &Rules, now: Now, mask: u8) -> Result<Opening, Reason> {
+    if let Shape::By(mut keys) = shape(packet) {
+        if packet.is_of_gpg() {
+            keys.retain(|keys| (0..GPG_SETS.len()).any(|set| gpg_id(set) == *keys && mask & 1 << set != 0));
+        }
+        return stanzas::decide(packet, &keys, source, rules, now);
     }
     let client = client_of(packet, rules).ok_or(Reason::UnknownClient)?;
     let left = client.expires.map_or(Duration::MAX, |expires| expires.since(now.wall));
@@ -134,7 +150,7 @@ pub(crate) fn grounds(source: IpAddr) -> Grounds {
 /// How old a packet may be.
 fn window(packet: &Packet, rules: &Rules) -> Option<Duration> {
     match shape(packet) {
-        Shape::By(keys) => stanzas::window(rules, keys),
+        Shape::By(keys) => stanzas::window(rules, &keys),
         Shape::Of(_) | Shape::Noise | Shape::Unauthentic | Shape::Nobodys | Shape::NoKeys => {
             Some(rules.window)
         }
@@ -154,8 +170,8 @@ impl Reference {
         self.packets.insert(packet.id, Packet { spoiled: None, ..packet.clone() });
     }
 
-    pub(crate) fn delivered(&mut self, port: u16, packet: Packet, source: IpAddr) {
-        let before = self.cases.insert(port, Case { packet, source, done: false });
+    pub(crate) fn delivered(&mut self, port: u16, packet: Packet, source: IpAddr, at: Mono) {
+        let before = self.cases.insert(port, Case { packet, source, at, reloaded: false, done: false });
         assert!(before.is_none(), "ports are unique");
     }
 
@@ -169,17 +185,45 @@ impl Reference {
         &self.packets[&id]
     }
 
-    /// Whose the packet with this id is, by these rules.
-    pub(crate) fn client<'a>(&self, id: u64, rules: &'a Rules) -> Option<&'a Client> {
-        client_of(&self.packets[&id], rules)
+    /// Other rules are there: who waits is judged by them.
+    pub(crate) fn reloaded(&mut self) {
+        self.cases.values_mut().for_each(|case| case.reloaded = true);
+    }
+
+    /// How many datagrams have no verdict and need no gpg.
+    pub(crate) fn waiting_but_for_gpg(&self) -> usize {
+        self.cases.values().filter(|case| !case.done && !case.packet.is_of_gpg()).count()
+    }
+
+    /// Whose the packet with this id is, by these rules: the first of each set of keys.
+    pub(crate) fn owners(&self, id: u64, rules: &Rules) -> Vec<(ClientName, ClientKey)> {
+        let packet = &self.packets[&id];
+        let mut owners: Vec<(ClientName, ClientKey)> = Vec::new();
+        let keys = match shape(packet) {
+            Shape::By(keys) => keys.into_iter().map(ClientKey::Fwknop).collect(),
+            Shape::Of(key) => vec![ClientKey::Openme(key)],
+            Shape::Noise | Shape::Unauthentic | Shape::Nobodys | Shape::NoKeys => Vec::new(),
+        };
+        for client in rules.clients.iter().filter(|client| keys.contains(&client.key)) {
+            if owners.iter().all(|(_, key)| *key != client.key) {
+                owners.push((client.name.clone(), client.key));
+            }
+        }
+        owners
     }
 
     /// The gate wants a claim: for a packet that is proven, fresh and still waiting. Gives the packet's id.
     pub(crate) fn claim(&self, claim: &Claim, rules: &Rules, now: Now, cause: Cause) -> u64 {
-        assert!(matches!(cause, Cause::Input), "a claim out of {cause:?}");
         let id =
             self.by_claim.get(&claim.key).copied().unwrap_or_else(|| self.by_stamp[&claim.stamp.as_nanos()]);
         let packet = &self.packets[&id];
+        match cause {
+            Cause::Input => assert!(!packet.is_of_gpg(), "gpg was not asked about {packet:?}"),
+            Cause::Gpg => assert!(packet.is_of_gpg(), "gpg's answer is for no {packet:?}"),
+            Cause::Claimed { .. } | Cause::Opened { .. } | Cause::Timeout | Cause::Order => {
+                panic!("a claim out of {cause:?}")
+            }
+        }
         assert!(
             client_of(packet, rules).is_some(),
             "a claim for a packet of nobody in the rules: {packet:?}"
@@ -220,12 +264,12 @@ impl Reference {
 
     /// The gate wants something opened.
     pub(crate) fn open(&mut self, opening: &Opening, rules: &Rules, now: Now, cause: Cause) -> u64 {
-        let Cause::Claimed { packet: id, answer: Claimed::Fresh, gone: false } = cause else {
+        let Cause::Claimed { packet: id, answer: Claimed::Fresh, gone: false, takers } = cause else {
             panic!("an opening out of {cause:?}")
         };
         assert!(self.opened.insert(id), "a packet opened twice");
         let packet = &self.packets[&id];
-        let allowed = |source: IpAddr| decide(packet, source, rules, now).as_ref() == Ok(opening);
+        let allowed = |source: IpAddr| decide(packet, source, rules, now, takers).as_ref() == Ok(opening);
         let mut waiting = self.cases.values().filter(|case| !case.done && case.packet.id == id);
         assert!(
             waiting.any(|case| allowed(case.source)),
@@ -236,27 +280,28 @@ impl Reference {
     }
 
     /// The gate's word on a datagram.
-    pub(crate) fn verdict(&mut self, event: &Event, rules: &Rules, now: Now, cause: Cause, full: bool) {
+    pub(crate) fn verdict(&mut self, event: &Event, rules: &Rules, now: Now, about: About) {
+        let cause = about.cause;
         let port = event.source.map(|source| source.port()).unwrap_or_default();
         let Some(case) = self.cases.get_mut(&port) else { panic!("a verdict on no datagram: {event:?}") };
         assert!(!case.done, "a second verdict on one datagram: {event:?}");
         case.done = true;
         *self.reasons.entry(event.reason).or_default() += 1;
         let case = &self.cases[&port];
-        let expected = expected(case, event, rules, now, cause, full);
+        let expected = expected::expected(case, event, rules, now, about);
         assert!(
             expected.contains(&event.reason),
             "{event:?} of {:?} out of {cause:?}, not {expected:?}",
             case.packet
         );
-        let named = event.client.as_ref().map(portunus_model::ClientName::as_str);
+        let named = event.client.as_ref().map(ClientName::as_str);
         match (named, shape(&case.packet)) {
             (Some(name), Shape::Of(_)) => {
                 let owner = client_of(&case.packet, rules).map(|client| client.name.as_str());
                 assert!(owner.is_none_or(|owner| owner == name), "{name} is not {owner:?}");
             }
             (Some(name), Shape::By(keys)) => {
-                let mut owners = stanzas::of(rules, keys).map(|(client, _)| client.name.as_str()).peekable();
+                let mut owners = stanzas::of(rules, &keys).map(|(client, _)| client.name.as_str()).peekable();
                 let is_one = owners.peek().is_none() || owners.any(|owner| owner == name);
                 let reloaded = matches!(cause, Cause::Opened { .. } | Cause::Timeout);
                 assert!(is_one || reloaded, "{name} has other keys");
@@ -270,94 +315,6 @@ impl Reference {
         let left: Vec<&Packet> =
             self.cases.values().filter(|case| !case.done).map(|case| &case.packet).collect();
         assert!(left.is_empty(), "{} datagrams without a verdict, such as {:?}", left.len(), left[0]);
-    }
-}
-
-impl Openings {
-    fn count(&mut self, opening: &Opening, packet: &Packet, first: Option<&Client>) {
-        let fwknop = u64::from(packet.wish.is_some());
-        self.fwknop += fwknop;
-        self.openme += 1 - fwknop;
-        self.later += u64::from(first.is_some_and(|first| first.name != opening.client));
-        self.turned += u64::from(opening.way != Way::Here);
-        self.timed +=
-            u64::from(packet.wish.as_ref().is_some_and(|wish| wish.timeout.is_some_and(|secs| secs > 0)));
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.openme += other.openme;
-        self.fwknop += other.fwknop;
-        self.later += other.later;
-        self.turned += other.turned;
-        self.timed += other.timed;
-    }
-
-    pub(crate) fn fewest(&self) -> u64 {
-        let Self { openme, fwknop, later, turned, timed } = self;
-        *openme.min(fwknop).min(later).min(turned).min(timed)
-    }
-}
-
-/// What nobody's text is: where no stanza is for packets from there, nobody has even looked at it.
-fn stranger(source: IpAddr, rules: &Rules) -> Vec<Reason> {
-    if rules.clients.iter().all(|client| client.stanza.is_none()) {
-        return vec![Reason::Noise];
-    }
-    vec![if stanzas::any_is_for(rules, source) { Reason::Unauthentic } else { Reason::UnknownClient }]
-}
-
-/// Which words are right for a datagram, given what the gate was told.
-fn expected(case: &Case, event: &Event, rules: &Rules, now: Now, cause: Cause, full: bool) -> Vec<Reason> {
-    let packet = &case.packet;
-    let client = client_of(packet, rules);
-    match cause {
-        Cause::Input => {
-            let mut expected = match shape(packet) {
-                Shape::Noise => return vec![Reason::Noise],
-                Shape::Unauthentic => vec![Reason::Unauthentic],
-                Shape::Nobodys => vec![Reason::UnknownClient],
-                Shape::NoKeys => stranger(case.source, rules),
-                Shape::By(_) if client.is_none() => stranger(case.source, rules),
-                Shape::Of(_) if client.is_none() => vec![Reason::UnknownClient],
-                Shape::Of(_) | Shape::By(_) if is_stale(packet, rules, now) => {
-                    let ahead = (packet.stamp.as_nanos() - now.wall.as_nanos()) / 1_000_000;
-                    if event.reason == Reason::Stale {
-                        assert_eq!(event.detail, Some(Detail::ClockOffset(ahead as i64)));
-                    }
-                    vec![Reason::Stale]
-                }
-                Shape::Of(_) | Shape::By(_) => vec![],
-            };
-            // By the lane of known sources it is proven before anybody asks whether a stanza is for packets from there.
-            if matches!(shape(packet), Shape::By(keys) if !stanzas::one_is_for(rules, keys, case.source)) {
-                expected.extend(stranger(case.source, rules));
-            }
-            expected.extend(full.then_some(Reason::Busy));
-            expected
-        }
-        Cause::Claimed { packet: id, answer, gone } => {
-            assert_eq!(packet.id, id, "a verdict on another packet");
-            match (client.filter(|_| !gone), answer) {
-                (None, _) => vec![Reason::UnknownClient],
-                (Some(_), Claimed::Fresh) => {
-                    decide(packet, case.source, rules, now).err().into_iter().collect()
-                }
-                (Some(_), Claimed::Replayed) => vec![Reason::Replayed],
-                (Some(_), Claimed::BelowHorizon | Claimed::TooFarAhead) => vec![Reason::Stale],
-                (Some(_), Claimed::Unavailable) => vec![Reason::StoreUnavailable],
-            }
-        }
-        Cause::Opened { packet: id, answer, revoked, was_open } => {
-            assert_eq!(packet.id, id, "a verdict on another packet");
-            match answer {
-                Opened::Open if revoked => vec![Reason::Closed],
-                Opened::Open if was_open => vec![Reason::Extended],
-                Opened::Open => vec![Reason::Granted],
-                Opened::Refused | Opened::Full | Opened::Failed => vec![Reason::FirewallFailed],
-            }
-        }
-        Cause::Timeout => vec![Reason::StoreUnavailable, Reason::FirewallFailed],
-        Cause::Order => vec![],
     }
 }
 

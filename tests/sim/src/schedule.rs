@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::{Message, Nat, Wish};
 use portunus_model::{
-    Cause, Client, ClientKey, ClientName, Closing, NatRule, Net, PortSpec, Proto, Reason, Rules, Stanza, Unix,
+    Cause, Client, ClientKey, ClientName, Closing, KeyId, NatRule, Net, PortSpec, Proto, Reason, Rules,
+    Stanza, Unix,
 };
 
 use crate::dice::Dice;
-use crate::packets::{Packet, Workshop, fwknop_keys};
-use crate::reference::Openings;
+use crate::openings::Openings;
+use crate::oracle::Mood;
+use crate::packets::{GPG_SETS, Packet, SIGNERS, Workshop, fwknop_keys, gpg_id};
 use crate::world::World;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -79,9 +81,15 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
         1..3 => NatRule { forward: true, ..NatRule::default() },
         _ => NatRule::default(),
     };
+    let gpg = (dice.roll(5) < 3).then(|| draw_gpg_set(dice));
+    let key = gpg.unwrap_or_else(|| fwknop_keys(dice.roll(SETS)).id());
     let stanza = Stanza {
         number: n as u32,
-        sources: if dice.one_in(5) { vec![Net::parse("192.0.2.0/28").unwrap()] } else { Vec::new() },
+        sources: if gpg.is_none() && dice.one_in(5) {
+            vec![Net::parse("192.0.2.0/28").unwrap()]
+        } else {
+            Vec::new()
+        },
         open_ports: dice.one_in(2).then(|| some(dice)),
         restrict_ports: if dice.one_in(3) { some(dice) } else { Vec::new() },
         username: dice.one_in(5).then(|| "alice".to_owned()),
@@ -93,7 +101,7 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
     };
     Some(Client {
         name: stanza_name(n),
-        key: ClientKey::Fwknop(fwknop_keys(dice.roll(SETS)).id()),
+        key: ClientKey::Fwknop(key),
         ports: Box::default(),
         expires: dice.one_in(5).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW)),
         lasting: secs(dice, 40),
@@ -101,6 +109,12 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
         stanza: Some(Box::new(stanza)),
         mark: None,
     })
+}
+
+/// The sets that take the same signatures more often than the others.
+fn draw_gpg_set(dice: &mut Dice) -> KeyId {
+    let all = GPG_SETS.len() as u64;
+    gpg_id(dice.roll(all).min(dice.roll(all)) as usize)
 }
 
 fn tcp(port: u16) -> PortSpec {
@@ -125,6 +139,8 @@ fn draw_wish(target: Option<IpAddr>, dice: &mut Dice) -> Wish {
 pub(crate) enum Asking {
     Openme(u64, Option<IpAddr>),
     Fwknop(u64, Wish),
+    /// Of whom, and for which keyring.
+    Gpg((usize, u8), Wish),
 }
 
 fn draw_asking(dice: &mut Dice) -> Asking {
@@ -133,7 +149,13 @@ fn draw_asking(dice: &mut Dice) -> Asking {
         1 => "ff02::1".parse().unwrap(),
         _ => address(dice),
     });
-    if dice.one_in(2) {
+    if !dice.one_in(3) {
+        if dice.one_in(2) {
+            // The last signer is nobody that any stanza knows; the first is one whom several stanzas take.
+            let signer = *dice.pick(&[0, 0, 0, 0, 1, 1, SIGNERS.len() - 1]);
+            let ring = dice.roll(3).min(dice.roll(3)) as u8;
+            return Asking::Gpg((signer, ring), draw_wish(target, dice));
+        }
         // The last set of keys is nobody's.
         return Asking::Fwknop(dice.roll(4 * SETS + 1) / 4, draw_wish(target, dice));
     }
@@ -158,6 +180,13 @@ fn draw_packet(world: &mut World) -> Packet {
             match asking.insert(again.unwrap_or_else(|| draw_asking(dice))) {
                 Asking::Openme(key, target) => workshop.knock(*key, stamp, *target, dice),
                 Asking::Fwknop(set, wish) => workshop.text(*set, stamp, wish.clone(), dice),
+                Asking::Gpg(whose, wish) => {
+                    let others = u8::from(dice.one_in(4));
+                    let mut all = workshop.signed(*whose, stamp, wish, others, dice);
+                    let first = all.remove(0);
+                    recorded.extend(all);
+                    first
+                }
             }
         }
     };
@@ -199,6 +228,10 @@ fn step(world: &mut World) {
         32 => world.break_the_disk(),
         33 => world.heal(),
         34 => world.kernel.failing = *world.dice.pick(&[0, 0, 3, 10]),
+        35 if world.dice.one_in(3) => {
+            let mood = *world.dice.pick(&[Mood::Well, Mood::Well, Mood::Slow, Mood::Full, Mood::Dead]);
+            world.set_mood(mood);
+        }
         35 => world.kernel.slowness = Duration::from_millis(*world.dice.pick(&[0, 1, 900, 4000])),
         36 => {
             let World { dice, workshop, now, .. } = world;
@@ -260,14 +293,16 @@ fn share(first: u64) {
     let schedules = number("PORTUNUS_SIM_SCHEDULES").unwrap_or(3000) / 4;
     let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
     let mut openings = Openings::default();
+    let mut questions = 0;
     for seed in (0..schedules).map(|n| first + 4 * n) {
         let world = run(seed);
         openings.add(&world.reference.openings);
+        questions += world.oracle.questions;
         for (reason, count) in world.reference.reasons {
             *reasons.entry(reason).or_default() += count;
         }
     }
-    println!("{schedules} schedules, {openings:?}, {reasons:?}");
+    println!("{schedules} schedules, {openings:?}, {questions} questions to gpg, {reasons:?}");
     if schedules >= 500 {
         assert!(openings.fewest() >= 20, "some sort of opening hardly came up: {openings:?}");
         let drawn =

@@ -12,8 +12,10 @@ use crate::packets::Packet;
 use crate::reference::grounds;
 
 /// The stanzas with these keys, in the order of the files.
-pub(crate) fn of(rules: &Rules, keys: KeyId) -> impl Iterator<Item = (&Client, &Stanza)> {
-    let theirs = rules.clients.iter().filter(move |client| client.key == ClientKey::Fwknop(keys));
+pub(crate) fn of<'r>(rules: &'r Rules, keys: &[KeyId]) -> impl Iterator<Item = (&'r Client, &'r Stanza)> {
+    let has = |client: &&Client| keys.iter().any(|keys| client.key == ClientKey::Fwknop(*keys));
+    let theirs: Vec<&Client> = rules.clients.iter().filter(has).collect();
+    let theirs = theirs.into_iter();
     theirs.filter_map(|client| Some((client, client.stanza.as_deref()?)))
 }
 
@@ -23,7 +25,7 @@ pub(crate) fn any_is_for(rules: &Rules, source: IpAddr) -> bool {
 }
 
 /// Whether one of those with these keys is.
-pub(crate) fn one_is_for(rules: &Rules, keys: KeyId, source: IpAddr) -> bool {
+pub(crate) fn one_is_for(rules: &Rules, keys: &[KeyId], source: IpAddr) -> bool {
     of(rules, keys).any(|(_, stanza)| is_for(stanza, source))
 }
 
@@ -32,7 +34,7 @@ fn is_for(stanza: &Stanza, source: IpAddr) -> bool {
 }
 
 /// How old a packet may be: of all its stanzas the most patient counts. `None`: any age.
-pub(crate) fn window(rules: &Rules, keys: KeyId) -> Option<Duration> {
+pub(crate) fn window(rules: &Rules, keys: &[KeyId]) -> Option<Duration> {
     let windows: Vec<_> = of(rules, keys).map(|(_, stanza)| stanza.window).collect();
     if windows.contains(&None) { None } else { windows.into_iter().flatten().max() }
 }
@@ -40,7 +42,7 @@ pub(crate) fn window(rules: &Rules, keys: KeyId) -> Option<Duration> {
 /// The first stanza that does not refuse, and what it opens; else the last one's refusal.
 pub(crate) fn decide(
     packet: &Packet,
-    keys: KeyId,
+    keys: &[KeyId],
     source: IpAddr,
     rules: &Rules,
     now: Now,

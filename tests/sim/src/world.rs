@@ -16,11 +16,14 @@ use portunus_store::{BootId, FileStore, ReplayStore};
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::kernel::{Kernel, Message, Place};
-use crate::packets::{Packet, Workshop, fwknop_keys, server_key};
-use crate::reference::{Cause, PATIENCE, Reference};
+use crate::oracle::{Mood, Oracle};
+use crate::packets::{GPG_SETS, Maker, Packet, Workshop, fwknop_keys, gpg_id, gpg_keys, server_key};
+use crate::reference::{About, Cause, PATIENCE, Reference};
 use crate::schedule::{Asking, SETS};
 
 pub(crate) const QUEUE: usize = 6;
+/// How many wait for gpg, of known sources and of others.
+const GPG_QUEUE: usize = 4;
 
 pub(crate) struct World {
     pub(crate) dice: Dice,
@@ -33,6 +36,9 @@ pub(crate) struct World {
     pub(crate) gate: Gate,
     pub(crate) rules: Rules,
     pub(crate) kernel: Kernel,
+    pub(crate) oracle: Oracle,
+    /// Whether the lanes were full before the gate began to work on them.
+    was_full: bool,
     pub(crate) workshop: Workshop,
     pub(crate) reference: Reference,
     /// On their way, with when they arrive and from where.
@@ -42,8 +48,8 @@ pub(crate) struct World {
     pub(crate) asking: Option<Asking>,
     claims: Vec<(Ticket, Claim)>,
     tickets: HashMap<Ticket, u64>,
-    /// For whom each claim is: of stanzas with the same keys the first.
-    claimed_for: HashMap<Ticket, (ClientName, ClientKey)>,
+    /// For whom each claim is: of stanzas with the same keys the first; of GnuPG's the first of each set that takes it.
+    claimed_for: HashMap<Ticket, Vec<(ClientName, ClientKey)>>,
     asked: HashMap<Ticket, Opening>,
     revoked: HashSet<Ticket>,
     /// Claims whose client was taken from the rules while they waited.
@@ -76,6 +82,8 @@ impl World {
             gate,
             rules,
             kernel: Kernel::default(),
+            oracle: Oracle::default(),
+            was_full: false,
             workshop: Workshop::new(),
             reference: Reference::default(),
             network: Vec::new(),
@@ -109,6 +117,7 @@ impl World {
                 .iter()
                 .map(|&(at, ..)| at)
                 .chain(self.kernel.next())
+                .chain(self.oracle.next())
                 .chain(self.gate.poll_timeout());
             let next = due.min().filter(|&next| next < end).unwrap_or(end).max(self.now.mono);
             self.now.wall = self.now.wall.after(next.since(self.now.mono));
@@ -132,6 +141,10 @@ impl World {
             self.gate.handle_opened(self.now, ticket, answer);
             self.carry_out(Cause::Opened { packet, answer, revoked, was_open });
             self.take_late();
+        }
+        for (number, answer) in self.oracle.due(self.now.mono) {
+            self.gate.handle_gpg(self.now, number, &answer);
+            self.carry_out(Cause::Gpg);
         }
         self.gate.handle_timeout(self.now);
         self.carry_out(Cause::Timeout);
@@ -165,14 +178,39 @@ impl World {
         self.port += 1;
         let datagram = Datagram::new(packet.bytes.clone(), SocketAddr::new(source, self.port), Via::Udp);
         self.recorded.push(packet.clone());
-        self.reference.delivered(self.port, packet, source);
+        self.reference.delivered(self.port, packet, source, self.now.mono);
         self.gate.handle_datagram(self.now, datagram);
         self.carry_out(Cause::Input);
     }
 
     pub(crate) fn work(&mut self, units: u32) {
+        // Whoever finds no room in the middle of it found none because of who waited before.
+        self.was_full = self.gate.waiting() >= QUEUE;
         self.gate.work(self.now, units);
         self.carry_out(Cause::Input);
+        self.was_full = false;
+        // What waits for gpg keeps nobody else: the others are with the store or the grantor, or have their verdicts.
+        if self.gate.waiting() == 0 {
+            let others = self.reference.waiting_but_for_gpg();
+            assert!(others <= self.gate.questions(), "a knock waits behind gpg");
+        }
+    }
+
+    /// gpg is otherwise from now on; dead, it has lost what it was asked.
+    pub(crate) fn set_mood(&mut self, mood: Mood) {
+        self.oracle.mood = mood;
+        self.oracle.strain(self.now.mono);
+        if mood == Mood::Dead {
+            self.oracle.die();
+        }
+    }
+
+    /// The sets of keys whose first stanza is still there since the claim, one bit each.
+    fn takers(&self, ticket: Ticket) -> u8 {
+        let owners = self.claimed_for.get(&ticket).into_iter().flatten();
+        let sets = owners
+            .filter_map(|(_, key)| (0..GPG_SETS.len()).find(|set| *key == ClientKey::Fwknop(gpg_id(*set))));
+        sets.fold(0, |mask, set| mask | 1 << set)
     }
 
     pub(crate) fn ask_the_store(&mut self) {
@@ -185,20 +223,22 @@ impl World {
             let packet = self.tickets[&ticket];
             self.gate.handle_claimed(self.now, ticket, answer);
             let gone = self.gone.contains(&ticket);
-            self.carry_out(Cause::Claimed { packet, answer, gone });
+            let takers = self.takers(ticket);
+            self.carry_out(Cause::Claimed { packet, answer, gone, takers });
         }
     }
 
     /// Carries out what the gate wants, and holds it against the reference.
     fn carry_out(&mut self, cause: Cause) {
+        if self.oracle.mood != Mood::Well || self.gate.with_gpg() >= GPG_QUEUE {
+            self.oracle.strain(self.now.mono);
+        }
         while let Some(action) = self.gate.poll_action() {
             match action {
                 Action::Claim(ticket, claim) => {
                     let id = self.reference.claim(&claim, &self.rules, self.now, cause);
                     self.tickets.insert(ticket, id);
-                    if let Some(client) = self.reference.client(id, &self.rules) {
-                        self.claimed_for.insert(ticket, (client.name.clone(), client.key));
-                    }
+                    self.claimed_for.insert(ticket, self.reference.owners(id, &self.rules));
                     self.claims.push((ticket, claim));
                 }
                 Action::Open(ticket, warrant) => {
@@ -217,15 +257,18 @@ impl World {
                     self.kernel.send(self.now.mono, Message::Close(closing), &mut self.dice);
                 }
                 Action::Accept(accepted) => self.accepted(&accepted, cause),
-                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => {
-                    panic!("nothing here asks for that")
+                Action::Gpg(question) => {
+                    let Self { oracle, workshop, dice, now, .. } = self;
+                    oracle.ask(now.mono, &question, &workshop.sealed, dice);
                 }
+                Action::Run(..) | Action::Resolve(..) => panic!("nothing here asks for that"),
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(place_in(&event)), "granted twice: {event:?}");
                     }
-                    let full = self.gate.waiting() >= QUEUE;
-                    self.reference.verdict(&event, &self.rules, self.now, cause, full);
+                    let full = self.was_full || self.gate.waiting() >= QUEUE;
+                    let about = About { cause, full, strained: self.oracle.strained };
+                    self.reference.verdict(&event, &self.rules, self.now, about);
                 }
                 Action::Tell(event) => {
                     assert_eq!(event.reason, Reason::Closed);
@@ -239,8 +282,11 @@ impl World {
     /// It is written down what was claimed just now, and nothing else.
     fn accepted(&self, accepted: &Accepted, cause: Cause) {
         let Cause::Claimed { packet, .. } = cause else { panic!("{accepted:?} out of {cause:?}") };
-        let claim = Text::claim_key_of(&accepted.digest);
-        assert_eq!(self.reference.packet(packet).claim, Some(claim));
+        let packet = self.reference.packet(packet);
+        // Of GnuPG's the claim is of what it says, and the line for the text around it.
+        if !matches!(packet.maker, Maker::Signer(..)) {
+            assert_eq!(packet.claim, Some(Text::claim_key_of(&accepted.digest)));
+        }
     }
 
     pub(crate) fn reload(&mut self, rules: Rules) {
@@ -248,8 +294,11 @@ impl World {
         let is_in = |(name, key): &(ClientName, ClientKey)| {
             self.rules.clients.iter().any(|client| client.name == *name && client.key == *key)
         };
-        let without_client = |ticket: &Ticket| !self.claimed_for.get(ticket).is_some_and(is_in);
+        let without_client =
+            |ticket: &Ticket| !self.claimed_for.get(ticket).and_then(|all| all.first()).is_some_and(is_in);
         self.gone.extend(self.claims.iter().map(|&(ticket, _)| ticket).filter(without_client));
+        self.claimed_for.values_mut().for_each(|owners| owners.retain(is_in));
+        self.reference.reloaded();
         self.gate.handle_rules(self.now, self.rules.clone(), keyring(&self.rules));
         self.carry_out(Cause::Order);
         let latest = |left| self.now.wall.after(left).before(PATIENCE);
@@ -291,6 +340,8 @@ impl World {
         self.claims.clear();
         self.tickets.clear();
         self.claimed_for.clear();
+        self.oracle.die();
+        self.oracle.strain(self.now.mono);
         self.asked.clear();
         self.asked_at.clear();
         self.late.clear();
@@ -333,6 +384,7 @@ impl World {
     /// knows of, and after the longest grant nothing at all.
     pub(crate) fn come_to_rest(&mut self) {
         self.heal();
+        self.set_mood(Mood::Well);
         self.kernel.slowness = Duration::ZERO;
         self.kernel.failing = 0;
         for _ in 0..20 {
@@ -344,6 +396,7 @@ impl World {
             self.ask_the_store();
         }
         self.pass(PATIENCE);
+        assert_eq!(self.gate.with_gpg(), 0);
         self.reference.all_done();
         self.doors_are_known();
         self.pass(Duration::from_secs(3600));
@@ -393,7 +446,8 @@ fn is_meant(closing: &Closing, opening: &Opening) -> bool {
 fn keyring(rules: &Rules) -> Keyring {
     let has = |id| rules.clients.iter().any(|client| client.key == ClientKey::Fwknop(id));
     let sets = (0..SETS).map(fwknop_keys).filter(|keys| has(keys.id()));
-    Keyring { openme: Some(server_key()), fwknop: sets.collect(), ..Keyring::default() }
+    let gpg = (0..GPG_SETS.len()).filter(|set| has(gpg_id(*set))).map(gpg_keys);
+    Keyring { openme: Some(server_key()), fwknop: sets.collect(), gpg: gpg.collect() }
 }
 
 fn new_gate(rules: &Rules, seed: u64) -> Gate {
@@ -404,6 +458,7 @@ fn new_gate(rules: &Rules, seed: u64) -> Gate {
         patience: PATIENCE,
         seed,
         waste_a_second: 20,
+        gpg_queue: GPG_QUEUE,
         ..Tuning::default()
     };
     Gate::new(rules.clone(), keyring(rules), tuning)
