@@ -185,8 +185,11 @@ impl World {
 
     pub(crate) fn work(&mut self, units: u32) {
         // Whoever finds no room in the middle of it found none because of who waited before.
-        self.was_full = self.gate.waiting() >= QUEUE;
+        let before = (self.gate.waiting(), self.gate.effort());
+        self.was_full = before.0 >= QUEUE;
         self.gate.work(self.now, units);
+        let has_gone_on = (self.gate.waiting(), self.gate.effort()) != before;
+        assert!(units == 0 || before.0 == 0 || has_gone_on, "whoever waits here waits for gpg");
         self.carry_out(Cause::Input);
         self.was_full = false;
         // What waits for gpg keeps nobody else: the others are with the store or the grantor, or have their verdicts.
