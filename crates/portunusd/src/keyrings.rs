@@ -146,7 +146,7 @@ fn list(ring: &Ring, what: &[&str]) -> Result<String, Trouble> {
 }
 
 /// The fingerprints of a listing (GnuPG's doc/DETAILS), each with that of its owner's first key.
-fn prints(listing: &str) -> Vec<[String; 2]> {
+pub(crate) fn prints(listing: &str) -> Vec<[String; 2]> {
     let (mut all, mut first, mut begins): (Vec<[String; 2]>, String, bool) =
         (Vec::new(), String::new(), false);
     for line in listing.lines() {

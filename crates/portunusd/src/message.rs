@@ -127,6 +127,15 @@ pub(crate) struct Ring {
     pub(crate) home: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) passphrase: Option<Vec<u8>>,
+    /// Who must sign, for each set of keys that has this keyring.
+    pub(crate) signers: Vec<Named>,
+}
+
+/// Keys by the ends of their fingerprints, and by their fingerprints.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) ids: Vec<String>,
+    pub(crate) fingerprints: Vec<String>,
 }
 
 impl Drop for Ring {

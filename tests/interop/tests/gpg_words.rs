@@ -154,6 +154,7 @@ fn what_can_never_open_a_packet_is_told_before_anybody_knocks() {
         assert!(!parsed && said.contains(words), "{to}: {words} in {said}");
     }
     let daemon = udp_server(&world, &good.replace(&keys.signer, &nobody));
+    assert!(daemon.says("none of the keys that must sign a client's packets"), "{}", daemon.log());
     let out = knock(&world, Whose::Ours, &keys, &[&SSH[..], &WITH_HMAC].concat());
     refused(&world, &daemon, &out, "signed by a key that is not in GPG_FINGERPRINT_ID");
 }

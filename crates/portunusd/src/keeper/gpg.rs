@@ -8,16 +8,22 @@ use portunus_config::Settings;
 use portunus_sys::users::{self, Ids};
 
 use super::error::StartError;
-use crate::message::{OracleSnapshot, Ring};
+use crate::message::{Named, OracleSnapshot, Ring};
 
 /// The keyrings of a configuration, each once.
 pub(super) fn snapshot(settings: &Settings) -> OracleSnapshot {
     let mut rings: Vec<Ring> = Vec::new();
-    for raw in settings.secrets.gpg.iter().map(|keys| keys.ring()) {
-        let id = raw.id().0;
-        if rings.iter().all(|ring| ring.id != id) {
-            let (home, program) = (raw.home().to_owned(), raw.program().to_owned());
-            rings.push(Ring { id, home, program, passphrase: raw.passphrase().map(<[u8]>::to_vec) });
+    for keys in &settings.secrets.gpg {
+        let (raw, id, signers) = (keys.ring(), keys.ring().id().0, keys.signers());
+        let named = Named { ids: signers.ids.clone(), fingerprints: signers.fingerprints.clone() };
+        let named = Some(named).filter(|_| signers.required);
+        match rings.iter_mut().find(|ring| ring.id == id) {
+            Some(ring) => ring.signers.extend(named.filter(|named| !ring.signers.contains(named))),
+            None => {
+                let (home, program) = (raw.home().to_owned(), raw.program().to_owned());
+                let passphrase = raw.passphrase().map(<[u8]>::to_vec);
+                rings.push(Ring { id, home, program, passphrase, signers: named.into_iter().collect() });
+            }
         }
     }
     OracleSnapshot { rings }

@@ -155,7 +155,8 @@ fn answer(front: &Channel, number: u64, answer: &Answer<'_>) {
 /// Whether each keyring can be used at all, said at the start rather than when somebody knocks.
 fn look_at(shared: &Shared) {
     for ring in shared.rings.values() {
-        if let Some(trouble) = trouble::before(ring) {
+        let told = trouble::before(ring).or_else(|| trouble::without_signers(ring));
+        if let Some(trouble) = told {
             shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).say(&trouble);
         }
     }

@@ -17,6 +17,8 @@ use crate::message::Ring;
 
 /// How long one may run.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// The most that is read of a list of public keys.
+const LONGEST_LIST: usize = 4 << 20;
 /// The only path that it sees.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The most that is kept of its own words.
@@ -52,15 +54,20 @@ pub(super) enum RunError {
 pub(super) fn open(ring: &Ring, message: &[u8]) -> Result<Spoken, RunError> {
     // More than a knock has, so that what is too long is seen to be: at its own bound gpg writes nothing at all.
     let most = (32 * LONGEST_TEXT).to_string();
-    run(ring, &["--max-output", &most, "--decrypt"], message)
+    run(ring, &["--max-output", &most, "--decrypt"], message, LONGEST_TEXT)
 }
 
 /// Lists the secret keys.
 pub(super) fn list(ring: &Ring) -> Result<Spoken, RunError> {
-    run(ring, &["--with-colons", "--list-secret-keys"], b"")
+    run(ring, &["--with-colons", "--list-secret-keys"], b"", LONGEST_TEXT)
 }
 
-fn run(ring: &Ring, what: &[&str], input: &[u8]) -> Result<Spoken, RunError> {
+/// Lists the public keys.
+pub(super) fn list_public(ring: &Ring) -> Result<Spoken, RunError> {
+    run(ring, &["--with-colons", "--no-auto-check-trustdb", "--list-keys"], b"", LONGEST_LIST)
+}
+
+fn run(ring: &Ring, what: &[&str], input: &[u8], most: usize) -> Result<Spoken, RunError> {
     let mut command = Command::new(&ring.program);
     command.arg("--homedir").arg(&ring.home);
     // Quiet it would not report why a key cannot be used.
@@ -87,7 +94,7 @@ fn run(ring: &Ring, what: &[&str], input: &[u8]) -> Result<Spoken, RunError> {
     let mut child = command.spawn().map_err(RunError::NotRun)?;
     // Ours of the ends that it has now are closed, so that each reaches its end with it.
     drop(command);
-    let heard = talk(&mut child, report, input);
+    let heard = talk(&mut child, report, input, most);
     if heard.is_err() {
         let _ = child.kill();
     }
@@ -105,14 +112,14 @@ const OWN_WORDS: u64 = 2;
 const END: u64 = 3;
 
 /// Feeds it and listens until it has ended, or its time is up.
-fn talk(child: &mut Child, report: PipeReader, input: &[u8]) -> Result<Spoken, RunError> {
+fn talk(child: &mut Child, report: PipeReader, input: &[u8], most: usize) -> Result<Spoken, RunError> {
     let end = ChildEnd::of(child).map_err(RunError::NotRun)?;
     let none = || RunError::NotRun(io::Error::other("no pipe to it"));
     // A pipe takes more than the longest message. One that ends early says why itself.
     let _ = child.stdin.take().ok_or_else(none)?.write_all(input);
     let (stdout, stderr) = (child.stdout.take().ok_or_else(none)?, child.stderr.take().ok_or_else(none)?);
     let mut ears = [
-        Ear { from: Box::new(stdout), heard: Zeroizing::new(Vec::new()), most: LONGEST_TEXT, open: true },
+        Ear { from: Box::new(stdout), heard: Zeroizing::new(Vec::new()), most, open: true },
         Ear { from: Box::new(report), heard: Zeroizing::new(Vec::new()), most: LONGEST_REPORT, open: true },
         Ear { from: Box::new(stderr), heard: Zeroizing::new(Vec::new()), most: usize::MAX, open: true },
     ];

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use portunus_dialect::fwknop::gpg::Status;
+use portunus_dialect::fwknop::gpg::{Signers, Status};
 use portunus_model::Mono;
 use portunus_sys::clock;
 
 use super::run::{self, RunError, Spoken};
-use crate::message::Ring;
+use crate::keyrings::prints;
+use crate::message::{Named, Ring};
 
 /// How often one kind of trouble with one keyring is said.
 const EVERY: Duration = Duration::from_secs(60);
@@ -103,6 +104,29 @@ pub(super) fn before(ring: &Ring) -> Option<One> {
     }
 }
 
+/// Signers whose keys it does not have, told before one of them knocks.
+pub(super) fn without_signers(ring: &Ring) -> Option<One> {
+    // Why it cannot be listed is told of the secret keys, or when somebody knocks.
+    let known = prints(&String::from_utf8_lossy(&run::list_public(ring).ok()?.text));
+    let missing: Vec<String> = ring.signers.iter().filter_map(|named| missing(named, &known)).collect();
+    let why: String = missing.join("; ").chars().take(400).collect();
+    Some(One {
+        what: "the keyring has none of the keys that must sign a client's packets, so nobody ever comes in by them",
+        home: ring.home.display().to_string(),
+        why,
+        mend: "gpg --homedir FOLDER --import the client's public key, and --lsign-key it; or mend GPG_FINGERPRINT_ID, GPG_REMOTE_ID",
+    })
+    .filter(|_| !missing.is_empty())
+}
+
+/// Who is named, if no key is theirs.
+fn missing(named: &Named, known: &[[String; 2]]) -> Option<String> {
+    let Named { ids, fingerprints } = named;
+    let signers = Signers { ids: ids.clone(), fingerprints: fingerprints.clone(), ..Signers::default() };
+    let is_there = known.iter().any(|[key, owner]| signers.have([key, owner]));
+    (!is_there).then(|| [fingerprints.as_slice(), ids].concat().join(", "))
+}
+
 /// Whether it came as far as the message: then whatever is wrong is wrong with that.
 fn has_read(report: &[u8]) -> bool {
     const OF_THE_MESSAGE: [&str; 5] = ["ENC_TO", "NODATA", "UNEXPECTED", "BADARMOR", "BEGIN_DECRYPTION"];
@@ -131,6 +155,22 @@ fn words(spoken: &Spoken) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_missed_when_no_key_is_any_of_its_signers() {
+        let (key, owner) = ("A".repeat(40), "B".repeat(40));
+        let known = [[key.clone(), owner.clone()]];
+        let named = |ids: &[&str], fingerprints: &[&String]| Named {
+            ids: ids.iter().map(|&id| id.to_owned()).collect(),
+            fingerprints: fingerprints.iter().map(|&print| print.clone()).collect(),
+        };
+        let nobody = "C".repeat(40);
+        assert_eq!(missing(&named(&[], &[&nobody, &owner]), &known), None);
+        assert_eq!(missing(&named(&["AAAAAAAA"], &[]), &known), None);
+        assert_eq!(missing(&named(&["CCCCCCCC"], &[&key]), &known), Some(format!("{key}, CCCCCCCC")));
+        assert_eq!(missing(&named(&[], &[&nobody]), &known), Some(nobody));
+        assert_eq!(missing(&named(&[], &[&key]), &[]), Some(key));
+    }
 
     #[test]
     fn the_same_trouble_is_said_once_a_minute() {
