@@ -161,7 +161,7 @@ fn gpg(
     }
     if hmac.is_none() && !has(c, "hmac_key") {
         let what = format!("client {name:?} has no hmac_key_base64, so gpg runs for whatever anybody sends");
-        let mend = "write hmac_key_base64: a few packets a second keep gpg busy, longest where its key has a passphrase";
+        let mend = "write hmac_key_base64: a flood keeps clients with GnuPG out whose address is not known yet, and the others waiting";
         findings.warn(c.source, at, what, mend);
     }
     if !unsigned && fingerprints.is_empty() && ids.is_empty() {
