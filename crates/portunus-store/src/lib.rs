@@ -1,4 +1,5 @@
-//! What must survive: the replay store, the journal of open grants, fwknop's digest.cache, and the audit log.
+//! What must survive: the replay store, the journal of open grants, fwknop's digest.cache, the audit log, the ring of alerts, and
+//! the chains of the native dialect.
 //!
 //! Here are small file formats over descriptors that the caller has opened: the front and the grantor live in a sandbox and
 //! can open nothing (the keeper, which keeps the audit log, can). Not here: locks, clocks, any decision about a knock. The
@@ -9,6 +10,7 @@
 //! torn write or an older turn left behind is never taken for a record.
 
 pub mod audit;
+pub mod chains;
 mod digests;
 mod error;
 mod journal;
