@@ -165,6 +165,30 @@ impl<S: Segment> Spool<S> {
         (next.saturating_sub(mark), self.head.lost.get(way).copied().unwrap_or(0))
     }
 
+    /// The number of the next record.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.head.next
+    }
+
+    /// The first number that some way has still to tell.
+    #[must_use]
+    pub fn slowest(&self) -> u64 {
+        self.head.marks.into_iter().min().unwrap_or(NOBODY).min(self.head.next)
+    }
+
+    /// Whether a way is there, and has nothing to tell.
+    #[must_use]
+    pub fn is_idle(&self, way: usize) -> bool {
+        self.counts(way) == (0, 0) && self.head.marks.get(way).is_some_and(|mark| *mark != NOBODY)
+    }
+
+    /// What some way has still to tell, with its number, as far as it can be read.
+    pub fn untold(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        let numbers = self.slowest()..self.head.next;
+        numbers.filter_map(|number| Some((number, self.read(number).ok().flatten()?)))
+    }
+
     /// A way has told everything before `end`, and that it had lost so many.
     ///
     /// # Errors
@@ -179,11 +203,17 @@ impl<S: Segment> Spool<S> {
     }
 
     /// Which ways are there from now on. Nothing waits for the others; one that was not there begins with what comes next.
+    /// How many that costs each way that is taken out: those that waited for it, and those that it had not said were lost.
     ///
     /// # Errors
     /// As the system says.
-    pub fn only(&mut self, there: [bool; WAYS]) -> io::Result<()> {
+    pub fn only(&mut self, there: [bool; WAYS]) -> io::Result<[u64; WAYS]> {
         let before = self.head;
+        let mut cost = [0; WAYS];
+        for (way, (cost, there)) in cost.iter_mut().zip(there).enumerate() {
+            let (waiting, lost) = self.counts(way);
+            *cost = if there { 0 } else { waiting.saturating_add(lost) };
+        }
         for ((mark, lost), there) in self.head.marks.iter_mut().zip(&mut self.head.lost).zip(there) {
             match (there, *mark == NOBODY) {
                 (true, true) => *mark = before.next,
@@ -191,7 +221,10 @@ impl<S: Segment> Spool<S> {
                 (true, false) => (),
             }
         }
-        if self.head == before { Ok(()) } else { self.write_head() }
+        if self.head != before {
+            self.write_head()?;
+        }
+        Ok(cost)
     }
 
     fn read(&self, number: u64) -> io::Result<Option<Vec<u8>>> {
@@ -348,6 +381,19 @@ mod tests {
         again.told(0, u64::MAX, 3).unwrap();
         assert_eq!((letters(&again, 0), again.counts(0)), (String::new(), (0, 2)));
         assert_eq!(disk.bytes().len(), (2 + 4) * SLOT, "it does not grow");
+    }
+
+    #[test]
+    fn a_way_that_is_taken_out_says_what_that_costs() {
+        let disk = Disk::default();
+        let mut spool = open(&disk, 4);
+        for letter in b"abcdef" {
+            spool.add(&[*letter]).unwrap();
+        }
+        spool.told(1, u64::MAX, 2).unwrap();
+        // Four waited and two were lost before; the other had told everything; the third stays.
+        assert_eq!(spool.only([false, false, true]).unwrap(), [6, 0, 0]);
+        assert_eq!(open(&disk, 4).only([false, false, true]).unwrap(), [0; WAYS], "it is said once");
     }
 
     #[test]

@@ -156,6 +156,28 @@ pub fn bound_memory(bytes: u64) {
     let _ = rustix::process::setrlimit(Resource::As, limit);
 }
 
+/// Lets this process have no more data in memory than so many bytes; what it asks for beyond that ends it. A child that was
+/// made by [`as_child`] has again what the system gives.
+pub fn bound_data(bytes: u64) {
+    let maximum = rustix::process::getrlimit(Resource::Data).maximum;
+    let current = Some(maximum.map_or(bytes, |most| most.min(bytes)));
+    // A limit that cannot be set leaves what the system gives.
+    let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current, maximum });
+}
+
+/// Has the kernel kill a child when the thread that starts it ends; a program that gains a right by its file is let off that.
+/// And gives it the memory that [`bound_data`] keeps from us.
+pub fn as_child(command: &mut Command) {
+    let first = || {
+        let maximum = rustix::process::getrlimit(Resource::Data).maximum;
+        // It can do with less, too.
+        let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current: maximum, maximum });
+        die_with_parent()
+    };
+    // SAFETY: the closure makes system calls and nothing else: it takes no memory and no lock.
+    unsafe { command.pre_exec(first) };
+}
+
 /// Raises the limit of open descriptors to what is allowed, at most `most`.
 pub fn raise_descriptors(most: u64) {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);

@@ -121,6 +121,52 @@ pub fn accept_and_close(fd: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Ends those of this process's own connections to this port that have received more than `most` bytes; without a bound,
+/// all of them. Whether there was one. For connections of a library that hands out none.
+///
+/// Their numbers are looked through, so another thread may have closed one meanwhile and opened another connection by the
+/// same number: that one is ended then, and whoever has it tries again.
+pub fn end_connections(port: u16, most: Option<u64>) -> bool {
+    let mut ended = false;
+    for number in 3..MOST_NUMBERS {
+        let over = || most.is_none_or(|most| received(number).is_some_and(|bytes| bytes > most));
+        if peer_port(number) == Some(port) && over() {
+            // SAFETY: takes two numbers and no pointer; what is no connection is an error that changes nothing.
+            unsafe { libc::shutdown(number, libc::SHUT_RDWR) };
+            ended = true;
+        }
+    }
+    ended
+}
+
+/// A process that calls somebody has few descriptors, and the kernel gives the lowest number that is free.
+const MOST_NUMBERS: i32 = 256;
+
+/// To which port a connection goes, where this is one over IP.
+fn peer_port(number: i32) -> Option<u16> {
+    let mut peer = [0_u8; 128];
+    let mut length: libc::socklen_t = 128;
+    // SAFETY: `peer` has as many bytes as `length` says, and both outlive the call; any number may be asked about.
+    if unsafe { libc::getpeername(number, peer.as_mut_ptr().cast(), &raw mut length) } != 0 {
+        return None;
+    }
+    let [a, b, port @ ..] = peer.first_chunk::<4>()?;
+    let family = i32::from(u16::from_ne_bytes([*a, *b]));
+    (family == libc::AF_INET || family == libc::AF_INET6).then(|| u16::from_be_bytes(*port))
+}
+
+/// How many bytes a TCP connection has received: `tcpi_bytes_received` of the kernel's `tcp_info` (Linux 4.1).
+fn received(number: i32) -> Option<u64> {
+    const AT: usize = 128;
+    let mut info = [0_u8; AT + 8];
+    let mut length: libc::socklen_t = (AT + 8) as u32;
+    let at = info.as_mut_ptr().cast();
+    // SAFETY: `info` has as many bytes as `length` says, and both outlive the call; any number may be asked about.
+    let rc = unsafe { libc::getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO, at, &raw mut length) };
+    let bytes = info.last_chunk::<8>()?;
+    (rc == 0 && length as usize == info.len()).then(|| u64::from_ne_bytes(*bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};

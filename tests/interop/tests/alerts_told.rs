@@ -38,6 +38,8 @@ fn a_grant_and_a_refusal_are_mailed_under_seal_in_one_message() {
         "Subject: [10.90.0.1] 1 grant, 1 refusal",
         "granted alice: 22/tcp",
         "Auto-Submitted: auto-generated",
+        "EHLO [10.90.0.1]",
+        "Message-ID: <",
     ] {
         assert!(mail.contains(words), "{words}: {mail}");
     }
@@ -142,6 +144,95 @@ fn the_mail_program_of_this_host_is_called_as_sendmail_is() {
     assert!(within(SOON, || told().contains("granted alice")), "{}\n{}", told(), daemon.log());
     assert!(told().starts_with("-i -f gate@localhost -- root@localhost\n"), "{}", told());
     assert!(told().contains("Subject: [10.90.0.1] alice let in from 10.90.0.2"), "{}", told());
+}
+
+/// Whom a package takes away for a while, or the administrator for good.
+#[test]
+fn a_program_that_is_missing_for_a_while_costs_nothing_and_a_way_that_is_taken_out_says_what_it_costs() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let (program, heard) = (world.folder().join("sendmail"), world.folder().join("heard"));
+    fs::write(&heard, "").expect("a file can be written");
+    fs::set_permissions(&heard, fs::Permissions::from_mode(0o666)).expect("its mode can be set");
+    let section = format!("to = [\"root@localhost\"]\nsendmail = {program:?}\n");
+    set(&world, &section);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    daemon.until_logged("there is no such program");
+    daemon.until_logged("alerts do not go out");
+    drop(daemon);
+    fs::write(&program, format!("#!/bin/sh\ncat >> {}\n", heard.display())).expect("a file can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    let daemon = world.serve();
+    let told = || fs::read_to_string(&heard).unwrap_or_default();
+    assert!(within(SOON, || told().contains("granted alice")), "{}\n{}", told(), daemon.log());
+
+    // Nobody listens there; and then another way stands in its place.
+    set(&world, "to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2527\"\n");
+    daemon.until_logged("reloaded");
+    let failures = || daemon.log().matches("alerts do not go out").count();
+    let before = failures();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "extended");
+    assert!(within(SOON, || failures() > before), "{}", daemon.log());
+    set(&world, "webhook = \"http://127.0.0.1:8080/\"\n");
+    daemon.until_logged("they waited for a way that is configured no more");
+    assert!(daemon.log().contains("way=mail lost=1"), "{}", daemon.log());
+}
+
+#[test]
+fn a_program_ends_with_who_runs_it() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let number = world.folder().join("number");
+    fs::write(&number, "").expect("a file can be written");
+    fs::set_permissions(&number, fs::Permissions::from_mode(0o666)).expect("its mode can be set");
+    let script = format!("sleep 600 & echo $$ $! > {}; wait", number.display());
+    let section = format!("command = [\"/bin/sh\", \"-c\", {script:?}]\n");
+    set(&world, &section);
+    let daemon = world.serve();
+    let runs = || {
+        let numbers = fs::read_to_string(&number).unwrap_or_default();
+        let numbers: Vec<String> = numbers.split_whitespace().map(str::to_owned).collect();
+        (numbers.len() == 2).then_some(numbers)
+    };
+    let lives = |numbers: &[String]| {
+        numbers.iter().any(|number| {
+            let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        })
+    };
+    alice.knock(&world.client, SERVER);
+    assert!(within(SOON, || runs().is_some()), "{}", daemon.log());
+    let numbers = runs().unwrap_or_default();
+    assert!(lives(&numbers), "{numbers:?}");
+    // Another configuration is another process.
+    set(&world, &format!("{section}keep = 500\n"));
+    assert!(within(Duration::from_secs(10), || !lives(&numbers)), "{numbers:?}");
+    // And one that is killed takes the program along at least.
+    fs::write(&number, "").expect("a file can be written");
+    assert!(within(SOON, || runs().is_some()), "{}", daemon.log());
+    let numbers = runs().unwrap_or_default();
+    let program: Vec<String> = numbers.first().cloned().into_iter().collect();
+    daemon.kill_all();
+    assert!(within(Duration::from_secs(10), || !lives(&program)), "{numbers:?}");
+    if let Some(sleep) = numbers.get(1) {
+        portunus_interop::run("kill", &["-9", sleep]);
+    }
+}
+
+#[test]
+fn a_key_in_a_loop_hides_nobody_elses_entry() {
+    let (world, alice) = house("to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2528\"\nkeep = 60\n");
+    let bob = world.add("bob", &["--ports", "22/tcp"]);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| bob.knock(&world.client, SERVER)), "granted");
+    alice.knock(&world.client, SERVER);
+    for _ in 0..70 {
+        assert_eq!(daemon.verdict(|| bob.knock(&world.client, SERVER)), "extended");
+    }
+    let sink = Sink::at(&world, "127.0.0.1:2528", None, smtp);
+    assert!(sink.hears("more of bob: 51 more grants"), "{:?}\n{}", sink.all(), daemon.log());
+    let told = sink.all().concat();
+    assert!(told.contains("granted bob") && told.contains("ed alice"), "{told}");
+    assert!(!told.contains("were lost"), "{told}");
 }
 
 #[test]

@@ -2,14 +2,19 @@
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portunus_sys::process::ChildEnd;
+use portunus_sys::poll;
+use portunus_sys::process::{self, ChildEnd};
 
 use super::PATIENCE;
 use super::text::Batch;
+
+/// What runs for this process.
+pub(super) static RUNNING: Running = Running::new();
 
 /// Runs it, without a shell; its exit says whether it has told.
 pub(super) fn run(words: &[String], batch: &Batch<'_>) -> Result<(), String> {
@@ -18,37 +23,109 @@ pub(super) fn run(words: &[String], batch: &Batch<'_>) -> Result<(), String> {
     command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let text = format!("{}\n", batch.json());
-    finish(command, PATIENCE, move |mut input| input.write_all(text.as_bytes()))
+    RUNNING.finish(command, PATIENCE, text.as_bytes())
 }
 
-/// Runs a program with this input and waits for its end, which comes in time: with what it has started, then.
-pub(super) fn finish(
-    mut command: Command,
-    patience: Duration,
-    feed: impl FnOnce(ChildStdin) -> io::Result<()>,
-) -> Result<(), String> {
-    let end = Instant::now() + patience;
-    let program = command.get_program().display().to_string();
-    let not_run = |error: io::Error| format!("{program}: {error}");
-    let mut child = command.process_group(0).spawn().map_err(not_run)?;
-    let group = ChildEnd::of(&child).map_err(not_run)?;
-    if let Some(input) = child.stdin.take() {
-        // Less than a pipe holds, so this does not wait; one that ends without reading says by its end what that means.
-        let _ = feed(input);
+/// Programs that run. They end with us, with what they have started.
+pub(super) struct Running(Mutex<All>);
+
+struct All {
+    /// Nothing begins any more.
+    over: bool,
+    groups: Vec<(u32, ChildEnd)>,
+}
+
+impl Running {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(All { over: false, groups: Vec::new() }))
     }
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("the program ended with {status}")),
-            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
-            Ok(None) => {
-                group.kill_group();
-                let _ = child.wait();
-                return Err(format!("the program did not end within {} s", patience.as_secs()));
+
+    /// Runs a program with this input and waits for its end, which comes in time: with what it has started, then.
+    pub(super) fn finish(&self, mut command: Command, patience: Duration, text: &[u8]) -> Result<(), String> {
+        let end = Instant::now() + patience;
+        let program = command.get_program().display().to_string();
+        let mut child = self.start(&mut command).map_err(|error| format!("{program}: {error}"))?;
+        let mut input = child.stdin.take().map(|input| (input, text));
+        loop {
+            // One that ends without reading says by its end what that means.
+            input = input.and_then(|(pipe, text)| feed(pipe, text));
+            match self.ended(&mut child) {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(format!("the program ended with {status}")),
+                Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+                Ok(None) => {
+                    self.kill(child.id());
+                    while matches!(self.ended(&mut child), Ok(None)) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    return Err(format!("the program did not end within {} s", patience.as_secs()));
+                }
+                Err(error) => return Err(error.to_string()),
             }
-            Err(error) => return Err(error.to_string()),
         }
     }
+
+    /// Ends all of them; nothing begins after this.
+    pub(super) fn end(&self) {
+        let mut all = self.lock();
+        all.over = true;
+        all.groups.iter().for_each(|(_, group)| group.kill_group());
+    }
+
+    fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut all = self.lock();
+        if all.over {
+            return Err(io::Error::other("it is not begun: we end"));
+        }
+        process::as_child(command);
+        let mut child = command.process_group(0).spawn()?;
+        match ChildEnd::of(&child) {
+            Ok(group) => all.groups.push((child.id(), group)),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        }
+        Ok(child)
+    }
+
+    /// Under the lock, so that nobody ends a group whose number may be another's by then.
+    fn ended(&self, child: &mut Child) -> io::Result<Option<ExitStatus>> {
+        let mut all = self.lock();
+        let status = child.try_wait();
+        if !matches!(status, Ok(None)) {
+            let number = child.id();
+            all.groups.retain(|(one, _)| *one != number);
+        }
+        status
+    }
+
+    fn kill(&self, number: u32) {
+        let all = self.lock();
+        all.groups.iter().filter(|(one, _)| *one == number).for_each(|(_, group)| group.kill_group());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As much as there is room for; what is left then. A program that does not read keeps nobody waiting here.
+fn feed(mut pipe: ChildStdin, mut text: &[u8]) -> Option<(ChildStdin, &[u8])> {
+    /// What a pipe takes at once where it takes anything (PIPE_BUF).
+    const ROOM: usize = 4096;
+    while !text.is_empty() {
+        match poll::writable(&pipe) {
+            Ok(true) => (),
+            Ok(false) => return Some((pipe, text)),
+            Err(_) => return None,
+        }
+        let (now, later) = text.split_at(text.len().min(ROOM));
+        pipe.write_all(now).ok()?;
+        text = later;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -58,7 +135,7 @@ mod tests {
     fn sh(script: &str) -> Result<(), String> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::piped());
-        finish(command, Duration::from_millis(500), |mut input| input.write_all(b"hello\n"))
+        Running::new().finish(command, Duration::from_millis(500), b"hello\n")
     }
 
     #[test]
@@ -82,5 +159,38 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(5), "it goes on");
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn a_program_that_does_not_read_has_no_longer_than_another() {
+        let (start, text) = (Instant::now(), vec![b'x'; 1 << 20]);
+        let run = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).stdin(Stdio::piped());
+            Running::new().finish(command, Duration::from_secs(2), &text)
+        };
+        assert!(run("exec sleep 60").unwrap_err().contains("did not end"));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert_eq!(run("test $(wc -c) = 1048576"), Ok(()));
+    }
+
+    #[test]
+    fn what_runs_ends_with_us_and_nothing_begins_then() {
+        let (running, start) = (Running::new(), Instant::now());
+        let sleep = || {
+            let mut command = Command::new("/bin/sleep");
+            command.arg("600").stdin(Stdio::piped());
+            running.finish(command, Duration::from_secs(60), b"")
+        };
+        thread::scope(|scope| {
+            let told = scope.spawn(sleep);
+            while running.lock().groups.is_empty() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            running.end();
+            assert!(told.join().unwrap().unwrap_err().contains("signal: 9"));
+        });
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(sleep().unwrap_err().contains("it is not begun"));
     }
 }

@@ -1,8 +1,7 @@
 //! Mail: by a mail server, or by the program of this host that takes it.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,10 +14,11 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message};
 use portunus_config::alerts::{self, Carrier, Password, Tls};
+use portunus_sys::clock;
 
-use super::command::finish;
+use super::command::RUNNING;
 use super::text::Batch;
-use super::{PATIENCE, webhook};
+use super::{PATIENCE, session, webhook};
 
 /// How long all wait for one of them whom the server takes no mail for just now; it may be new to it (greylisting).
 const WAITED_FOR: Duration = Duration::from_secs(600);
@@ -57,10 +57,25 @@ impl Mailer {
         }
     }
 
+    /// No other message has it: it is sent by one thread of this process, at this moment.
+    fn name_of_message(&self) -> String {
+        let now = clock::wall().as_nanos();
+        format!("<{now:x}.{:x}@{}>", std::process::id(), self.from.domain())
+    }
+
+    /// For how long all still wait for one of them.
+    pub(super) fn waits_at_most(&self) -> Option<Duration> {
+        match &self.carrier {
+            Ready::Smtp(server) => server.waits_at_most(),
+            Ready::Sendmail(_) => None,
+        }
+    }
+
     fn message(&self, batch: &Batch<'_>) -> Result<Vec<u8>, String> {
         let mut message = Message::builder()
             .from(Mailbox::new(None, self.from.clone()))
             .subject(batch.subject())
+            .message_id(Some(self.name_of_message()))
             // No program answers it (RFC 3834).
             .raw_header(auto_submitted())
             .header(ContentType::TEXT_PLAIN);
@@ -78,7 +93,7 @@ fn by_program(program: &Path, from: &Address, to: &[Address], message: &[u8]) ->
     command.args(["-i", "-f", from.as_ref(), "--"]).args(to.iter().map(ToString::to_string));
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    finish(command, PATIENCE, |mut input| input.write_all(message))
+    RUNNING.finish(command, PATIENCE, message)
 }
 
 /// From whom it comes where nobody says: a host whose name is none for mail is not named. Nor is one by its address, which
@@ -105,7 +120,12 @@ struct Server {
     /// Since when the server takes no mail for somebody just now.
     not_now: HashMap<Address, Instant>,
     waited_for: Duration,
+    /// How long a session may take.
+    longest: Duration,
 }
+
+/// How many addresses of a server are tried: each may take its time.
+const MOST_ADDRESSES: usize = 3;
 
 enum Seal {
     Whole(TlsParameters),
@@ -125,29 +145,46 @@ impl Server {
                 Tls::Started => Seal::Started(parameters(smtp)?),
                 Tls::Local => Seal::Local,
             },
-            hello: if named { ClientId::Domain(host.to_owned()) } else { ClientId::default() },
+            hello: match host.parse() {
+                Ok(IpAddr::V4(address)) => ClientId::Ipv4(address),
+                Ok(IpAddr::V6(address)) => ClientId::Ipv6(address),
+                Err(_) if named => ClientId::Domain(host.to_owned()),
+                Err(_) => ClientId::default(),
+            },
             login: smtp.login.clone(),
             not_now: HashMap::new(),
             waited_for: WAITED_FOR,
+            longest: session::LONGEST,
         })
     }
 
     fn send(&mut self, from: &Address, to: &[Address], message: &[u8]) -> Result<Option<String>, String> {
-        let mut connection = self.connect()?;
-        let sent = self.hand_over(&mut connection, from, to, message);
-        if sent.is_ok() {
-            let _ = connection.quit();
-        } else {
-            connection.abort();
-        }
-        sent
+        session::within(self.longest, self.port, || {
+            let mut connection = self.connect()?;
+            let sent = self.hand_over(&mut connection, from, to, message);
+            if sent.is_ok() {
+                let _ = connection.quit();
+            } else {
+                connection.abort();
+            }
+            sent
+        })
+    }
+
+    /// A moment longer, so that the wait is over then.
+    fn waits_at_most(&self) -> Option<Duration> {
+        let left = |since: &Instant| self.waited_for.checked_sub(since.elapsed());
+        self.not_now.values().filter_map(left).min().map(|left| left + Duration::from_millis(100))
     }
 
     fn connect(&self) -> Result<SmtpConnection, String> {
-        let server = (self.host.as_str(), self.port);
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found = found.map_err(|error| format!("{}: {error}", self.host))?;
+        let server: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
         let whole = if let Seal::Whole(tls) = &self.seal { Some(tls) } else { None };
         let mut connection =
-            SmtpConnection::connect(server, Some(PATIENCE), &self.hello, whole, None).map_err(words)?;
+            SmtpConnection::connect(server.as_slice(), Some(PATIENCE), &self.hello, whole, None)
+                .map_err(words)?;
         if let Seal::Started(tls) = &self.seal {
             connection.starttls(tls, &self.hello).map_err(words)?;
         }
@@ -225,8 +262,9 @@ fn words(error: Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
 
     use super::super::Alert;
@@ -292,10 +330,54 @@ mod tests {
         assert!(some.send(&batch).unwrap_err().contains("come again"));
         assert!(some.send(&batch).unwrap_err().starts_with("later@example.org"));
         assert!(mails.try_recv().is_err());
+        // However long the pause has become, the next try is at the end of that.
+        let left = some.waits_at_most().unwrap();
+        assert!(left > Duration::from_secs(500) && left <= WAITED_FOR + Duration::from_secs(1), "{left:?}");
         let Ready::Smtp(server) = &mut some.carrier else { unreachable!() };
         server.waited_for = Duration::ZERO;
+        assert_eq!(some.waits_at_most(), None);
         assert!(some.send(&batch).unwrap().unwrap().contains("come again"));
         assert_eq!(mails.recv().unwrap(), ["<a@example.org>"]);
+    }
+
+    /// A server that says what it likes for as long as it likes.
+    fn sent_to(longest: Duration, talk: impl Fn(&mut std::net::TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| talk(&mut stream)));
+        let alerts = [Alert::test()];
+        let batch = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+        let mut mailer = mailer(port, &["a@example.org"]);
+        let Ready::Smtp(server) = &mut mailer.carrier else { unreachable!() };
+        server.longest = longest;
+        mailer.send(&batch).unwrap_err()
+    }
+
+    #[test]
+    fn a_server_that_says_a_byte_now_and_then_has_a_minute_and_no_more() {
+        let start = Instant::now();
+        let why = sent_to(Duration::from_secs(1), |stream| {
+            while stream.write_all(b"2").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        assert_eq!(why, "the mail server did not answer within 1 s");
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_become_our_memory() {
+        let (start, sent) = (Instant::now(), std::sync::Arc::new(AtomicU64::new(0)));
+        let count = sent.clone();
+        let why = sent_to(Duration::from_secs(60), move |stream| {
+            let _ = stream.write_all(b"220-");
+            while count.load(Ordering::Relaxed) < 4 << 30 && stream.write_all(&[b'A'; 1 << 16]).is_ok() {
+                count.fetch_add(1 << 16, Ordering::Relaxed);
+            }
+        });
+        assert_eq!(why, "the mail server says more than 1024 KiB");
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        assert!(sent.load(Ordering::Relaxed) < 1 << 29, "{sent:?}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod command;
 mod mail;
+mod ring;
+mod session;
 mod text;
 mod webhook;
 
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::keeper::shed_rights;
 use crate::message::{self, AlertsSnapshot, FromAlerts, ToAlerts};
 use crate::{log, sandbox_words};
+use ring::Ring;
 use text::Batch;
 
 /// What one message tells at most.
@@ -38,6 +41,8 @@ const AT_ONCE: usize = 100;
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How long any one step of a server may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What the process holds in memory at most. It needs a few MB; what a server says must not become the machine's memory.
+const MOST_MEMORY: u64 = 256 << 20;
 
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +68,12 @@ enum What {
     },
     /// For whoever tries it out.
     Test,
+    /// What a client did beyond its share of the ring, and the last address.
+    More {
+        grants: u64,
+        refusals: u64,
+        address: Option<IpAddr>,
+    },
 }
 
 /// A reason on disk: by its word, since its place in the list may be another's tomorrow.
@@ -160,6 +171,9 @@ pub(crate) const fn is_fresh(reason: Reason) -> bool {
     }
 }
 
+/// What the ways are called, each in its place of the ring.
+const NAMES: [&str; WAYS] = ["mail", "webhook", "command"];
+
 /// One way to tell people.
 enum Way {
     Mail(mail::Mailer),
@@ -179,14 +193,16 @@ impl Way {
         let mail = alerts.mail.as_ref().map(|mail| mail::Mailer::new(mail, host).map(Self::Mail));
         let webhook = alerts.webhook.as_ref().map(|hook| webhook::Hook::new(hook).map(Self::Webhook));
         let command = alerts.command.clone().map(Self::Command);
-        [mail.map(|way| or_unfit(way, "mail")), webhook.map(|way| or_unfit(way, "webhook")), command]
+        let [by_mail, by_page, _] = NAMES;
+        [mail.map(|way| or_unfit(way, by_mail)), webhook.map(|way| or_unfit(way, by_page)), command]
     }
 
     const fn name(&self) -> &'static str {
+        let [mail, webhook, command] = NAMES;
         match self {
-            Self::Mail(_) => "mail",
-            Self::Webhook(_) => "webhook",
-            Self::Command(_) => "command",
+            Self::Mail(_) => mail,
+            Self::Webhook(_) => webhook,
+            Self::Command(_) => command,
             Self::Unfit { name, .. } => name,
         }
     }
@@ -198,6 +214,16 @@ impl Way {
             Self::Webhook(hook) => hook.send(batch).map(|()| None),
             Self::Command(words) => command::run(words, batch).map(|()| None),
             Self::Unfit { why, .. } => Err(why.clone()),
+        }
+    }
+}
+
+impl Way {
+    /// Where it waits for somebody: until when.
+    fn waits_at_most(&self) -> Option<Duration> {
+        match self {
+            Self::Mail(mailer) => mailer.waits_at_most(),
+            Self::Webhook(_) | Self::Command(_) | Self::Unfit { .. } => None,
         }
     }
 }
@@ -221,6 +247,7 @@ fn confinement(alerts: &Alerts) -> Option<Confinement> {
 pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let keeper = Channel::inherited()?;
     signals::leave_to_keeper()?;
+    process::bound_data(MOST_MEMORY);
     let Some(mut came) = message::receive::<ToAlerts>(&keeper)? else { return Ok(()) };
     let ToAlerts::Setup { host } = &came.value else {
         return Err(io::Error::other("the keeper began with something else than the setup"));
@@ -244,8 +271,11 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         None => (),
     }
     let mut spool = Spool::open(file, alerts.keep)?;
-    spool.only(ways.each_ref().map(Option::is_some))?;
-    let desk = Arc::new(Desk { spool: Mutex::new(spool), more: Condvar::new() });
+    let cost = spool.only(ways.each_ref().map(Option::is_some))?;
+    for (way, lost) in NAMES.into_iter().zip(cost).filter(|(_, lost)| *lost > 0) {
+        tracing::warn!(way, lost, "alerts are lost: they waited for a way that is configured no more");
+    }
+    let desk = Arc::new(Desk { ring: Mutex::new(Ring::new(spool, alerts.keep)), more: Condvar::new() });
     for (number, way) in ways.into_iter().enumerate() {
         let Some(way) = way else { continue };
         let (desk, host, every) = (desk.clone(), host.clone(), alerts.every);
@@ -254,34 +284,40 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
             Teller { desk, host, number, way, every, pause: every, said: None, partly: None }.run();
         })?;
     }
-    take_in(&keeper, &desk)
+    let taken = take_in(&keeper, &desk);
+    command::RUNNING.end();
+    taken
 }
 
 /// What comes from the keeper goes into the ring, durably, before anything else.
 fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
-    let mut taken = 0;
+    let (mut taken, mut unkept) = (0, false);
     while let Some(came) = message::receive::<ToAlerts>(keeper)? {
         match came.value {
             ToAlerts::Setup { .. } => return Err(io::Error::other("a second setup")),
             ToAlerts::Some { alerts, lost } => {
-                let mut spool = desk.lock();
-                let before = lost_by_any(&spool);
-                let mut kept = spool.lose(lost);
+                let mut ring = desk.lock();
+                let mut kept = ring.spool.lose(lost);
+                let before = lost_by_any(&ring);
                 for alert in alerts {
-                    kept = kept.and(spool.add(&alert.record()).or_else(|error| {
-                        // What fails too is known until we end.
-                        spool.lose(1).and(Err(error))
-                    }));
+                    kept = kept.and(ring.keep(&alert));
                 }
-                if let Err(error) = kept {
-                    tracing::error!(%error, "alerts could not be kept: is the disk full?");
+                let full = before == 0 && lost_by_any(&ring) > 0 && kept.is_ok();
+                drop(ring);
+                if let Err(error) = &kept
+                    && !unkept
+                {
+                    tracing::error!(
+                        %error,
+                        "alerts cannot be kept: the newest are lost until they can, and counted: is the disk full?"
+                    );
                 }
-                if before == 0 && lost_by_any(&spool) > 0 {
+                unkept = kept.is_err();
+                if full {
                     tracing::warn!(
                         "there is no room for more: the oldest alerts are lost from now on, and counted"
                     );
                 }
-                drop(spool);
                 desk.more.notify_all();
                 taken += 1;
                 // A number that finds no room is made good by the next; a keeper that is gone needs none.
@@ -290,11 +326,11 @@ fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
         }
         log::flush();
     }
-    Ok(())
+    desk.lock().settle()
 }
 
-fn lost_by_any(spool: &Spool<File>) -> u64 {
-    (0..WAYS).map(|way| spool.counts(way).1).max().unwrap_or(0)
+fn lost_by_any(ring: &Ring) -> u64 {
+    (0..WAYS).map(|way| ring.spool.counts(way).1).max().unwrap_or(0)
 }
 
 impl Alert {
@@ -314,13 +350,13 @@ impl Alert {
 
 /// What the threads share.
 struct Desk {
-    spool: Mutex<Spool<File>>,
+    ring: Mutex<Ring>,
     more: Condvar,
 }
 
 impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Spool<File>> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -347,7 +383,7 @@ impl Teller {
             thread::sleep(self.every);
             if let Err(error) = self.tell() {
                 self.complain(error);
-                thread::sleep(self.pause);
+                thread::sleep(self.way.waits_at_most().map_or(self.pause, |most| self.pause.min(most)));
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE.max(self.every));
             }
             log::flush();
@@ -355,16 +391,16 @@ impl Teller {
     }
 
     fn wait_for_some(&self) {
-        let mut spool = self.desk.lock();
-        while spool.counts(self.number) == (0, 0) {
-            spool = self.desk.more.wait(spool).unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.desk.lock();
+        while ring.spool.counts(self.number) == (0, 0) {
+            ring = self.desk.more.wait(ring).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// One message.
     fn tell(&mut self) -> Result<(), String> {
         let words = |error: io::Error| format!("the ring of alerts: {error}");
-        let waiting = self.desk.lock().waiting(self.number, AT_ONCE).map_err(words)?;
+        let waiting = self.desk.lock().spool.waiting(self.number, AT_ONCE).map_err(words)?;
         let alerts: Vec<Alert> =
             waiting.records.iter().filter_map(|record| postcard::from_bytes(record).ok()).collect();
         // What nobody can read any more is gone over: it would be in the way for ever.
@@ -385,7 +421,12 @@ impl Teller {
                 "alerts were lost: what the disk has kept of them is nonsense"
             );
         }
-        self.desk.lock().told(self.number, waiting.end, waiting.lost).map_err(words)?;
+        let mut ring = self.desk.lock();
+        ring.spool.told(self.number, waiting.end, waiting.lost).map_err(words)?;
+        // What cannot be kept is counted as lost, and told with the next.
+        let _ = ring.settle();
+        drop(ring);
+        self.desk.more.notify_all();
         if self.said.take().is_some() {
             tracing::info!(way = self.way.name(), "alerts go out again");
         }
@@ -396,7 +437,7 @@ impl Teller {
     /// Once, and again when it is another trouble, or after an hour.
     fn complain(&mut self, error: String) {
         if is_news(self.said.as_ref(), &error) {
-            let (waiting, lost) = self.desk.lock().counts(self.number);
+            let (waiting, lost) = self.desk.lock().spool.counts(self.number);
             tracing::warn!(
                 way = self.way.name(),
                 why = error,
@@ -503,7 +544,10 @@ mod tests {
     fn teller(folder: &tempfile::TempDir, words: &[&str]) -> Teller {
         let path = folder.path().join("spool");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
-        let desk = Arc::new(Desk { spool: Mutex::new(Spool::open(file, 4).unwrap()), more: Condvar::new() });
+        let desk = Arc::new(Desk {
+            ring: Mutex::new(Ring::new(Spool::open(file, 4).unwrap(), 4)),
+            more: Condvar::new(),
+        });
         let way = Way::Command(words.iter().map(ToString::to_string).collect());
         let every = Duration::ZERO;
         Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None, partly: None }
@@ -515,13 +559,13 @@ mod tests {
         let heard = folder.path().join("heard");
         let mut teller = teller(&folder, &["/bin/sh", "-c", &format!("cat >> {}", heard.display())]);
         for record in [Alert::test().record(), b"nonsense".to_vec()] {
-            teller.desk.lock().add(&record).unwrap();
+            teller.desk.lock().spool.add(&record).unwrap();
         }
-        teller.desk.lock().lose(3).unwrap();
+        teller.desk.lock().spool.lose(3).unwrap();
         teller.tell().unwrap();
         let told = std::fs::read_to_string(&heard).unwrap();
         assert!(told.contains("\"lost\":4") && told.matches("\"event\"").count() == 1, "{told}");
-        assert_eq!(teller.desk.lock().counts(2), (0, 0));
+        assert_eq!(teller.desk.lock().spool.counts(2), (0, 0));
     }
 
     #[test]
@@ -553,6 +597,10 @@ mod tests {
                 b"\x80\xa8\xd6\xb9\x07\x02al\x01\x0bnot-allowed\x01\x00\xc0\x00\x02\x01\x07",
             ),
             (What::Test, b"\x80\xa8\xd6\xb9\x07\x02al\x02"),
+            (
+                What::More { grants: 300, refusals: 1, address: Some(address) },
+                b"\x80\xa8\xd6\xb9\x07\x02al\x03\xac\x02\x01\x01\x00\xc0\x00\x02\x01",
+            ),
         ] {
             let alert = Alert { at, client: client.clone(), what };
             assert_eq!(alert.record().escape_ascii().to_string(), bytes.escape_ascii().to_string());

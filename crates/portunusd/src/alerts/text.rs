@@ -26,8 +26,10 @@ impl Batch<'_> {
             [] => format!("{} alerts lost", self.lost),
             [one] => one.short(),
             all => {
-                let refused = all.iter().filter(|one| matches!(one.what, What::Refused { .. })).count();
-                let granted = all.len() - refused;
+                let (granted, refused) =
+                    all.iter().map(Alert::counts).fold((0, 0), |(granted, refused), one| {
+                        (one.0.saturating_add(granted), one.1.saturating_add(refused))
+                    });
                 match (granted, refused) {
                     (_, 0) => several(granted, "grant"),
                     (0, _) => several(refused, "refusal"),
@@ -64,6 +66,15 @@ impl Batch<'_> {
 }
 
 impl Alert {
+    /// How many grants and refusals it tells of.
+    fn counts(&self) -> (u64, u64) {
+        match self.what {
+            What::Granted { .. } | What::Test => (1, 0),
+            What::Refused { .. } => (0, 1),
+            What::More { grants, refusals, .. } => (grants, refusals),
+        }
+    }
+
     fn short(&self) -> String {
         match &self.what {
             What::Granted { address, extended: false, .. } => {
@@ -74,6 +85,9 @@ impl Alert {
             }
             What::Refused { reason, .. } => format!("{} refused: {}", self.client, reason.as_str()),
             What::Test => "a test: alerts come through".to_owned(),
+            What::More { grants, refusals, .. } => {
+                format!("{}: {}", self.client, more(*grants, *refusals))
+            }
         }
     }
 
@@ -90,6 +104,10 @@ impl Alert {
                 format!("{at} refused {}: {}{whence}{more}", self.client, reason.as_str())
             }
             What::Test => format!("{at} a test: nothing happened"),
+            What::More { grants, refusals, address } => {
+                let last = address.map_or_else(String::new, |address| format!(", the last for {address}"));
+                format!("{at} more of {}: {}{last}", self.client, more(*grants, *refusals))
+            }
         }
     }
 
@@ -105,11 +123,23 @@ impl Alert {
                 "source": source, "unsaid": unsaid,
             }),
             What::Test => json!({ "at": at, "event": "test" }),
+            What::More { grants, refusals, address } => json!({
+                "at": at, "event": "more", "client": self.client, "grants": grants, "refusals": refusals,
+                "address": address,
+            }),
         }
     }
 }
 
-fn several(count: usize, what: &str) -> String {
+fn more(grants: u64, refusals: u64) -> String {
+    match (grants, refusals) {
+        (_, 0) => several(grants, "more grant"),
+        (0, _) => several(refusals, "more refusal"),
+        _ => format!("{}, {}", several(grants, "more grant"), several(refusals, "more refusal")),
+    }
+}
+
+fn several(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -157,6 +187,12 @@ mod tests {
             assert!(body.contains(words), "{words}: {body}");
         }
         assert_eq!(two.json()["alerts"][1]["reason"], "not-allowed");
+        let what = What::More { grants: 1050, refusals: 1, address: Some([192, 0, 2, 7].into()) };
+        let alerts = [granted("alice"), Alert { what, ..granted("bob") }];
+        let three = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+        assert_eq!(three.subject(), "[gate] 1051 grants, 1 refusal");
+        let words = "more of bob: 1050 more grants, 1 more refusal, the last for 192.0.2.7\n";
+        assert!(three.body().contains(words), "{}", three.body());
         assert_eq!(Batch { host: "gate", alerts: &[], lost: 3, more: 0 }.subject(), "[gate] 3 alerts lost");
     }
 

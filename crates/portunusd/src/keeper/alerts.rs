@@ -53,13 +53,14 @@ impl Alerts {
 
     /// Has this configuration in force from now on; the process is started anew where it is another one.
     pub(super) fn open(&mut self, plan: &Plan, settings: &Settings, stderr: Option<OwnedFd>) {
-        let wish = settings.alerts.clone().filter(|_| !plan.dry()).and_then(there);
+        let wish = settings.alerts.clone().filter(|_| !plan.dry());
         if wish != self.wish {
             self.close();
+            wish.iter().for_each(say_what_is_missing);
             self.wish = wish;
             self.pause = AGAIN;
             if self.wish.is_none() {
-                self.witness = Patient::default();
+                self.forget();
             }
         }
         self.start(plan, settings, stderr);
@@ -139,10 +140,16 @@ impl Alerts {
     /// Ends it for good.
     pub(super) fn end(&mut self) {
         self.close();
+        self.forget();
+    }
+
+    /// What nobody has taken is nobody's from now on.
+    fn forget(&mut self) {
         let alerts = self.witness.untaken();
         if alerts > 0 {
             tracing::warn!(alerts, "alerts are lost: who tells them could not take them any more");
         }
+        self.witness = Patient::default();
     }
 
     /// Ends it. What it has not told yet lies in its ring; what it has not taken is for the next.
@@ -159,18 +166,16 @@ impl Alerts {
     }
 }
 
-/// Without ways that this machine has not: an old configuration that names an address must not fill a log for ever.
-fn there(mut wish: Wish) -> Option<Wish> {
+/// A program that is not there now may be there in a moment, as when its package is upgraded: what it is to send waits.
+fn say_what_is_missing(wish: &Wish) {
     if let Some(Carrier::Sendmail(program)) = wish.mail.as_ref().map(|mail| &mail.carrier)
         && !program.is_file()
     {
         let program = program.display();
         tracing::warn!(
-            "no alerts go out by mail: {program}: there is no such program: install a mail system, or name no address"
+            "no alerts go out by mail: {program}: there is no such program: install a mail system, or name no address; they are kept until then"
         );
-        wish.mail = None;
     }
-    (wish.mail.is_some() || wish.webhook.is_some() || wish.command.is_some()).then_some(wish)
 }
 
 fn try_start(
