@@ -50,7 +50,7 @@ pub enum FileError {
     #[error("the user portunus may not read it")]
     NotShared,
     /// It holds a secret and others can read or write it; the mode is what `stat` says.
-    #[error("it holds a private key and others can reach it (mode {mode:04o})")]
+    #[error("it holds a secret and others can reach it (mode {mode:04o})")]
     TooOpen {
         /// Its permission bits.
         mode: u32,
@@ -190,7 +190,7 @@ pub(crate) mod tests {
         let path = Path::new("/etc/portunus/keys/openme.key");
         assert_eq!(
             FileError::TooOpen { mode: 0o644 }.at(path).to_string(),
-            "/etc/portunus/keys/openme.key: it holds a private key and others can reach it (mode 0644): \
+            "/etc/portunus/keys/openme.key: it holds a secret and others can reach it (mode 0644): \
              chmod 600 /etc/portunus/keys/openme.key"
         );
         assert_eq!(

@@ -31,6 +31,7 @@ const NOBODY: u64 = u64::MAX;
 pub struct Spool<S> {
     disk: S,
     head: Head,
+    forgot: u64,
 }
 
 /// What is known of the ring, and of each way.
@@ -74,12 +75,13 @@ impl<S: Segment> Spool<S> {
         let heads = [read_head(&disk, 0)?, read_head(&disk, 1)?];
         let found = heads.into_iter().flatten().max_by_key(|head| head.turn);
         let head = found.unwrap_or(Head { slots, ..Head::default() });
-        let mut spool = Self { disk, head };
+        let mut spool = Self { disk, head, forgot: 0 };
         let told = head.marks.into_iter().filter(|mark| *mark != NOBODY).max().unwrap_or(0);
         let behind = spool.last_number()?.map_or(0, |last| last.saturating_add(1));
         spool.head.next = head.next.max(behind).max(told);
         if found.is_none() {
             // Whose marks nobody knows has nothing to tell.
+            spool.forgot = behind.min(slots);
             spool.head.marks = [spool.head.next; WAYS];
             spool.write_head()?;
         } else if head.slots != slots {
@@ -163,6 +165,19 @@ impl<S: Segment> Spool<S> {
         let next = self.head.next;
         let mark = self.head.marks.get(way).copied().unwrap_or(next);
         (next.saturating_sub(mark), self.head.lost.get(way).copied().unwrap_or(0))
+    }
+
+    /// How many are there of which nobody knew, when it was opened, whether they were told: both heads were damaged. They
+    /// are not told any more.
+    #[must_use]
+    pub fn forgot(&self) -> u64 {
+        self.forgot
+    }
+
+    /// How long the file is at most with this ring.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        HEADS.saturating_add(self.head.base).saturating_add(self.head.slots).saturating_mul(SLOT as u64)
     }
 
     /// The number of the next record.
@@ -381,6 +396,22 @@ mod tests {
         again.told(0, u64::MAX, 3).unwrap();
         assert_eq!((letters(&again, 0), again.counts(0)), (String::new(), (0, 2)));
         assert_eq!(disk.bytes().len(), (2 + 4) * SLOT, "it does not grow");
+    }
+
+    #[test]
+    fn without_both_heads_it_is_known_how_many_nobody_knows_of() {
+        let disk = Disk::default();
+        let mut spool = open(&disk, 4);
+        assert_eq!((spool.forgot(), spool.room()), (0, 6 * SLOT as u64));
+        for letter in b"abc" {
+            spool.add(&[*letter]).unwrap();
+        }
+        spool.told(0, 1, 0).unwrap();
+        for (damaged, forgot) in [(&[0][..], 0), (&[1], 0), (&[0, 1], 3)] {
+            let mut bytes = disk.bytes();
+            damaged.iter().for_each(|head| bytes[head * SLOT + 20] ^= 1);
+            assert_eq!(open(&Disk::holding(bytes), 4).forgot(), forgot, "{damaged:?}");
+        }
     }
 
     #[test]

@@ -332,7 +332,12 @@ fn program(how: Confinement) -> Result<BpfProgram, seccompiler::BackendError> {
     match how {
         Confinement::Front | Confinement::Exporter | Confinement::Oracle => (),
         Confinement::Grantor => grantors(&mut rules)?,
-        Confinement::Resolver | Confinement::Alerts { .. } => resolvers(&mut rules)?,
+        Confinement::Resolver => resolvers(&mut rules)?,
+        Confinement::Alerts { .. } => {
+            resolvers(&mut rules)?;
+            // The room of its ring.
+            rules.insert(libc::SYS_fallocate, Vec::new());
+        }
     }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch()?)?;

@@ -402,6 +402,15 @@ pub fn open_state(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
+/// Takes the room on the disk for so many bytes of a file: what is written there later finds it, however full the disk is by
+/// then. What is in it stays.
+///
+/// # Errors
+/// As the system says: there is no room, or it cannot be taken in advance there.
+pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+}
+
 /// Opens a file for reading and appending and makes it (0600) when it is not there. A link is not followed: somebody else
 /// may have put it there.
 ///

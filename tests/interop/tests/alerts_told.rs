@@ -319,6 +319,13 @@ fn mistakes_of_the_section_have_their_line_and_their_mend() {
         ("to = [\"a@b\"]\nfrom = \"a.@x\"", "\"a.@x\" is no address of mail"),
         ("to = [\"a@b\"]\nca_file = \"/etc/passwd\"", "there is no certificate in it"),
         ("webhook = \"https://a/\"\nurl_file = \"/x\"", "webhook and url_file name two pages"),
+        ("to = []", "to names nobody"),
+        ("to = [\"a@b\", \"a@b\"]", "a@b stands here twice"),
+        ("to = [\"a@b\"]\ngrants = false\nrefusals = false", "neither grants nor refusals are told"),
+        ("to = [\"a@b\"]\ntoken_file = \"/x\"", "token_file is for a page, and none is named"),
+        ("command = [\"/bin/true\"]\nca_file = \"/x\"", "ca_file is for a mail server or a page"),
+        ("to = [\"a@b\"]\nsendmail = \"/bin/true\"\nca_file = \"/x\"", "ca_file is for a mail server, and"),
+        ("to = [\"a@b\"]\nsendmail = \"/bin/true\"\nuser = \"x\"", "user is for a mail server, and"),
         ("webhok = \"x\"", "did you mean \"webhook\"?"),
     ] {
         fs::write(&file, format!("{head}\n[alerts]\n{section}\n")).expect("a file can be written");

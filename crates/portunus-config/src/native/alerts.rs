@@ -43,6 +43,21 @@ pub(super) fn read(
     a.know(&KEYS, Unknown::Refused, findings);
     let mut reader = Reader { a, files, sources, findings };
     let file = reader.authority();
+    reader.refuse_what_stands_alone(&[
+        (
+            "token_file",
+            &["webhook", "url_file"],
+            "token_file is for a page, and none is named",
+            "write webhook too",
+        ),
+        (
+            "ca_file",
+            &["to", "webhook", "url_file"],
+            "ca_file is for a mail server or a page, and none is named",
+            "take it out",
+        ),
+    ]);
+    reader.refuse_beside_sendmail();
     let authority = file.as_ref().map(|text| text.as_str());
     let usual = Alerts::default();
     let alerts = Alerts {
@@ -61,6 +76,10 @@ pub(super) fn read(
         let mend = "write to = [\"root@example.org\"], webhook or command, or take the section out";
         findings.error(s.source, pair.at, "[alerts] tells nobody", mend);
     }
+    if let (false, false, Some(pair)) = (alerts.grants, alerts.refusals, a.pair("refusals")) {
+        let what = "neither grants nor refusals are told: that is nothing";
+        findings.error(s.source, pair.at, what, "set one of them to true, or take the section out");
+    }
     Some(alerts)
 }
 
@@ -77,9 +96,17 @@ impl Reader<'_, '_, '_> {
         let mut to = Vec::new();
         for (text, at) in a.texts("to", "[\"root@example.org\"]", self.findings) {
             match parse_mail_address(text) {
+                Ok(address) if to.contains(&address) => {
+                    let what = format!("{address} stands here twice");
+                    self.findings.error(a.source, at, what, "take one of them out");
+                }
                 Ok(address) => to.push(address),
                 Err(fault) => self.findings.fault(a.source, at, fault),
             }
+        }
+        if let Some(pair) = a.pair("to").filter(|_| to.is_empty() && self.findings.clean()) {
+            let mend = "write to = [\"root@example.org\"], or take it out";
+            self.findings.error(a.source, pair.node.span, "to names nobody", mend);
         }
         let from = a.read("from", self.findings, parse_mail_address);
         let login = self.login();
@@ -111,6 +138,36 @@ impl Reader<'_, '_, '_> {
             return None;
         }
         Some(Mail { to, from, carrier })
+    }
+
+    /// Each of these is for one of some keys, none of which is there.
+    fn refuse_what_stands_alone(&mut self, all: &[(&str, &[&str], &str, &str)]) {
+        for (key, whose, what, mend) in all {
+            if let Some(pair) = self.a.pair(key)
+                && whose.iter().all(|key| self.a.pair(key).is_none())
+            {
+                self.findings.error(self.a.source, pair.at, *what, *mend);
+            }
+        }
+    }
+
+    /// The host's own program asks for none of these.
+    fn refuse_beside_sendmail(&mut self) {
+        let page = self.a.pair("webhook").or(self.a.pair("url_file")).is_some();
+        if self.a.pair("sendmail").is_none() {
+            return;
+        }
+        for key in ["user", "password_file", "ca_file"] {
+            if let Some(pair) = self.a.pair(key).filter(|_| key != "ca_file" || !page) {
+                let what = format!("{key} is for a mail server, and sendmail needs none");
+                self.findings.error(
+                    self.a.source,
+                    pair.at,
+                    what,
+                    "take it out, or write smtp in sendmail's place",
+                );
+            }
+        }
     }
 
     fn login(&mut self) -> Option<(String, Password)> {

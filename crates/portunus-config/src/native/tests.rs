@@ -503,7 +503,7 @@ fn a_file_that_cannot_be_read_is_named() {
     assert_eq!(
         said,
         [
-            "/etc/portunus/keys/openme.key: it holds a private key and others can reach it (mode 0644): chmod 600 \
+            "/etc/portunus/keys/openme.key: it holds a secret and others can reach it (mode 0644): chmod 600 \
              /etc/portunus/keys/openme.key",
             "/etc/portunus/clients: we may not read it: run this as root, or as the owner of /etc/portunus/clients",
         ]

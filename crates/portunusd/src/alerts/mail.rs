@@ -1,6 +1,7 @@
 //! Mail: by a mail server, or by the program of this host that takes it.
 
 use std::collections::HashMap;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -186,6 +187,12 @@ impl Server {
             SmtpConnection::connect(server.as_slice(), Some(PATIENCE), &self.hello, whole, None)
                 .map_err(words)?;
         if let Seal::Started(tls) = &self.seal {
+            if !connection.can_starttls() {
+                return Err(format!(
+                    "the mail server does not offer STARTTLS, and nothing goes without TLS: write smtps://{}",
+                    self.host
+                ));
+            }
             connection.starttls(tls, &self.hello).map_err(words)?;
         }
         if let Some((user, password)) = &self.login {
@@ -251,6 +258,10 @@ fn words(error: Error) -> String {
     let mut words = error.to_string();
     let mut below = std::error::Error::source(&error);
     while let Some(error) = below {
+        let late = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if error.downcast_ref::<io::Error>().is_some_and(late) {
+            return format!("the mail server did not answer within {} s", PATIENCE.as_secs());
+        }
         let more = error.to_string();
         if !words.contains(&more) {
             words.push_str(&format!(": {more}"));

@@ -14,6 +14,8 @@ mod webhook;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,10 +28,11 @@ use portunus_store::spool::{LONGEST_RECORD, Spool, WAYS};
 use portunus_sys::channel::Channel;
 use portunus_sys::confine::{self, Confinement};
 use portunus_sys::users::{self, Ids, Keep};
-use portunus_sys::{clock, process, signals};
+use portunus_sys::{clock, files, process, signals};
 use serde::{Deserialize, Serialize};
 
 use crate::keeper::shed_rights;
+use crate::keyrings::Trouble;
 use crate::message::{self, AlertsSnapshot, FromAlerts, ToAlerts};
 use crate::{log, sandbox_words};
 use ring::Ring;
@@ -270,7 +273,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         }
         None => (),
     }
-    let mut spool = Spool::open(file, alerts.keep)?;
+    let mut spool = open_spool(file, alerts.keep)?;
     let cost = spool.only(ways.each_ref().map(Option::is_some))?;
     for (way, lost) in NAMES.into_iter().zip(cost).filter(|(_, lost)| *lost > 0) {
         tracing::warn!(way, lost, "alerts are lost: they waited for a way that is configured no more");
@@ -287,6 +290,26 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let taken = take_in(&keeper, &desk);
     command::RUNNING.end();
     taken
+}
+
+/// The ring, with its room on the disk.
+fn open_spool(file: File, keep: u64) -> io::Result<Spool<File>> {
+    let same = file.try_clone()?;
+    let spool = Spool::open(file, keep)?;
+    if let Err(error) = files::reserve(&same, spool.room()) {
+        tracing::warn!(
+            %error,
+            "alerts.spool has no room of its own on the disk: when that is full, alerts cannot be kept"
+        );
+    }
+    let alerts = spool.forgot();
+    if alerts > 0 {
+        tracing::warn!(
+            alerts,
+            "alerts.spool is damaged: which of these were told nobody knows, and none is told any more; `portunus audit` has them"
+        );
+    }
+    Ok(spool)
 }
 
 /// What comes from the keeper goes into the ring, durably, before anything else.
@@ -463,7 +486,39 @@ impl Teller {
 
 fn is_news(said: Option<&(String, Instant)>, trouble: &str) -> bool {
     const AGAIN: Duration = Duration::from_secs(3600);
-    said.is_none_or(|(last, at)| last != trouble || at.elapsed() > AGAIN)
+    said.is_none_or(|(last, at)| gist(last) != gist(trouble) || at.elapsed() > AGAIN)
+}
+
+/// Without numbers and names that are others each time: a server may call each session by one.
+fn gist(trouble: &str) -> Vec<&str> {
+    trouble.split_whitespace().filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit())).collect()
+}
+
+/// A program that is to be told, and is not there now.
+#[must_use]
+pub fn look(settings: &Settings) -> Vec<Trouble> {
+    let Some(alerts) = &settings.alerts else { return Vec::new() };
+    let sendmail = alerts.mail.as_ref().and_then(|mail| match &mail.carrier {
+        Carrier::Sendmail(program) => Some(program.clone()),
+        Carrier::Smtp(_) => None,
+    });
+    let command = alerts.command.as_ref().and_then(|words| words.first()).map(PathBuf::from);
+    let missing = |place: PathBuf| {
+        let what = match std::fs::metadata(&place) {
+            Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => return None,
+            Ok(_) => "it is no program, and alerts are to be told by it".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                "there is no such program, and alerts are to be told by it".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Some(Trouble {
+            what,
+            place,
+            mend: "install it, or name another: alerts are kept until then".to_owned(),
+        })
+    };
+    [sendmail, command].into_iter().flatten().filter_map(missing).collect()
 }
 
 /// Tells a test by every way of a configuration, as the daemon's own part would: as its user, and without a right. What
@@ -566,6 +621,26 @@ mod tests {
         let told = std::fs::read_to_string(&heard).unwrap();
         assert!(told.contains("\"lost\":4") && told.matches("\"event\"").count() == 1, "{told}");
         assert_eq!(teller.desk.lock().spool.counts(2), (0, 0));
+    }
+
+    /// The disk may be full by the time that somebody comes in.
+    #[test]
+    fn the_ring_has_its_room_on_the_disk_before_anything_is_in_it() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let spool = open_spool(file, 1000).unwrap();
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!(meta.len(), spool.room());
+        assert!(meta.blocks() * 512 >= spool.room(), "{}", meta.blocks());
+    }
+
+    #[test]
+    fn one_trouble_is_no_news_because_a_server_numbers_it() {
+        let said = ("transient error (450): come again, id=4Xk9zQ".to_owned(), Instant::now());
+        assert!(!is_news(Some(&said), "transient error (450): come again, id=7PpL1w"));
+        assert!(is_news(Some(&said), "permanent error (550): come again, id=7PpL1w"));
     }
 
     #[test]

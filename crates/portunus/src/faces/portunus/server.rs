@@ -55,6 +55,7 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     let dir = &places.config_dir;
     let loaded = native::load(&RealFiles, dir);
     let rings = loaded.as_ref().map(keyrings::look).unwrap_or_default();
+    let programs = loaded.as_ref().map(portunusd::alerts::look).unwrap_or_default();
     let (mistakes, warnings) = match &loaded {
         Ok(settings) => (&[][..], settings.warnings.as_slice()),
         Err(mistakes) => (mistakes.as_slice(), &[][..]),
@@ -62,9 +63,13 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     if json {
         let rows = |found: &[Diagnostic]| found.iter().map(row).collect::<Vec<_>>();
         let errors = [rows(mistakes), rings.iter().map(row_of_ring).collect()].concat();
-        line(format_args!("{:#}", json!({ "errors": errors, "warnings": rows(warnings) })));
+        let warnings = [rows(warnings), programs.iter().map(row_of_ring).collect()].concat();
+        line(format_args!("{:#}", json!({ "errors": errors, "warnings": warnings })));
     } else {
         warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
+        for Trouble { what, place, mend } in &programs {
+            remark(NAME, format_args!("warning: {}: {what}: {mend}", place.display()));
+        }
     }
     match loaded {
         Ok(settings) => {
@@ -117,7 +122,7 @@ fn tell_keyrings(settings: &Settings) {
     }
 }
 
-/// A keyring stands in no line.
+/// A keyring or a program stands in no line.
 fn row_of_ring(trouble: &Trouble) -> serde_json::Value {
     let Trouble { what, place, mend } = trouble;
     json!({ "file": place.display().to_string(), "line": null, "column": null, "what": what, "mend": mend })
