@@ -54,6 +54,8 @@ pub(crate) struct Findings {
     errors: Vec<Diagnostic>,
     untold: usize,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Warnings that may be the reason of a mistake: told before the mistakes too.
+    hints: Vec<Diagnostic>,
 }
 
 impl Findings {
@@ -80,6 +82,15 @@ impl Findings {
     pub(crate) fn remark(&mut self, warning: impl FnOnce() -> Diagnostic) {
         if self.warnings.len() < MOST {
             self.warnings.push(warning());
+        }
+    }
+
+    /// A warning that is told beside mistakes too, for it may be their reason.
+    pub(crate) fn hint(&mut self, warning: impl FnOnce() -> Diagnostic) {
+        if self.hints.len() < MOST {
+            let warning = warning();
+            self.hints.push(warning.clone());
+            self.remark(|| warning);
         }
     }
 
@@ -110,7 +121,8 @@ impl Findings {
         if self.errors.is_empty() {
             return Ok(());
         }
-        let mut errors = std::mem::take(&mut self.errors);
+        let mut errors = std::mem::take(&mut self.hints);
+        errors.append(&mut self.errors);
         if self.untold > 0
             && let Some(file) = errors.last().map(|last| last.file.clone())
         {

@@ -30,6 +30,8 @@ pub(super) struct Written {
     dropped: bool,
     /// A key in it has still the word of the example in its place.
     pub(super) unset: bool,
+    /// It has lines with colons, or DATA_COLLECT_MODE, as fwknop 1.9 had them.
+    pub(super) of_1_9: bool,
 }
 
 #[derive(Clone)]
@@ -189,9 +191,10 @@ impl Reader<'_> {
                 self.broken(path, line.number, line.body, &at(1));
                 continue;
             };
+            let colon = without_colon(name) != name;
             let name = without_colon(name);
             if let Some(unread) = unread_at {
-                self.findings.remark(|| at(unread).unread());
+                self.findings.hint(|| at(unread).unread());
             }
             let entry = Entry { name, value, name_at: at(name_at), value_at: at(value_at) };
             match name {
@@ -204,11 +207,16 @@ impl Reader<'_> {
                         values: Vec::new(),
                         dropped: false,
                         unset: false,
+                        of_1_9: false,
                     });
                 }
                 "%include" | "%include_folder" => self.include(&entry, path, depth),
                 "%include_keys" => self.keys(&entry, current),
                 _ => self.variable(&entry, path, current),
+            }
+            if colon || name == "DATA_COLLECT_MODE" {
+                let stanza = current.and_then(|at| self.stanzas.get_mut(at));
+                stanza.into_iter().for_each(|stanza| stanza.of_1_9 = true);
             }
         }
     }
@@ -217,7 +225,7 @@ impl Reader<'_> {
         let what = format!("Invalid access file entry in {} at line {number}.", path.display());
         let mend = match body {
             Body::Long => "use at most 1023 bytes in a line",
-            Body::Broken | Body::Entry { .. } => {
+            Body::Broken(_) | Body::Entry { .. } => {
                 "write NAME, a blank and the value; begin a comment in the first column"
             }
         };
@@ -268,7 +276,7 @@ impl Reader<'_> {
                     };
                     let name = without_colon(name);
                     if let Some(unread) = unread_at {
-                        self.findings.remark(|| spot(unread).unread());
+                        self.findings.hint(|| spot(unread).unread());
                     }
                     let Some(field) = Field::of_name(name).filter(|field| field.is_key()) else {
                         let what = format!("Ignoring invalid entry: '{name}'");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::era::{self, Old};
-use super::lines::{Body, Spot, lines};
+use super::lines::{Body, Spot, lines, without_colon, word};
 use super::variable::{Kind, Variable};
 use super::{CommandLine, open};
 use crate::source::Findings;
@@ -45,6 +45,15 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
         // Once the newer one comes it is seen.
         conf.sources.push(wish.config.clone());
     }
+    let older = main.with_file_name("fwknop.conf");
+    if main.file_name().is_some_and(|name| name == "fwknopd.conf")
+        && is_there(files, &main)
+        && is_there(files, &older)
+    {
+        let what = format!("{} is read, and {} beside it is not", main.display(), older.display());
+        let mend = "move what is still meant into the one that is read, and take the other away";
+        findings.remark(|| Diagnostic::of_file(&main, what, mend));
+    }
     if let Some(text) = conf.text_of(files, &main, findings) {
         // Twice, as the original does it: a variable can be used before the line that sets it.
         conf.take(&main, &text, &mut Findings::default());
@@ -66,10 +75,13 @@ pub(super) fn read(files: &dyn Files, wish: &CommandLine, findings: &mut Finding
 
 /// fwknopd.conf; where there is none, fwknop.conf beside it, as 1.9 called it.
 fn main_file(files: &dyn Files, path: &Path) -> PathBuf {
-    let is_there = |path: &Path| !matches!(files.read_bytes(path, Secrecy::Public), Err(FileError::Missing));
     let older = path.with_file_name("fwknop.conf");
     let newer = path.file_name().is_some_and(|name| name == "fwknopd.conf");
-    if newer && !is_there(path) && is_there(&older) { older } else { path.to_owned() }
+    if newer && !is_there(files, path) && is_there(files, &older) { older } else { path.to_owned() }
+}
+
+fn is_there(files: &dyn Files, path: &Path) -> bool {
+    !matches!(files.read_bytes(path, Secrecy::Public), Err(FileError::Missing))
 }
 
 impl Conf {
@@ -147,32 +159,56 @@ impl Conf {
         for line in lines(text) {
             let at = |column| Spot { file: file.clone(), line: line.number, column };
             if let Body::Entry { unread_at: Some(unread), .. } = line.body {
-                findings.remark(|| at(unread).unread());
+                findings.hint(|| at(unread).unread());
             }
             let (name, value, spot) = match line.body {
-                Body::Entry { name, value, name_at, value_at, .. } => match Variable::of_name(name) {
-                    Some(variable) => (variable, value, at(value_at)),
-                    None => {
-                        let what = format!("Ignoring unknown configuration parameter: '{name}' in {shown}");
-                        match era::of_conf(name, value) {
-                            Some(Old::Limit(mend)) => {
-                                let what =
-                                    format!("{name} of fwknop 1.9 held back what nothing holds back here");
-                                findings.tell(|| at(name_at).diagnostic(what, mend));
+                Body::Entry { name, value, name_at, value_at, .. } => {
+                    match Variable::of_name(without_colon(name)) {
+                        Some(variable) => {
+                            if without_colon(name) != name {
+                                let what = "a colon is of access.conf's lines: it is passed over";
+                                findings.remark(|| {
+                                    at(name_at)
+                                        .diagnostic(what, format!("write {} and a blank", variable.name()))
+                                });
                             }
-                            Some(Old::Nothing(why)) => {
-                                findings
-                                    .remark(|| at(name_at).diagnostic(what, format!("take it out: {why}")));
-                            }
-                            None => {
-                                let mend = unknown_mend(name, Variable::ALL.iter().map(|known| known.name()));
-                                findings.remark(|| at(name_at).diagnostic(what, mend));
-                            }
+                            (variable, value, at(value_at))
                         }
-                        continue;
+                        None => {
+                            let name = without_colon(name);
+                            if word(name) != name && decides(word(name)) {
+                                findings.tell(|| at(name_at).unclear(word(name)));
+                                continue;
+                            }
+                            let what =
+                                format!("Ignoring unknown configuration parameter: '{name}' in {shown}");
+                            match era::of_conf(name, value) {
+                                Some(Old::Limit(mend)) => {
+                                    let what = format!(
+                                        "{name} of fwknop 1.9 held back what nothing holds back here"
+                                    );
+                                    findings.tell(|| at(name_at).diagnostic(what, mend));
+                                }
+                                Some(Old::Nothing(why)) => {
+                                    findings.remark(|| {
+                                        at(name_at).diagnostic(what, format!("take it out: {why}"))
+                                    });
+                                }
+                                None => {
+                                    let mend =
+                                        unknown_mend(name, Variable::ALL.iter().map(|known| known.name()));
+                                    findings.remark(|| at(name_at).diagnostic(what, mend));
+                                }
+                            }
+                            continue;
+                        }
                     }
-                },
-                Body::Broken => {
+                }
+                Body::Broken(name) if decides(name) => {
+                    findings.tell(|| at(1).unclear(name));
+                    continue;
+                }
+                Body::Broken(_) => {
                     let what = format!("Invalid config file entry in {shown} at line {}.", line.number);
                     findings.remark(|| at(1).diagnostic(what, "write NAME, a blank and the value"));
                     continue;
@@ -263,6 +299,12 @@ impl Conf {
             findings.tell(|| spot.diagnostic(what, "write 0 for little, 1 or more for much"));
         }
     }
+}
+
+/// Whether a line that begins with this name, and is not understood, must not be passed over: it says where packets come
+/// from, or held something back.
+fn decides(name: &str) -> bool {
+    matches!(name, "AUTH_MODE" | "NFLOG_GROUP") || matches!(era::of_conf(name, "Y"), Some(Old::Limit(_)))
 }
 
 fn check_number(name: &str, text: &str, spot: &Spot, (least, most): (u64, u64), findings: &mut Findings) {

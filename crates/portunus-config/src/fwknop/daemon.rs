@@ -97,6 +97,7 @@ pub struct Http {
 /// Takes it out of the variables, each checked.
 pub(super) fn read(conf: &Conf, findings: &mut Findings) -> Daemon {
     let receive = receive(conf, findings);
+    warn_of_other_ways(conf, &receive, findings);
     warn_of_unused_ports(conf, findings);
     let text = |variable| conf.text(variable).unwrap_or_default().to_owned();
     let small = |variable| u32::try_from(conf.number(variable)).unwrap_or(u32::MAX);
@@ -163,6 +164,50 @@ fn receive(conf: &Conf, findings: &mut Findings) -> Receive {
         return Receive::Udp(port);
     }
     Receive::Sniffed
+}
+
+/// One way counts. Whoever has named several learns which.
+fn warn_of_other_ways(conf: &Conf, receive: &Receive, findings: &mut Findings) {
+    let (Some(way), others) = ways(conf, receive) else { return };
+    if others.is_empty() {
+        return;
+    }
+    let named = |variable: &Variable| match conf.text(*variable) {
+        Some(value) => format!("{} {value}", variable.name()),
+        None => variable.name().to_owned(),
+    };
+    let others: Vec<String> = others.iter().map(named).collect();
+    let what = format!("packets come as {} says, and not as {} says", named(&way), others.join(" or "));
+    let spot = conf.spot(way);
+    findings.remark(|| spot.diagnostic(what, "one way counts: take out what is not meant"));
+}
+
+/// By which variable packets come, where one says it, and those that somebody wrote and that do not count beside it.
+pub(super) fn ways(conf: &Conf, receive: &Receive) -> (Option<Variable>, Vec<Variable>) {
+    let way = match receive {
+        Receive::Followed(_) => Some(Variable::AuthMode),
+        Receive::File(_) => Some(Variable::PcapFile),
+        Receive::Nflog(_) => Some(Variable::NflogGroup),
+        Receive::Udp(_) => Some(Variable::EnableUdpServer),
+        Receive::Sniffed => None,
+    };
+    let Some(way) = way else { return (None, Vec::new()) };
+    let says = |variable: Variable| match variable {
+        // A followed capture may have its name there.
+        Variable::PcapFile => conf.setting(variable).is_some() && way != Variable::AuthMode,
+        Variable::EnableUdpServer => conf.flag(variable),
+        // In a file it is what everybody has; on the command line somebody means it.
+        Variable::PcapIntf => conf.setting(variable).is_some_and(|setting| setting.spot.line == 0),
+        _ => conf.setting(variable).is_some(),
+    };
+    let all = [
+        Variable::AuthMode,
+        Variable::PcapFile,
+        Variable::NflogGroup,
+        Variable::EnableUdpServer,
+        Variable::PcapIntf,
+    ];
+    (Some(way), all.into_iter().filter(|other| *other != way && says(*other)).collect())
 }
 
 /// The original takes them, as its range goes beyond what there is; whoever turns the server on later is refused.

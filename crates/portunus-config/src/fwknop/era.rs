@@ -126,7 +126,8 @@ impl Acquired {
             "KNOCK" => Self::Gone(
                 "sequences of ports can be replayed by whoever sees them: say PCAP, and let clients send one packet",
             ),
-            "SOCKET" => Self::Gone("say ENABLE_UDP_SERVER Y instead, or ENABLE_TCP_SERVER Y"),
+            "NFLOG" => Self::Gone("say NFLOG_GROUP and the group's number instead"),
+            "SOCKET" | "UDP" | "TCP" => Self::Gone("say ENABLE_UDP_SERVER Y instead, or ENABLE_TCP_SERVER Y"),
             _ => return None,
         })
     }

@@ -137,7 +137,7 @@ fn wish(
             let text = open(files, path, findings).map_err(|error| vec![error.at(path)])?;
             let stanza = |line: super::lines::Line<'_>| match line.body {
                 Body::Entry { name, .. } => without_colon(name) == "SOURCE" || name.starts_with("%include"),
-                Body::Broken | Body::Long => false,
+                Body::Broken(_) | Body::Long => false,
             };
             if !lines(&text).any(stanza) {
                 return Ok((CommandLine { config: path.clone(), ..CommandLine::default() }, With::ConfAlone));
@@ -187,7 +187,7 @@ impl<'c> About<'c> {
             let (name, value) = match line.body {
                 Body::Entry { name, value, .. } => (name, value),
                 // What stands there may be a key without its variable.
-                Body::Broken | Body::Long => ("?", ""),
+                Body::Broken(_) | Body::Long => ("?", ""),
             };
             let (value, effect) = judge(self, name, value);
             let said = Diagnostic::sentence;
@@ -240,6 +240,11 @@ impl<'c> About<'c> {
             V::RulesCheckThreshold => Some("no rounds are counted: each grant ends at its own time"),
             V::EnableDigestPersistence if !yes(value) => {
                 Some("no packet is ever taken twice: that cannot be turned off")
+            }
+            V::AuthMode | V::PcapFile | V::NflogGroup | V::EnableUdpServer
+                if daemon::ways(self.conf, &self.receive).1.contains(&variable) =>
+            {
+                Some("packets come another way, which goes before it")
             }
             V::CmdExecTimeout => Some("fwknopd does not use it either"),
             V::Locale => Some("messages are in one language"),

@@ -29,8 +29,8 @@ pub(super) enum Body<'t> {
         /// Where something stands behind the value's end that is no comment: nobody reads it.
         unread_at: Option<u32>,
     },
-    /// It is no name with a value.
-    Broken,
+    /// It is no name with a value: the word that it begins with.
+    Broken(&'t str),
     /// It has more than 1023 bytes.
     Long,
 }
@@ -55,23 +55,32 @@ fn body(line: &str) -> Body<'_> {
         u32::try_from(before.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
     };
     let start = line.trim_start_matches(blank);
-    let Some((name, rest)) = named(start) else { return Body::Broken };
+    let Some((name, rest)) = named(start) else { return Body::Broken(word(start)) };
     let (value, behind) = rest.split_at(rest.find([';', '\r']).unwrap_or(rest.len()));
     let value = value.trim_end_matches(blank);
     // A NUL would end the text for whoever hands it on to the system.
     if value.is_empty() || line.contains('\0') {
-        return Body::Broken;
+        return Body::Broken(word(start));
     }
     let behind = behind.trim_start_matches(|c| c == ';' || blank(c));
     let unread_at = (!behind.is_empty() && !behind.starts_with('#')).then(|| column(behind));
     Body::Entry { name, value, name_at: column(start), value_at: column(rest), unread_at }
 }
 
+/// What could be a variable's name, at the beginning.
+pub(super) fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
+}
+
 /// The name, with a colon that ends it, and what stands behind it and its blanks: `NAME value`, and 1.9's `NAME: value`,
-/// `NAME:value` and `NAME : value`.
+/// `NAME:value` and `NAME : value`. Two colons say nothing, but before an address of IPv6 (`NAME:::1`).
 fn named(line: &str) -> Option<(&str, &str)> {
     let end = line.find(|c| c == ':' || blank(c))?;
     let (name, rest) = line.split_at_checked(end)?;
+    if rest.starts_with("::") && !rest.starts_with(":::") {
+        return None;
+    }
     let behind = rest.trim_start_matches(blank);
     let value = match behind.strip_prefix(':') {
         Some(value) if rest.starts_with(':') || value.starts_with(blank) => value,
@@ -91,6 +100,12 @@ impl Spot {
     pub(super) fn unread(&self) -> Diagnostic {
         let what = "a ';' ends the value, and what stands behind it is not read";
         self.diagnostic(what, "put it on a line of its own, or a # before it")
+    }
+
+    /// Of a variable that must not be passed over, in a line that says nothing.
+    pub(super) fn unclear(&self, name: &str) -> Diagnostic {
+        let mend = format!("write {name}, a blank and the value, or take the line out");
+        self.diagnostic(format!("this line of {name} cannot be read"), mend)
     }
 }
 
@@ -137,7 +152,7 @@ mod tests {
     fn read(text: &str) -> Vec<(u32, Option<(&str, &str)>)> {
         let one = |line: Line<'static>| match line.body {
             Body::Entry { name, value, .. } => (line.number, Some((without_colon(name), value))),
-            Body::Broken | Body::Long => (line.number, None),
+            Body::Broken(_) | Body::Long => (line.number, None),
         };
         lines(text.to_owned().leak()).map(one).collect()
     }
@@ -159,6 +174,7 @@ mod tests {
         {
             assert_eq!(read(text), [(1, Some(("A", value)))], "{text:?}");
         }
+        assert_eq!(read("A:: b;\nA::b\nA:::1"), [(1, None), (2, None), (3, Some(("A", "::1")))]);
         assert_eq!(read("A:;\nA: ;\nA :"), [(1, None), (2, None), (3, Some(("A", ":")))]);
     }
 
@@ -166,7 +182,7 @@ mod tests {
     fn what_nobody_reads_is_seen() {
         let unread = |text: &str| match lines(text).next().unwrap().body {
             Body::Entry { unread_at, .. } => unread_at,
-            Body::Broken | Body::Long => None,
+            Body::Broken(_) | Body::Long => None,
         };
         for text in ["A b", "A b;", "A b;;  ;\r", "A b; # c", "A b;#c", "A b;; ### c; d"] {
             assert_eq!(unread(text), None, "{text:?}");

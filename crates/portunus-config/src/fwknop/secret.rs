@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use portunus_crypto::text;
 use portunus_dialect::fwknop::gpg::{GpgKeysError, RawGpg, Ring, Signers, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{
-    HashType, KeysError, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode, RawKeys,
+    HashType, KeysError, LEGACY_KEY, LONGEST_HMAC_KEY, LONGEST_KEY, LONGEST_LEGACY_KEY, Mode, RawKeys,
 };
 use zeroize::Zeroizing;
 
@@ -62,6 +62,7 @@ pub(super) fn read(
         }
         return (None, gpg);
     };
+    check.padding(mode, key.len(), hmac.is_some());
     let hmac = hmac.as_ref().map(|key| (digest, key.as_slice()));
     match RawKeys::new(&key, mode, hmac) {
         Ok(keys) => (Some(keys), gpg),
@@ -168,6 +169,28 @@ impl Check<'_> {
             );
         }
         mode
+    }
+
+    /// Clients of 1.9 and 2.0 filled a passphrase up to 16 letters, or cut it; today's take it as it is.
+    fn padding(&mut self, mode: Mode, length: usize, has_hmac: bool) {
+        let written = self.written;
+        if mode == Mode::Legacy {
+            if length > LEGACY_KEY {
+                let what =
+                    format!("KEY has {length} letters, and legacy mode cuts it after the first {LEGACY_KEY}");
+                self.odd(Field::Key, what, format!("use a key of at most {LEGACY_KEY} letters"));
+            }
+            return;
+        }
+        let silent = written.get(Field::EncryptionMode).is_none() && !has_hmac;
+        if written.of_1_9 && silent && length < LEGACY_KEY {
+            let what = format!(
+                "a KEY of fewer than {LEGACY_KEY} letters in a stanza as fwknop 1.9 wrote it: clients of 1.9 and 2.0 fill it \
+                 up with zeros, and their packets are refused"
+            );
+            let mend = "write ENCRYPTION_MODE legacy for clients that old (today's need -M legacy then), or ENCRYPTION_MODE CBC";
+            self.odd(Field::Key, what, mend);
+        }
     }
 
     fn digest(&mut self) -> HashType {

@@ -331,11 +331,13 @@ fn every_way_to_write_a_line_of_1_9_means_the_same() {
         ("SOURCE", "10.0.0.0/8, 192.0.2.7"),
         ("OPEN_PORTS", "tcp/22, udp/53"),
         ("KEY", "tutorial key: no #1"),
+        ("ENCRYPTION_MODE", "CBC"),
         ("REQUIRE_SOURCE_ADDRESS", "Y"),
         ("FW_ACCESS_TIMEOUT", "30"),
         ("SOURCE", "::1"),
         ("OPEN_PORTS", "tcp/80"),
         ("KEY", "another"),
+        ("ENCRYPTION_MODE", "CBC"),
         ("REQUIRE_SOURCE_ADDRESS", "Y"),
     ];
     let written = |way: Way<'_>| {
@@ -415,6 +417,8 @@ fn what_1_9_held_back_is_not_opened_in_silence() {
     for (mode, what) in [
         ("SYSLOG", "packets are not come by as AUTH_MODE SYSLOG says"),
         ("KNOCK", "packets are not come by as AUTH_MODE KNOCK says"),
+        ("NFLOG", "packets are not come by as AUTH_MODE NFLOG says"),
+        ("UDP", "packets are not come by as AUTH_MODE UDP says"),
         ("foo", "AUTH_MODE is 'foo'"),
     ] {
         assert_eq!(said(&format!("AUTH_MODE {mode};\n"), STANZA), [what]);
@@ -466,7 +470,7 @@ fn each_mistake_in_fwknopd_conf_has_its_words() {
 const CONF_ODD: &[(&str, &[&str])] = &[
     ("FOO 1;", &["Ignoring unknown configuration parameter: 'FOO' in f.conf"]),
     (" # foo", &["Ignoring unknown configuration parameter: '#' in f.conf"]),
-    ("PCAP_FILTER: udp", &["Ignoring unknown configuration parameter: 'PCAP_FILTER:' in f.conf"]),
+    ("PCAP_FILTER: udp", &["a colon is of access.conf's lines: it is passed over"]),
     ("NOVALUE", &["Invalid config file entry in f.conf at line 1."]),
     ("PCAP_FILTER ;", &["Invalid config file entry in f.conf at line 1."]),
     ("FWKNOP_RUN_DIR $FOO/dir;", &["Invalid embedded variable in: '$FOO/dir'"]),
@@ -698,7 +702,7 @@ fn each_oddity_in_access_conf_has_its_words() {
     assert_eq!(warned("", &format!("OPEN_PORTS tcp/1\n{STANZA}")).len(), 1, "it is in no stanza");
     let legacy =
         "SOURCE ANY\nKEY 0123456789012345678901234567890123\nENCRYPTION_MODE legacy\nREQUIRE_SOURCE Y\n";
-    assert!(warned("", legacy).is_empty(), "a legacy key is cut");
+    assert_eq!(warned("", legacy), ["KEY has 34 letters, and legacy mode cuts it after the first 16"]);
     let both = warned("", &format!("{STANZA}ENCRYPTION_MODE legacy\n"));
     assert_eq!(both, ["legacy mode is incompatible with HMAC, so nothing ever comes in by this stanza"]);
     let useless = loaded("", &format!("{STANZA}SOURCE ANY\nKEY {}\n", "k".repeat(33)));
@@ -971,4 +975,98 @@ proptest::proptest! {
     ) {
         let _ = load(&files(&conf, &access), &Here, &wish());
     }
+}
+
+#[test]
+fn a_colon_in_the_main_file_is_passed_over_with_a_word() {
+    let read = loaded("AUTH_MODE: FILE_PCAP;\nPCAP_PKT_FILE : /x;\n", STANZA);
+    assert_eq!(read.fwknop.unwrap().receive, Receive::Followed("/x".into()));
+    let colon = "a colon is of access.conf's lines: it is passed over";
+    assert_eq!(warned("PCAP_INTF: eth0;\n", STANZA), [colon]);
+    let back = "BLACKLIST of fwknop 1.9 held back what nothing holds back here";
+    assert_eq!(said("BLACKLIST: 192.0.2.0/24;\n", STANZA), [back]);
+    assert_eq!(said("AUTH_MODE: SYSLOG;\n", STANZA), ["packets are not come by as AUTH_MODE SYSLOG says"]);
+}
+
+/// A line that says where packets come from, or that held something back, is not passed over because of its form.
+#[test]
+fn a_line_that_decides_is_refused_where_it_cannot_be_read() {
+    for (line, name) in [
+        ("AUTH_MODE=FILE_PCAP;", "AUTH_MODE"),
+        ("AUTH_MODE= FILE_PCAP;", "AUTH_MODE"),
+        ("AUTH_MODE;", "AUTH_MODE"),
+        ("AUTH_MODE:;", "AUTH_MODE"),
+        ("NFLOG_GROUP=5", "NFLOG_GROUP"),
+        ("BLACKLIST=192.0.2.0/24;", "BLACKLIST"),
+        ("BLACKLIST= 192.0.2.0/24;", "BLACKLIST"),
+        ("BLACKLIST:: 192.0.2.0/24;", "BLACKLIST"),
+    ] {
+        assert_eq!(
+            said(&format!("{line}\n"), STANZA),
+            [format!("this line of {name} cannot be read")],
+            "{line}"
+        );
+    }
+    assert_eq!(warned("MAX_SNIFF_BYTES=5\n", STANZA), ["Invalid config file entry in f.conf at line 1."]);
+}
+
+#[test]
+fn of_several_ways_to_come_by_packets_the_one_that_counts_is_named() {
+    for (conf, what) in [
+        (
+            "AUTH_MODE FILE_PCAP\nNFLOG_GROUP 5\nENABLE_UDP_SERVER Y\n",
+            "packets come as AUTH_MODE FILE_PCAP says, and not as NFLOG_GROUP 5 or ENABLE_UDP_SERVER Y says",
+        ),
+        (
+            "NFLOG_GROUP 5\nAUTH_MODE PCAP\n",
+            "packets come as NFLOG_GROUP 5 says, and not as AUTH_MODE PCAP says",
+        ),
+        (
+            "ENABLE_UDP_SERVER Y\nNFLOG_GROUP 5\n",
+            "packets come as NFLOG_GROUP 5 says, and not as ENABLE_UDP_SERVER Y says",
+        ),
+    ] {
+        assert_eq!(warned(conf, STANZA), [what], "{conf}");
+    }
+    for conf in
+        ["AUTH_MODE FILE_PCAP\nPCAP_FILE /x\n", "ENABLE_UDP_SERVER Y\nPCAP_INTF eth0\n", "AUTH_MODE PCAP\n"]
+    {
+        assert!(warned(conf, STANZA).is_empty(), "{conf}");
+    }
+    let mut wish = wish();
+    wish.set.push((Variable::PcapIntf, "eth1".to_owned()));
+    let by_flag = load(&files("NFLOG_GROUP 5\n", STANZA), &Here, &wish).unwrap().warnings;
+    assert_eq!(by_flag[0].what, "packets come as NFLOG_GROUP 5 says, and not as PCAP_INTF eth1 says");
+}
+
+#[test]
+fn a_short_key_of_1_9_is_warned_of_and_a_long_one_in_legacy_mode() {
+    let short = "SOURCE: ANY;\nKEY: tutorialkey;\nREQUIRE_SOURCE_ADDRESS: Y;\n";
+    let what = "a KEY of fewer than 16 letters in a stanza as fwknop 1.9 wrote it: clients of 1.9 and 2.0 fill it up with zeros, \
+                and their packets are refused";
+    assert_eq!(warned("", short), [what]);
+    assert_eq!(warned("", &(short.replace(':', "") + "DATA_COLLECT_MODE PCAP\n")), [what]);
+    for rest in ["ENCRYPTION_MODE: legacy;", "ENCRYPTION_MODE CBC", "HMAC_KEY: def;"] {
+        assert!(warned("", &format!("{short}{rest}\n")).is_empty(), "{rest}");
+    }
+    assert!(warned("", &short.replace(':', "")).is_empty());
+    assert!(warned("", &short.replace("tutorialkey", "0123456789abcdef")).is_empty());
+    let long = format!("{}ENCRYPTION_MODE legacy\n", short.replace("tutorialkey", "0123456789abcdefg"));
+    assert_eq!(warned("", &long), ["KEY has 17 letters, and legacy mode cuts it after the first 16"]);
+}
+
+#[test]
+fn several_variables_on_a_line_are_spoken_of_beside_mistakes() {
+    let unread = "a ';' ends the value, and what stands behind it is not read";
+    let told = said("", "SOURCE: ANY; OPEN_PORTS: tcp/22; KEY: abc;\n");
+    assert_eq!(told, [unread, "No keys found for access stanza source: 'ANY'"]);
+    assert_eq!(said("", "SOURCE ANY\nKEY:: abc;\n")[0], "Invalid access file entry in a.conf at line 2.");
+}
+
+#[test]
+fn of_both_main_files_the_one_that_is_read_is_named() {
+    let wish = CommandLine { config: PathBuf::from("d/fwknopd.conf"), ..wish() };
+    let both = Memory::default().with("d/fwknopd.conf", "").with("d/fwknop.conf", "").with("a.conf", STANZA);
+    let told = load(&both, &Here, &wish).unwrap().warnings;
+    assert_eq!(told[0].what, "d/fwknopd.conf is read, and d/fwknop.conf beside it is not");
 }
