@@ -28,6 +28,8 @@ pub struct Capture<'r> {
     /// How many bytes of the file lie behind us.
     done: u64,
     ended: bool,
+    /// To how many bytes a packet that passed the filter was shortened (a snap length), if one was.
+    keeps: Option<usize>,
 }
 
 /// How much of a file that grows one call may read: whoever calls has other things to do.
@@ -78,6 +80,9 @@ pub enum CaptureError {
     /// Nothing but zeros in a packet's place: it was cut, and its writer went on where it had been.
     #[error("there is a hole in it")]
     Hole,
+    /// It ends in a packet's midst.
+    #[error("it ends in the midst of a packet")]
+    Cut,
     /// The file cannot be read.
     #[error("it cannot be read to its end")]
     Read,
@@ -113,7 +118,17 @@ impl<'r> Capture<'r> {
             | PcapError::OwnedNomError(..) => CaptureError::Unknown,
         })?;
         let newer = reader.data().starts_with(SECTION_HEADER);
-        Ok(Self { reader, room: ROOM, newer, interfaces: Vec::new(), filter, wanted, done: 0, ended: false })
+        Ok(Self {
+            reader,
+            room: ROOM,
+            newer,
+            interfaces: Vec::new(),
+            filter,
+            wanted,
+            done: 0,
+            ended: false,
+            keeps: None,
+        })
     }
 
     /// What a file that grows has more, as far as it is whole. What begins before `from` is passed over.
@@ -125,6 +140,18 @@ impl<'r> Capture<'r> {
             self.refill()?;
         }
         self.advance(from, Some(budget))
+    }
+
+    /// Whether what was read ends in the midst of a packet. To be asked at the end.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.reader.data().is_empty()
+    }
+
+    /// To how many bytes whoever captured shortened a packet that passes the filter, if there was one such.
+    #[must_use]
+    pub const fn keeps(&self) -> Option<usize> {
+        self.keeps
     }
 
     /// How many bytes of the file were read.
@@ -163,6 +190,12 @@ impl<'r> Capture<'r> {
                     let new = self.done >= from;
                     let caught = told(&block, &mut self.interfaces).and_then(|told| {
                         let told = told.filter(|_| new);
+                        let short = told.as_ref().filter(|told| told.is_short());
+                        if let Some(told) =
+                            short.filter(|told| self.filter.as_ref().is_none_or(|filter| told.passes(filter)))
+                        {
+                            self.keeps = Some(told.bytes.len());
+                        }
                         told.map_or(Ok(None), |told| told.caught(self.filter.as_ref(), &self.wanted))
                     });
                     self.reader.consume(length);
@@ -244,9 +277,20 @@ struct Told<'a> {
     link: Result<Link, i32>,
     bytes: &'a [u8],
     at: Option<Unix>,
+    /// How long the packet was when it was captured.
+    long: u32,
 }
 
 impl Told<'_> {
+    fn is_short(&self) -> bool {
+        self.bytes.len() < usize::try_from(self.long).unwrap_or(usize::MAX)
+    }
+
+    fn passes(&self, filter: &Filter) -> bool {
+        let frame = self.link.ok().and_then(|link| link.strip(self.bytes));
+        frame.is_some_and(|frame| filter.admits(frame))
+    }
+
     fn caught(&self, filter: Option<&Filter>, wanted: &Wanted) -> Result<Option<Caught>, CaptureError> {
         let Some(frame) = self.link.map_err(CaptureError::Link)?.strip(self.bytes) else { return Ok(None) };
         if filter.is_some_and(|filter| !filter.admits(frame)) {
@@ -282,7 +326,12 @@ fn told<'b>(
         PcapBlockOwned::Legacy(packet) => {
             let interface = interface(interfaces, 0)?;
             let at = i128::from(packet.ts_sec) * NANOS + nanos(packet.ts_usec.into(), interface.units);
-            Ok(Some(Told { link: interface.link, bytes: packet.data, at: Some(Unix::from_nanos(at)) }))
+            Ok(Some(Told {
+                link: interface.link,
+                bytes: packet.data,
+                at: Some(Unix::from_nanos(at)),
+                long: packet.origlen,
+            }))
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => {
             interfaces.clear();
@@ -304,11 +353,16 @@ fn told<'b>(
             let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
             let at = nanos(stamp, interface.units) + i128::from(interface.offset) * NANOS;
             let at = Some(Unix::from_nanos(at));
-            Ok(Some(Told { link: interface.link, bytes: packet.packet_data(), at }))
+            Ok(Some(Told { link: interface.link, bytes: packet.packet_data(), at, long: packet.origlen }))
         }
         PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
             let interface = interface(interfaces, 0)?;
-            Ok(Some(Told { link: interface.link, bytes: packet.packet_data(), at: None }))
+            Ok(Some(Told {
+                link: interface.link,
+                bytes: packet.packet_data(),
+                at: None,
+                long: packet.origlen,
+            }))
         }
         // Statistics, names, and what others put in.
         PcapBlockOwned::NG(_) => Ok(None),

@@ -45,6 +45,8 @@ struct One {
     until: Mono,
     /// That the system cannot read it was said.
     said: bool,
+    /// That its packets are shortened was said.
+    said_short: bool,
 }
 
 impl Followed {
@@ -61,7 +63,7 @@ impl Followed {
     /// As the system says.
     pub fn follow(&mut self, file: File, growth: Growth, from_end: bool, now: Mono) -> io::Result<()> {
         let tail = Tail::new(file, from_end)?;
-        let new = One { tail, growth, until: Mono::default(), said: false };
+        let new = One { tail, growth, until: Mono::default(), said: false, said_short: false };
         if let Some(old) = self.current.replace(new) {
             if self.aside.len() == MOST_ASIDE {
                 self.aside.pop_front();
@@ -96,6 +98,7 @@ impl Followed {
     /// # Errors
     /// [`ReceiveError::Broken`], once: the file is no capture. It is waited for until it is written anew, or another takes
     /// its place. [`ReceiveError::Unreadable`], once: the system cannot read it now; it is tried again.
+    /// [`ReceiveError::Short`], once a file: a packet in it was shortened. What is read goes on.
     pub fn receive(&mut self, now: Mono, mut each: impl FnMut(Datagram)) -> Result<Received, ReceiveError> {
         self.again = None;
         self.let_go(now);
@@ -111,6 +114,11 @@ impl Followed {
             match one.tail.read((&self.filter, &self.wanted), &mut budget, counted) {
                 Ok(drained) => {
                     one.said = false;
+                    if let Some(kept) = one.tail.keeps().filter(|_| !one.said_short) {
+                        one.said_short = true;
+                        self.again = Some(now);
+                        return Err(ReceiveError::Short(kept));
+                    }
                     if !drained {
                         self.again = Some(now);
                         return Ok(Received { count, drained: false });

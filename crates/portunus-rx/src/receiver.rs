@@ -45,6 +45,9 @@ pub enum ReceiveError {
     /// What is read is no such thing: said once, and waited for.
     #[error("{0}")]
     Broken(String),
+    /// Whoever captures keeps only so many bytes of a packet: said once a file.
+    #[error("the capture keeps only the first {0} bytes of a packet: tcpdump -s 0")]
+    Short(usize),
     /// A file that cannot be read just now: said once, and tried again.
     #[error("{0}")]
     Unreadable(String),

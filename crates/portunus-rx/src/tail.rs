@@ -86,6 +86,14 @@ impl Tail {
         Arc::into_inner(std::mem::replace(&mut self.file, Arc::new(file))).unwrap()
     }
 
+    /// To how many bytes a packet in it was shortened, if one was.
+    pub(crate) const fn keeps(&self) -> Option<usize> {
+        match &self.state {
+            State::Read(reading) | State::Cut(reading) => reading.capture.keeps(),
+            State::New | State::Broken(_) => None,
+        }
+    }
+
     pub(crate) fn want(&mut self, wanted: &Wanted) {
         if let State::Read(reading) | State::Cut(reading) = &mut self.state {
             reading.capture.want(wanted.clone());
@@ -119,7 +127,8 @@ impl Tail {
                     error @ (CaptureError::Unknown
                     | CaptureError::Link(_)
                     | CaptureError::TooLong
-                    | CaptureError::Damaged),
+                    | CaptureError::Damaged
+                    | CaptureError::Cut),
                 ) => return Err(self.give_up(length, error)),
             }
         }

@@ -1,4 +1,4 @@
-//! Sealed memory files: how a value too long for a message crosses to another process, with nobody able to change it
+//! Memory files: one to work on, and sealed ones, which are how a value too long for a message crosses to another process, with nobody able to change it
 //! afterwards.
 
 use std::fs::File;
@@ -9,6 +9,17 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 const SEALS: SealFlags =
     SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// A memory file with these bytes, read and written from its beginning, that nobody else sees.
+///
+/// # Errors
+/// As [`sealed`].
+pub fn scratch(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
 
 /// Puts bytes into a memory file and seals it.
 ///

@@ -317,7 +317,10 @@ pub(crate) enum FromFront {
     /// The interface of this ear went away.
     EarGone(u16),
     /// All that was to be received is: the capture is read, or the limit of packets is reached.
-    Finished,
+    Finished {
+        /// Whether a capture was read to its end.
+        whole: bool,
+    },
     /// For the audit log: what it saw, and how much it had no room to say.
     Notes { notes: Vec<Note>, lost: u64 },
 }

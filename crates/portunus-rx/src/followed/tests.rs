@@ -360,3 +360,16 @@ fn what_was_broken_is_seen_to_be_another_whatever_its_length() {
     desk.rotate(&[head(), packet(b'b')].concat());
     assert_eq!(desk.heard().unwrap(), "b");
 }
+
+#[test]
+fn packets_that_are_shortened_are_spoken_of_once() {
+    let mut desk = Desk::new(&head());
+    assert_eq!(desk.heard().unwrap(), "");
+    let mut short = packet(b'a')[..16 + 40].to_vec();
+    short[8..12].copy_from_slice(&40_u32.to_le_bytes());
+    desk.append(&short);
+    assert!(matches!(desk.heard(), Err(ReceiveError::Short(40))));
+    desk.append(&short);
+    desk.append(&packet(b'b'));
+    assert_eq!(desk.heard().unwrap(), "b");
+}

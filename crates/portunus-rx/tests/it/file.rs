@@ -232,3 +232,20 @@ fn what_is_no_capture_is_named_and_nothing_grows_without_end() {
     let many = [section(false), interface(false, 1, 6, 0).repeat(5000)].concat();
     assert_eq!(why(&many), CaptureError::Damaged);
 }
+
+#[test]
+fn a_packet_that_was_shortened_and_a_file_that_was_cut_are_seen() {
+    let whole = pcap([udp(0).ethernet().as_slice()]);
+    let seen = |file: &[u8], filter: &str| {
+        let mut capture =
+            Capture::new(file, Some(Filter::parse(filter).unwrap()), Wanted::anything()).unwrap();
+        capture.by_ref().for_each(drop);
+        (capture.keeps(), capture.is_cut())
+    };
+    assert_eq!(seen(&whole, ""), (None, false));
+    assert_eq!(seen(&whole[..whole.len() - 1], ""), (None, true));
+    let mut short = whole[..24 + 16 + 64].to_vec();
+    short[24 + 8..24 + 12].copy_from_slice(&64_u32.to_le_bytes());
+    assert_eq!(seen(&short, "udp port 62201"), (Some(64), false));
+    assert_eq!(seen(&short, "udp port 53"), (None, false));
+}

@@ -222,6 +222,7 @@ fn say(error: &ReceiveError) {
         ReceiveError::Unreadable(why) => {
             tracing::warn!(why, "the capture file cannot be read now: it is tried again every second");
         }
+        ReceiveError::Short(_) => tracing::warn!("{error}"),
         // An ICMP error of somebody's, or an interface that went away: the next datagram may be fine.
         ReceiveError::Gone | ReceiveError::System(_) => tracing::debug!(%error, "receiving"),
     }

@@ -22,7 +22,7 @@ use portunus_crypto::{Entropy, SystemEntropy};
 use portunus_ctl::frame::{self, Said};
 use portunus_gate::{Door, Gate, RestoredGrant, Ticket, Tuning};
 use portunus_model::{Cause, Closing, Mono, Now, Unix};
-use portunus_rx::{Capture, Caught, Filter};
+use portunus_rx::{Capture, CaptureError, Caught, Filter};
 use portunus_store::{BootId, DigestCache, FileStore};
 use portunus_sys::channel::{Channel, Received};
 use portunus_sys::confine::{self, Confinement};
@@ -112,9 +112,12 @@ struct Front {
 
 /// A capture that is read in the place of the network, and its time.
 struct Played {
-    capture: Capture<'static>,
+    /// `None`: it is no capture.
+    capture: Option<Capture<'static>>,
     at: Option<Unix>,
     ended: bool,
+    /// Why not all of it was read.
+    fault: Option<CaptureError>,
 }
 
 impl Front {
@@ -284,7 +287,7 @@ impl Front {
     fn play(&mut self) -> io::Result<bool> {
         for _ in 0..PLAYED_AT_ONCE {
             let Some(played) = self.played.as_mut().filter(|played| !played.ended) else { return Ok(true) };
-            match played.capture.next() {
+            match played.capture.as_mut().and_then(Iterator::next) {
                 Some(Ok(Caught { datagram, at })) => {
                     played.at = at.or(played.at);
                     let now = self.now();
@@ -293,11 +296,11 @@ impl Front {
                     while self.gate.work(now, SLICE) {}
                     self.carry_out(now)?;
                 }
-                Some(Err(error)) => {
-                    tracing::error!(%error, "the capture");
-                    played.ended = true;
+                Some(Err(error)) => played.end(Some(error)),
+                None => {
+                    let cut = played.capture.as_ref().is_some_and(Capture::is_cut);
+                    played.end(cut.then_some(CaptureError::Cut));
                 }
-                None => played.ended = true,
             }
         }
         Ok(false)
@@ -313,7 +316,8 @@ impl Front {
         }
         self.finished = true;
         log::flush();
-        message::send(&self.keeper, &FromFront::Finished, &[])
+        let whole = self.played.as_ref().is_none_or(|played| played.fault.is_none());
+        message::send(&self.keeper, &FromFront::Finished { whole }, &[])
     }
 
     fn carry_out(&mut self, now: Now) -> io::Result<()> {
@@ -606,9 +610,23 @@ fn read_digests(file: File) -> io::Result<DigestCache> {
 impl Played {
     fn of(file: File, listening: &Listening) -> io::Result<Self> {
         let filter = Filter::parse(&listening.capture_filter).map_err(io::Error::other)?;
-        let capture =
-            Capture::new(file, Some(filter), intake::wanted(listening)).map_err(io::Error::other)?;
-        Ok(Self { capture, at: None, ended: false })
+        let mut played = Self { capture: None, at: None, ended: false, fault: None };
+        match Capture::new(file, Some(filter), intake::wanted(listening)) {
+            Ok(capture) => played.capture = Some(capture),
+            Err(error) => played.end(Some(error)),
+        }
+        Ok(played)
+    }
+
+    fn end(&mut self, fault: Option<CaptureError>) {
+        if let Some(kept) = self.capture.as_ref().and_then(Capture::keeps) {
+            tracing::warn!("the capture keeps only the first {kept} bytes of a packet: tcpdump -s 0");
+        }
+        if let Some(error) = fault {
+            tracing::error!(%error, "not all of the capture was read");
+        }
+        self.fault = fault;
+        self.ended = true;
     }
 }
 

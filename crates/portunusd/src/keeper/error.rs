@@ -21,7 +21,7 @@ pub(crate) enum StartError {
          AmbientCapabilities=CAP_NET_ADMIN"
     )]
     MissingCapability,
-    #[error("another daemon is there already ({0}): stop it first, `systemctl stop portunus`")]
+    #[error("another daemon is there already ({0}): stop that one first")]
     Another(String),
     #[error("cannot listen on {address}/{proto}: {mend}")]
     Listen { address: SocketAddr, proto: &'static str, mend: String, in_use: bool },

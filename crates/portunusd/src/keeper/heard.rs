@@ -85,7 +85,7 @@ impl Keeper<'_> {
                     Next::Go
                 }
                 FromFront::EarGone(ear) => self.on_ear_gone(ear),
-                FromFront::Finished => self.on_finished(),
+                FromFront::Finished { whole } => self.on_finished(whole),
                 FromFront::Notes { notes, lost } => {
                     self.audit.add_notes(notes, lost);
                     Next::Go
@@ -148,13 +148,13 @@ impl Keeper<'_> {
     }
 
     /// All that was to be received is.
-    fn on_finished(&self) -> Next {
+    fn on_finished(&self, whole: bool) -> Next {
         let limit = self.plan.fwknopd.as_ref().and_then(|fwknopd| fwknopd.packet_limit);
         if let Some(limit) = limit {
             self.say_plainly(&format!("* Incoming packet count limit of {limit} reached"));
             self.say_plainly(&format!("Packet count limit ({limit}) reached. Exiting..."));
         }
-        Next::End(ExitCode::SUCCESS)
+        Next::End(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     pub(super) fn on_grantor(&mut self) -> Next {

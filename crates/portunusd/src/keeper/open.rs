@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portunus_config::Settings;
 use portunus_config::fwknop::{Daemon, Receive};
@@ -17,7 +17,7 @@ use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
 use portunus_sys::udp::Binding;
 use portunus_sys::users::Ids;
-use portunus_sys::{tcp, udp, users};
+use portunus_sys::{memfd, tcp, udp, users};
 
 use super::error::StartError;
 use super::error::process;
@@ -163,7 +163,10 @@ pub(super) fn lengths(settings: &Settings) -> Lengths {
 }
 
 /// fwknop's digest.cache: made (0600) when it is not there, read once, and then only appended to.
-pub(super) fn digests(daemon: &Daemon) -> Result<File, StartError> {
+pub(super) fn digests(plan: &Plan, daemon: &Daemon) -> Result<File, StartError> {
+    if plan.dry() {
+        return scratch_of(&daemon.digest_file);
+    }
     files::open_log(&daemon.digest_file).map_err(StartError::File)
 }
 
@@ -216,10 +219,43 @@ pub(super) fn control(run_dir: &Path, ids: Option<Ids>) -> Result<UnixListener, 
     Ok(listener)
 }
 
-/// A pair of state files.
-pub(super) fn pair(state_dir: &Path, name: &str) -> Result<[File; 2], StartError> {
-    let open = |letter: &str| files::open_state(&state_dir.join(format!("{name}.{letter}")));
-    Ok([open("a")?, open("b")?])
+/// The replay store's pair of files. A dry run judges by a copy: what it sees may come again and count.
+pub(super) fn replay(plan: &Plan) -> Result<[File; 2], StartError> {
+    if plan.dry() {
+        let [a, b] = pair_paths(&plan.state_dir, "replay");
+        return Ok([scratch_of(&a)?, scratch_of(&b)?]);
+    }
+    pair(&plan.state_dir, "replay")
+}
+
+/// The journal of grants. A dry run opens nothing, and leaves none that a later start would open.
+pub(super) fn grants(plan: &Plan) -> Result<[File; 2], StartError> {
+    if plan.dry() {
+        return Ok([scratch(&[])?, scratch(&[])?]);
+    }
+    pair(&plan.state_dir, "grants")
+}
+
+fn pair(state_dir: &Path, name: &str) -> Result<[File; 2], StartError> {
+    let [a, b] = pair_paths(state_dir, name);
+    Ok([files::open_state(&a)?, files::open_state(&b)?])
+}
+
+fn pair_paths(state_dir: &Path, name: &str) -> [PathBuf; 2] {
+    ["a", "b"].map(|letter| state_dir.join(format!("{name}.{letter}")))
+}
+
+/// A file's bytes in one that nobody else sees, and that is gone with us.
+fn scratch_of(path: &Path) -> Result<File, StartError> {
+    match std::fs::read(path) {
+        Ok(bytes) => scratch(&bytes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => scratch(&[]),
+        Err(e) => Err(StartError::System("a file of a dry run", format!("{}: {e}", path.display()))),
+    }
+}
+
+fn scratch(bytes: &[u8]) -> Result<File, StartError> {
+    memfd::scratch("portunus", bytes).map_err(|e| StartError::System("a file of a dry run", e.to_string()))
 }
 
 /// How a part, which knows no path, names its pair of state files.

@@ -295,7 +295,7 @@ impl Keeper<'_> {
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
                     FromFront::Notes { notes, lost } => self.audit.add_notes(notes, lost),
                     // An interface that goes away just now is heard of when it comes back.
-                    FromFront::Ready | FromFront::EarGone(_) | FromFront::Finished => (),
+                    FromFront::Ready | FromFront::EarGone(_) | FromFront::Finished { .. } => (),
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {
                     return Err("the front does not answer: see its own words".to_owned());

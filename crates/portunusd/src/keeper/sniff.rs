@@ -155,5 +155,9 @@ pub(super) fn capture(settings: &Settings) -> Result<Option<std::fs::File>, Star
         return Ok(None);
     };
     let wrong = |e: io::Error| StartError::System("PCAP_FILE", format!("{}: {e}", path.display()));
-    std::fs::File::open(path).map(Some).map_err(wrong)
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(wrong(io::Error::other("it is a folder: name the capture in it")));
+    }
+    Ok(Some(file))
 }

@@ -56,6 +56,8 @@ impl<'p> Keeper<'p> {
         let ears = Ears::open(&settings)?;
         let mut metrics = Metrics::new(plan, ids, since);
         metrics.open(settings.metrics.as_ref())?;
+        // Before any part is started, which would end with words of its own.
+        sniff::capture(&settings)?;
         let sniffed = Sniffer::open(&settings, open::lengths(&settings))?;
         let (sniffer, sockets) = sniffed.map_or((None, Vec::new()), |(one, sockets)| (Some(one), sockets));
         let (follower, leader) =
@@ -170,7 +172,7 @@ impl<'p> Keeper<'p> {
     fn set_up_grantor(&mut self, front_end: Channel) -> Result<(), StartError> {
         let brief = message::beside(&reload::grantor_brief(self.plan, &self.settings, self.trial.until))
             .map_err(|e| StartError::System("the grantor's limits", e.to_string()))?;
-        let [a, b] = open::pair(&self.plan.state_dir, "grants")?;
+        let [a, b] = open::grants(self.plan)?;
         let descriptors = [brief.as_fd(), front_end.as_fd(), a.as_fd(), b.as_fd()];
         let journal = open::pair_words(&self.plan.state_dir, "grants");
         let said = self.grantor.say(&ToGrantor::Setup { journal, holding: false }, &descriptors);
@@ -188,13 +190,14 @@ impl<'p> Keeper<'p> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
         let snapshot = message::beside(&self.front_snapshot())
             .map_err(|e| StartError::System("the front's rules", e.to_string()))?;
-        let [a, b] = open::pair(&self.plan.state_dir, "replay")?;
+        let [a, b] = open::replay(self.plan)?;
         let control = open::control(&self.plan.run_dir, self.ids)?;
         let mut descriptors =
             vec![snapshot.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd(), control.as_fd()];
         let helpers = self.start_helpers().map_err(system("starting a helper"))?;
         let daemon = self.settings.fwknop.as_deref();
-        let digests = daemon.filter(|daemon| daemon.keeps_digests).map(open::digests).transpose()?;
+        let digests = daemon.filter(|daemon| daemon.keeps_digests);
+        let digests = digests.map(|daemon| open::digests(self.plan, daemon)).transpose()?;
         let capture = sniff::capture(&self.settings)?;
         let nflog = sniff::nflog(&self.settings)?;
         let [commands, resolver, oracle] = &helpers;

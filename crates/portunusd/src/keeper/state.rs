@@ -76,7 +76,7 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
     let ids = parts_user(plan).map_err(|e| e.to_string())?;
     let mut grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
-    let [a, b] = open::pair(&plan.state_dir, "grants").map_err(|e| e.to_string())?;
+    let [a, b] = open::grants(plan).map_err(|e| e.to_string())?;
     let beside = message::beside(&GrantorBrief { snapshot: snapshot.clone(), names: HolderNames::default() })
         .map_err(words)?;
     let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];
