@@ -109,6 +109,10 @@ impl Pipeline {
             }
         }
         let best = best?;
+        let in_legacy = |raw: &RawKeys| raw.as_legacy().is_some_and(|keys| keys.open(packet).is_ok());
+        if self.fwknop.iter().any(in_legacy) {
+            return Some("made with a key that is here in legacy mode: ENCRYPTION_MODE legacy".to_owned());
+        }
         let whose = if how_far(&best) > how_far(&fwknop::OpenError::Decryption) {
             "made with keys that are here, and refused"
         } else {

@@ -338,3 +338,107 @@ fn a_group_that_somebody_has_is_a_mistake_with_the_mend() {
     drop(taken);
     drop(world.serve());
 }
+
+/// Ours as `fwknopd` with files of its own in a folder; what it says, and its exit.
+fn once(world: &World, access: &str, words: &[&str]) -> (String, i32) {
+    let folder = world.folder().join("once");
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    private(&folder.join("fwknopd.conf"), &format!("FWKNOP_RUN_DIR {}/run;\n", folder.display()));
+    private(&folder.join("access.conf"), access);
+    let mut command = world.server.command(portunus_interop::binary());
+    command
+        .arg("fwknopd")
+        .arg("-c")
+        .arg(folder.join("fwknopd.conf"))
+        .arg("-a")
+        .arg(folder.join("access.conf"));
+    let out = command.args(words).stdin(Stdio::null()).output().expect("it runs");
+    let said = [out.stdout, out.stderr].concat();
+    (String::from_utf8_lossy(&said).into_owned(), out.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn a_test_run_over_a_capture_writes_nothing_down() {
+    let world = World::bare(Firewall::Iptables);
+    let file = world.folder().join("knock.pcap");
+    let name = file.to_str().expect("plain letters");
+    let knock = captured(packet("2.0.1", "", stamp(), 40).as_bytes(), "10.90.0.3", 62201);
+    fs::write(&file, [capture_head(), knock].concat()).expect("a file can be written");
+    let met = "SPA Packet from IP: 10.90.0.3 received with access source match";
+    for _ in 0..2 {
+        let (said, code) = once(&world, ACCESS, &["-f", "-t", "--pcap-file", name]);
+        assert!(code == 0 && said.contains(met) && !said.contains("Replay"), "{code}: {said}");
+        assert!(!world.folder().join("once/run/digest.cache").exists(), "{said}");
+        assert!(!world.folder().join("once/run/portunus/replay.a").exists(), "{said}");
+    }
+    // And once in earnest.
+    let (said, code) = once(&world, ACCESS, &["-f", "--pcap-file", name]);
+    assert!(code == 0 && said.contains(met) && said.contains("Added access rule"), "{code}: {said}");
+    // A test run knows what was used.
+    let (said, _) = once(&world, ACCESS, &["-f", "-t", "--pcap-file", name]);
+    assert!(said.contains("Replay") && !said.contains(met), "{said}");
+}
+
+#[test]
+fn a_capture_that_is_not_whole_is_no_success() {
+    let world = World::bare(Firewall::Iptables);
+    let file = world.folder().join("knock.pcap");
+    let name = file.to_str().expect("plain letters");
+    let knock = captured(packet("2.0.1", "", stamp(), 41).as_bytes(), "10.90.0.3", 62201);
+    let whole = [capture_head(), knock.clone()].concat();
+    let mut short = knock[..16 + 96].to_vec();
+    short[8..12].copy_from_slice(&96_u32.to_le_bytes());
+    let midst = "not all of the capture was read error=it ends in the midst of a packet";
+    for (bytes, what, wanted) in [
+        (whole[..whole.len() - 5].to_vec(), midst, 1),
+        (b"no capture, but a text that is long enough".to_vec(), "it is neither a pcap nor a pcapng file", 1),
+        (
+            [capture_head(), short].concat(),
+            "the capture keeps only the first 96 bytes of a packet: tcpdump -s 0",
+            0,
+        ),
+    ] {
+        fs::write(&file, bytes).expect("a file can be written");
+        let (said, code) = once(&world, ACCESS, &["-f", "-t", "--pcap-file", name]);
+        assert!(code == wanted && said.contains(what) && !said.contains("this part ends"), "{code}: {said}");
+    }
+    let folder = world.folder().join("once");
+    for (path, what) in [(folder.as_path(), "it is a folder"), (Path::new("/nonesuch.pcap"), "No such file")]
+    {
+        let path = path.to_str().expect("plain letters");
+        let (said, code) = once(&world, ACCESS, &["-f", "-t", "--pcap-file", path]);
+        assert!(code != 0 && said.contains(what) && !said.contains("this part ends"), "{code}: {said}");
+    }
+}
+
+#[test]
+fn the_digests_of_one_that_runs_are_not_put_aside() {
+    let world = World::bare(Firewall::Iptables);
+    let daemon = Fwknopd::start(&world, Whose::Ours, CONF, ACCESS, &[]);
+    send(&world, &packet("2.0.1", "", stamp(), 42));
+    opened(&world, &daemon);
+    let folder = world.folder().join("fwknop");
+    let mut command = world.server.command(portunus_interop::binary());
+    command
+        .arg("fwknopd")
+        .arg("-c")
+        .arg(folder.join("fwknopd.conf"))
+        .arg("-a")
+        .arg(folder.join("access.conf"));
+    let out = command.arg("--rotate-digest-cache").stdin(Stdio::null()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && said.contains("already running"), "{said}");
+    let digests: Vec<_> = find(&folder, "digest.cache");
+    assert_eq!(digests.len(), 1, "{digests:?}");
+}
+
+/// The files below a folder whose names begin so.
+fn find(folder: &Path, begins: &str) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let named = |path: &std::path::PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begins))
+    };
+    let below = folders.iter().flat_map(|folder| find(folder, begins));
+    files.iter().filter(|path| named(path)).cloned().chain(below).collect()
+}

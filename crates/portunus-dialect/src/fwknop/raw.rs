@@ -33,6 +33,13 @@ impl RawKeys {
         Keys::new(&self.encryption, self.mode, self.hmac())
     }
 
+    /// The same passphrase as clients before 2.5 used it, ready to open packets; nothing where it could not have been.
+    #[must_use]
+    pub fn as_legacy(&self) -> Option<Keys> {
+        let could = self.mode == Mode::Cbc && self.hmac.is_none();
+        could.then(|| Keys::new(&self.encryption, Mode::Legacy, None).ok()).flatten()
+    }
+
     /// What names these keys in rules.
     #[must_use]
     pub const fn id(&self) -> KeyId {

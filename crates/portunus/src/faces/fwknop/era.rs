@@ -1,5 +1,5 @@
 //! Command lines of fwknop 1.9, where they can be told from today's: `-k SERVER`, `-w` with nothing behind it, and long flags
-//! with capitals (`--Server-port`), of which today there are none.
+//! with capitals (`--Server-port`), of which today there are none, or with another name.
 //!
 //! Today `-k` makes keys and `-w` names a program. A line that means something today keeps that meaning; only what makes no
 //! sense as such a line is read as it was.
@@ -22,7 +22,7 @@ pub(super) fn in_todays_words(mut words: Vec<OsString>) -> (Vec<OsString>, Vec<S
         let Some(old) = words.get(flag.at).and_then(|word| word.to_str()).map(str::to_owned) else {
             continue;
         };
-        if let Some(new) = in_small_letters(&old) {
+        if let Some(new) = by_todays_name(&old) {
             let (was, is) = (name(&old), name(&new));
             said.push(format!("{was} is how fwknop 1.9 wrote it: write {is} today"));
             replace(&mut words, flag.at, &new);
@@ -33,6 +33,13 @@ pub(super) fn in_todays_words(mut words: Vec<OsString>) -> (Vec<OsString>, Vec<S
                     "-k {server} is how fwknop 1.9 named the server: write -D {server} today, for -k makes keys"
                 ));
                 replace(&mut words, flag.at, "-D");
+            }
+            (old, _) if old.starts_with("-k=") && opens && !makes_keys => {
+                let server = old.trim_start_matches("-k=");
+                said.push(format!(
+                    "{old} is how fwknop 1.9 named the server: write -D {server} today, for -k makes keys"
+                ));
+                replace(&mut words, flag.at, &format!("--destination={server}"));
             }
             ("-w", _) if !is_word => {
                 said.push(
@@ -53,11 +60,36 @@ fn replace(words: &mut [OsString], at: usize, by: &str) {
     }
 }
 
-/// `None` where its name has no capitals. Its value keeps them.
-fn in_small_letters(long: &str) -> Option<String> {
-    let name = name(long);
-    let capitals = name.starts_with("--") && name.contains(|c: char| c.is_ascii_uppercase());
-    capitals.then(|| name.to_ascii_lowercase() + long.strip_prefix(name).unwrap_or_default())
+/// Flags of 1.9 that have another name today.
+const RENAMED: [(&str, &str); 4] = [
+    ("whatismyip", "resolve-ip-https"),
+    ("resolve-external-ip", "resolve-ip-https"),
+    ("gpg-path", "gpg-exe"),
+    ("test-mode", "test"),
+];
+
+/// What to do about a flag of 1.9 that is none today.
+pub(super) fn mend_of(flag: &str) -> Option<&'static str> {
+    match flag {
+        "-q" | "--quiet" => Some("leave it out: little is said anyway"),
+        "--server-mode" => Some("leave it out: one packet is all that is sent"),
+        "--last-host" => {
+            Some("write -l for the last line, or keep a server's line with --save-rc-stanza and -n")
+        }
+        _ => None,
+    }
+}
+
+fn renamed(name: &str) -> &str {
+    RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new)
+}
+
+/// `None` where its name is today's. Its value stays what it is.
+fn by_todays_name(long: &str) -> Option<String> {
+    let old = name(long).strip_prefix("--")?;
+    let small = old.to_ascii_lowercase();
+    let new = renamed(&small);
+    (new != old).then(|| format!("--{new}{}", long.get(2 + old.len()..).unwrap_or_default()))
 }
 
 fn name(long: &str) -> &str {
@@ -99,7 +131,7 @@ fn flags(words: &[OsString]) -> Vec<Flagged> {
 fn rows(word: &str) -> Vec<&'static Row> {
     if let Some(long) = word.strip_prefix("--") {
         let name = name(long).to_ascii_lowercase();
-        let name = name.as_str();
+        let name = renamed(&name);
         let mut fit = FLAGS
             .iter()
             .filter(|row| std::iter::once(&row.long).chain(row.aliases).any(|long| long.starts_with(name)));
@@ -141,6 +173,11 @@ mod tests {
             ),
             ("-k gate -A tcp/22 -w", "-D gate -A tcp/22 -R", 2),
             ("-k gate -C ls -s", "-D gate -C ls -s", 1),
+            ("-A tcp/22 -s -k=gate", "-A tcp/22 -s --destination=gate", 1),
+            ("-A tcp/22 --whatismyip -k gate", "-A tcp/22 --resolve-ip-https -D gate", 2),
+            ("-A tcp/22 --Resolve-external-IP -k gate", "-A tcp/22 --resolve-ip-https -D gate", 2),
+            ("-A tcp/22 --gpg-path /x -D gate", "-A tcp/22 --gpg-exe /x -D gate", 1),
+            ("-A tcp/22 --Test-mode -D gate", "-A tcp/22 --test -D gate", 1),
             ("--Access tcp/22 -w -k gate", "--access tcp/22 -R -D gate", 3),
             ("--Server-port 62201 -A tcp/22 -k gate", "--server-port 62201 -A tcp/22 -D gate", 2),
             ("-A tcp/22 --Destination=Gate -s", "-A tcp/22 --destination=Gate -s", 1),

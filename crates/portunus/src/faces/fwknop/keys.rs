@@ -60,7 +60,7 @@ pub(super) fn gpg_secrets(settings: &Settings, task: &Task) -> Result<GpgSecrets
                 decoded: None,
                 file: settings.key.file.clone(),
             };
-            Some(one(&wish, settings, task, &mut from, "Enter passphrase for signing: ")?)
+            Some(one(&wish, settings, task, &mut from, SIGNING)?)
         }
         false => None,
     };
@@ -145,10 +145,23 @@ fn one(
     }
     let typed = rpassword::prompt_password(question).map(Zeroizing::new);
     let typed = typed.map_err(|error| {
-        let mend = "name one in ~/.fwknoprc, or by --get-key, --stdin or --fd";
-        Failure::new(format_args!("no key, and no terminal to ask for one ({error})"), "", mend)
+        let (what, mend) = unasked(question);
+        Failure::new(format_args!("no {what}, and no terminal to ask for it ({error})"), "", mend)
     })?;
     Ok(Zeroizing::new(typed.as_bytes().to_vec()))
+}
+
+/// The question for a passphrase that is no key of fwknop's.
+const SIGNING: &str = "Enter passphrase for signing: ";
+
+/// What is missing where nobody can be asked, and the mend.
+fn unasked(question: &str) -> (&'static str, &'static str) {
+    if question == SIGNING {
+        let mend = "write GPG_SIGNING_PW into ~/.fwknoprc, or give it by --stdin or --fd; --gpg-agent has the agent ask, and \
+                    --gpg-no-signing-pw is for a key without one";
+        return ("passphrase of the signing key", mend);
+    }
+    ("key", "name one in ~/.fwknoprc, or by --get-key, --stdin or --fd")
 }
 
 /// The key of `server` in a file with a `SERVER: KEY` a line; the key is all that follows the blanks.
@@ -194,6 +207,15 @@ mod tests {
     }
 
     const FILE: &str = "#10.0.0.9: no\n10.0.0.1: my key ; x\n10.0.0.2:\ttwo\n2001:db8::1: six\n10.0.0.3\n";
+
+    #[test]
+    fn what_nobody_can_be_asked_for_is_named() {
+        let (what, mend) = unasked(SIGNING);
+        assert!(
+            what.contains("signing key") && mend.contains("GPG_SIGNING_PW") && mend.contains("--gpg-agent")
+        );
+        assert_eq!(unasked("Enter HMAC key: ").0, "key");
+    }
 
     #[test]
     fn each_server_has_its_line() {

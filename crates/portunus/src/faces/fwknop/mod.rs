@@ -27,6 +27,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ContextKind;
 use portunus_crypto::SystemEntropy;
 use portunus_dialect::Ask;
 use portunus_dialect::fwknop::{Fields, Keys, Packet, Sealed, seal};
@@ -89,6 +90,11 @@ fn sort(words: Vec<OsString>) -> Result<Line, ExitCode> {
             return Err(ExitCode::SUCCESS);
         }
         Err(error) => {
+            let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+            if let Some(mend) = era::mend_of(&flag.to_ascii_lowercase()) {
+                remark(NAME, format_args!("{flag} is a flag of fwknop 1.9: {mend}"));
+                return Err(ExitCode::from(FAILED));
+            }
             crate::say::usage(NAME, &error);
             return Err(ExitCode::from(FAILED));
         }

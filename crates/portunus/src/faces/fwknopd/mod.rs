@@ -4,6 +4,7 @@
 
 mod args;
 mod digests;
+mod era;
 mod firewall;
 mod keygen;
 mod process;
@@ -34,8 +35,11 @@ pub(crate) fn table() -> clap::Command {
 }
 
 /// Runs the face. Every failure ends with 1, as the original's do.
-#[expect(clippy::needless_pass_by_value, reason = "every face takes its words so")]
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
+    let (words, old) = era::in_todays_words(words);
+    for said in old {
+        remark(NAME, said);
+    }
     let cli = match Cli::try_parse_from(words.iter()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -138,9 +142,14 @@ fn with_settings(cli: &Cli, wish: &CommandLine, words: &[OsString], waits: Optio
     if cli.in_background.is_none() && (cli.exit_parse_config || cli.exit_parse_digest_cache) {
         warn(&settings.warnings);
     }
-    let rotates = cli.rotate_digest_cache && cli.in_background.is_none();
-    if let Some(failure) = rotates.then(|| digests::rotate(daemon).err()).flatten() {
-        return failure.tell(NAME);
+    if cli.rotate_digest_cache && cli.in_background.is_none() {
+        // Who serves has the file open, and would go on writing into the one that was put aside.
+        if let Err(code) = serve::nobody_serves(daemon) {
+            return code;
+        }
+        if let Err(failure) = digests::rotate(daemon) {
+            return failure.tell(NAME);
+        }
     }
     if cli.exit_parse_config {
         let rings = keyrings::look(&settings);

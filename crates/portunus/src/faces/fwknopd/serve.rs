@@ -46,7 +46,7 @@ pub(super) fn run(
 }
 
 /// Says who serves already.
-fn nobody_serves(daemon: &Daemon) -> Result<(), ExitCode> {
+pub(super) fn nobody_serves(daemon: &Daemon) -> Result<(), ExitCode> {
     match pidfile::holder(&daemon.pid_file) {
         Ok(Some(pid)) => Err(another(pid)),
         Ok(None) => Ok(()),

@@ -212,10 +212,11 @@ fn lost(stanza: &Stanza) -> impl Iterator<Item = &'static str> {
 
 fn server_text(from: &Path, theirs: &Settings) -> String {
     let port = theirs.fwknop.as_deref().map_or(PORT, knock_port);
+    let nflog = theirs.nflog.map_or_else(String::new, |group| format!("nflog = {group}\n"));
     let window = portunus_config::render_duration(theirs.rules.window.min(Duration::from_secs(600)));
     format!(
         "# Taken over from {}.\n# The name that clients reach this server by: `portunus add` needs it.\n# host = \"home.example.org\"\n\
-         port = {port}\nhealth = false\ndialects = [\"openme\", \"fwknop\"]\nreplay_window = {window:?}\n\n\
+         port = {port}\n{nflog}health = false\ndialects = [\"openme\", \"fwknop\"]\nreplay_window = {window:?}\n\n\
          [firewall]\n# Your own rules keep out whoever has no grant, as with fwknopd. Say true, and ours do.\n\
          protect = false\n",
         from.display()
@@ -231,11 +232,29 @@ fn knock_port(daemon: &Daemon) -> u16 {
     words.next().and_then(|word| word.parse().ok()).unwrap_or(PORT)
 }
 
+/// What has to be done, or nobody's knock arrives any more.
+fn the_way(daemon: &Daemon) -> Option<String> {
+    let way = match &daemon.receive {
+        Receive::Udp(_) | Receive::Nflog(_) => return None,
+        Receive::Sniffed => "packets were seen on the interface".to_owned(),
+        Receive::File(path) | Receive::Followed(path) => {
+            format!("not carried over: packets came out of {}", path.display())
+        }
+    };
+    let port = knock_port(daemon);
+    Some(format!(
+        "{way}: let udp/{port} through to the socket, or log it there with a rule (`log group 5`) and write nflog = 5"
+    ))
+}
+
 fn tell(from: &Path, dir: &Path, theirs: &Settings, count: u32) {
     let s = if count == 1 { "" } else { "s" };
     line(format_args!("{count} client{s} taken over from {} into {}", from.display(), dir.display()));
     for warning in &theirs.warnings {
         remark(NAME, warning);
+    }
+    if let Some(way) = theirs.fwknop.as_deref().and_then(the_way) {
+        remark(NAME, way);
     }
     line(
         "their keys are the same: their .fwknoprc goes on to work. packets are received on a UDP socket. next:",
@@ -246,6 +265,29 @@ fn tell(from: &Path, dir: &Path, theirs: &Settings, count: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn loaded(conf: &str) -> Settings {
+        let files = Overlay::new(&RealFiles)
+            .with(Path::new("f/fwknopd.conf"), conf)
+            .with(Path::new("f/access.conf"), "SOURCE ANY\nKEY abc\nHMAC_KEY def\n");
+        fwknop::load(&files, &Here, &CommandLine::of_folder(&files, Path::new("f"))).unwrap()
+    }
+
+    #[test]
+    fn how_packets_come_is_carried_over_or_said() {
+        let of = |conf: &str| {
+            let theirs = loaded(conf);
+            let way = theirs.fwknop.as_deref().and_then(the_way);
+            (way, server_text(Path::new("f"), &theirs).contains("\nnflog = 7\n"))
+        };
+        let log = "through to the socket, or log it there with a rule (`log group 5`) and write nflog = 5";
+        assert_eq!(of("NFLOG_GROUP 7\n"), (None, true));
+        assert_eq!(of("ENABLE_UDP_SERVER Y\n"), (None, false));
+        let file = format!("not carried over: packets came out of /x: let udp/62201 {log}");
+        assert_eq!(of("AUTH_MODE ULOG_PCAP\nPCAP_PKT_FILE /x\n"), (Some(file), false));
+        let seen = format!("packets were seen on the interface: let udp/62201 {log}");
+        assert_eq!(of(""), (Some(seen), false));
+    }
 
     #[test]
     fn what_would_open_more_is_left_out() {
