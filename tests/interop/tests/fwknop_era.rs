@@ -388,7 +388,7 @@ fn a_capture_that_is_not_whole_is_no_success() {
     let whole = [capture_head(), knock.clone()].concat();
     let mut short = knock[..16 + 96].to_vec();
     short[8..12].copy_from_slice(&96_u32.to_le_bytes());
-    let midst = "not all of the capture was read error=it ends in the midst of a packet";
+    let midst = "not all of the capture was read error=\"it ends in the midst of a packet\"";
     for (bytes, what, wanted) in [
         (whole[..whole.len() - 5].to_vec(), midst, 1),
         (b"no capture, but a text that is long enough".to_vec(), "it is neither a pcap nor a pcapng file", 1),
