@@ -192,22 +192,19 @@ pub(super) fn ways(conf: &Conf, receive: &Receive) -> (Option<Variable>, Vec<Var
         Receive::Sniffed => None,
     };
     let Some(way) = way else { return (None, Vec::new()) };
-    let says = |variable: Variable| match variable {
+    let set = |variable| conf.setting(variable).is_some();
+    let by_flag = |variable| conf.setting(variable).is_some_and(|setting| setting.spot.line == 0);
+    let named = [
+        (Variable::AuthMode, set(Variable::AuthMode)),
         // A followed capture may have its name there.
-        Variable::PcapFile => conf.setting(variable).is_some() && way != Variable::AuthMode,
-        Variable::EnableUdpServer => conf.flag(variable),
+        (Variable::PcapFile, set(Variable::PcapFile) && way != Variable::AuthMode),
+        (Variable::NflogGroup, set(Variable::NflogGroup)),
+        (Variable::EnableUdpServer, conf.flag(Variable::EnableUdpServer)),
         // In a file it is what everybody has; on the command line somebody means it.
-        Variable::PcapIntf => conf.setting(variable).is_some_and(|setting| setting.spot.line == 0),
-        _ => conf.setting(variable).is_some(),
-    };
-    let all = [
-        Variable::AuthMode,
-        Variable::PcapFile,
-        Variable::NflogGroup,
-        Variable::EnableUdpServer,
-        Variable::PcapIntf,
+        (Variable::PcapIntf, by_flag(Variable::PcapIntf)),
     ];
-    (Some(way), all.into_iter().filter(|other| *other != way && says(*other)).collect())
+    let others = named.into_iter().filter(|(variable, named)| *named && *variable != way);
+    (Some(way), others.map(|(variable, _)| variable).collect())
 }
 
 /// The original takes them, as its range goes beyond what there is; whoever turns the server on later is refused.
