@@ -61,7 +61,7 @@ impl Fwknopd {
         command.stdin(Stdio::null()).stderr(to_log.try_clone().expect("a file can be shared")).stdout(to_log);
         let child = command.spawn().expect("fwknopd runs: `make test` installs fwknop-server");
         let mut started = Self { child, log };
-        let ready = |log: &str| log.contains("fwknopd main event loop") || log.contains("Kicking off");
+        let ready = |log: &str| log.contains("fwknopd main event loop") || log.contains("Kicking off UDP");
         let until = Instant::now() + Duration::from_secs(20);
         while !ready(&started.log()) {
             let ended = started.child.try_wait().expect("a child can be asked");

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use portunus_store::spool::{Spool, WAYS};
 use portunus_sys::clock;
 
-use super::{Alert, What};
+use super::alert::{Alert, What};
 
 /// One client has this part of the ring.
 const SHARE: u64 = 10;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use portunus_sys::clock;
 use serde_json::{Value, json};
 
-use super::{Alert, What};
+use super::alert::{Alert, What};
 
 /// What one message tells.
 #[derive(Debug, Clone, Copy)]

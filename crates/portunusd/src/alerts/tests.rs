@@ -1,0 +1,146 @@
+//! What is told, and what is not.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use portunus_model::{ClientName, Reason, Unix};
+use portunus_store::audit::Fact;
+use portunus_store::spool::LONGEST_RECORD;
+
+use super::alert::{LONGEST_PORTS, What};
+use super::teller::is_news;
+use super::*;
+
+fn refused(reason: Reason) -> Fact {
+    Fact::Refused {
+        client: ClientName::new("alice").unwrap(),
+        reason,
+        dialect: None,
+        source: None,
+        unsaid: 0,
+    }
+}
+
+/// Whoever has recorded a packet can make these as often as he likes.
+#[test]
+fn a_copy_of_a_packet_makes_no_alert() {
+    let alerts = Alerts::default();
+    let told: Vec<Reason> = Reason::ALL
+        .into_iter()
+        .filter(|&reason| Alert::of(&refused(reason), &alerts, Unix::default()).is_some())
+        .collect();
+    assert_eq!(told, [Reason::Expired, Reason::NotAllowed, Reason::SecondFactor]);
+}
+
+#[test]
+fn what_nobody_wants_to_hear_is_not_told() {
+    let opened = Fact::Opened {
+        client: "alice".into(),
+        address: IpAddr::from([192, 0, 2, 1]),
+        ports: "22/tcp".into(),
+        lasting_s: 30,
+        way: None,
+        extended: false,
+    };
+    let heard = |grants, refusals| {
+        let alerts = Alerts { grants, refusals, ..Alerts::default() };
+        [&opened, &refused(Reason::NotAllowed)]
+            .map(|fact| Alert::of(fact, &alerts, Unix::default()).is_some())
+    };
+    assert_eq!(heard(true, true), [true, true]);
+    assert_eq!(heard(false, true), [false, true]);
+    assert_eq!(heard(true, false), [true, false]);
+}
+
+/// Two ways by programs with a ring of four.
+fn teller(folder: &tempfile::TempDir, words: &[&str]) -> Teller {
+    let path = folder.path().join("spool");
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+    let desk = Arc::new(Desk {
+        ring: Mutex::new(Ring::new(Spool::open(file, 4).unwrap(), 4)),
+        more: Condvar::new(),
+    });
+    let way = Way::Command(words.iter().map(ToString::to_string).collect());
+    let every = Duration::ZERO;
+    Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None, partly: None }
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_said_to_be_lost_and_is_not_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = folder.path().join("heard");
+    let mut teller = teller(&folder, &["/bin/sh", "-c", &format!("cat >> {}", heard.display())]);
+    for record in [Alert::test().record(), b"nonsense".to_vec()] {
+        teller.desk.lock().spool.add(&record).unwrap();
+    }
+    teller.desk.lock().spool.lose(3).unwrap();
+    teller.tell().unwrap();
+    let told = std::fs::read_to_string(&heard).unwrap();
+    assert!(told.contains("\"lost\":4") && told.matches("\"event\"").count() == 1, "{told}");
+    assert_eq!(teller.desk.lock().spool.counts(2), (0, 0));
+}
+
+/// The disk may be full by the time that somebody comes in.
+#[test]
+fn the_ring_has_its_room_on_the_disk_before_anything_is_in_it() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool");
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let spool = open_spool(file, 1000).unwrap();
+    let meta = std::fs::metadata(&path).unwrap();
+    assert_eq!(meta.len(), spool.room());
+    assert!(meta.blocks() * 512 >= spool.room(), "{}", meta.blocks());
+}
+
+#[test]
+fn one_trouble_is_no_news_because_a_server_numbers_it() {
+    let said = ("transient error (450): come again, id=4Xk9zQ".to_owned(), Instant::now());
+    assert!(!is_news(Some(&said), "transient error (450): come again, id=7PpL1w"));
+    assert!(is_news(Some(&said), "permanent error (550): come again, id=7PpL1w"));
+}
+
+#[test]
+fn the_longest_alert_fits_into_the_ring() {
+    let what = What::Granted {
+        address: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
+        ports: "9".repeat(LONGEST_PORTS * 2),
+        lasting_s: u64::MAX,
+        extended: true,
+    };
+    let alert = Alert { at: Unix::default(), client: "x".repeat(64), what };
+    assert!(alert.record().len() <= LONGEST_RECORD);
+    assert_eq!(postcard::from_bytes::<Alert>(&alert.record()).unwrap().client, alert.client);
+}
+
+/// What lies on disk was written by an older one of us, maybe. Where this fails, the spool's magic must be another
+/// one, or what waits is told as something else.
+#[test]
+fn what_lies_on_disk_is_read_as_what_it_was() {
+    let address = IpAddr::from([192, 0, 2, 1]);
+    let (at, client) = (Unix::from_secs(1), "al".to_owned());
+    for (what, bytes) in [
+        (
+            What::Granted { address, ports: "22".into(), lasting_s: 30, extended: true },
+            &b"\x80\xa8\xd6\xb9\x07\x02al\x00\x00\xc0\x00\x02\x01\x0222\x1e\x01"[..],
+        ),
+        (
+            What::Refused { reason: Reason::NotAllowed, source: Some(address), unsaid: 7 },
+            b"\x80\xa8\xd6\xb9\x07\x02al\x01\x0bnot-allowed\x01\x00\xc0\x00\x02\x01\x07",
+        ),
+        (What::Test, b"\x80\xa8\xd6\xb9\x07\x02al\x02"),
+        (
+            What::More { grants: 300, refusals: 1, address: Some(address) },
+            b"\x80\xa8\xd6\xb9\x07\x02al\x03\xac\x02\x01\x01\x00\xc0\x00\x02\x01",
+        ),
+    ] {
+        let alert = Alert { at, client: client.clone(), what };
+        assert_eq!(alert.record().escape_ascii().to_string(), bytes.escape_ascii().to_string());
+        assert_eq!(postcard::from_bytes::<Alert>(bytes).unwrap(), alert);
+    }
+    for reason in Reason::ALL {
+        let what = What::Refused { reason, source: None, unsaid: 0 };
+        let alert = Alert { at, client: client.clone(), what };
+        assert_eq!(postcard::from_bytes::<Alert>(&alert.record()).unwrap(), alert);
+    }
+}
