@@ -38,6 +38,18 @@ pub(crate) fn rates() {
     }
 }
 
+/// How many packets the stanza has refused. Theirs writes a line for each; ours, for a client, few a minute, and counts all.
+fn refused(daemon: &Fwknopd, whose: Whose) -> usize {
+    match whose {
+        Whose::Theirs => daemon.log().matches("One or more requested protocol/ports was denied").count(),
+        Whose::Ours => {
+            let status = daemon.control().status().expect("the daemon says how it is");
+            let count = status.verdicts.get("not-allowed").copied().unwrap_or_default();
+            usize::try_from(count).unwrap_or(usize::MAX)
+        }
+    }
+}
+
 fn openings(whose: Whose, firewall: &str, conf: &str, name: &str, wanted: &str) {
     let ground = if firewall.is_empty() { Firewall::Iptables } else { Firewall::PolicyDrop };
     let world = World::bare(ground);
@@ -101,8 +113,7 @@ fn packets_a_second(whose: Whose, stanzas: u32, packets: u32) -> f64 {
             std::thread::sleep(Duration::from_micros(if stanzas == 10_000 { 4000 } else { 500 }));
         }
     });
-    let refused = "One or more requested protocol/ports was denied";
-    let done = || daemon.log().matches(refused).count();
+    let done = || refused(&daemon, whose);
     within(Duration::from_secs(60), || done() >= sealed.len());
     let spent = cost::cpu(&pids).iter().sum::<Duration>() - before;
     cost::ratio(u64::try_from(done()).unwrap_or_default(), spent)

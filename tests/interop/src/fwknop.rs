@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use portunus_ctl::control::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::namespace::Namespace;
@@ -35,6 +36,7 @@ pub const PAIRS: [(Whose, Whose); 4] = [
 pub struct Fwknopd {
     child: Child,
     log: PathBuf,
+    run: PathBuf,
 }
 
 impl Fwknopd {
@@ -60,7 +62,7 @@ impl Fwknopd {
         command.env("PORTUNUS_STATE_DIR", folder.join("state")).env("HOME", &folder);
         command.stdin(Stdio::null()).stderr(to_log.try_clone().expect("a file can be shared")).stdout(to_log);
         let child = command.spawn().expect("fwknopd runs: `make test` installs fwknop-server");
-        let mut started = Self { child, log };
+        let mut started = Self { child, log, run };
         let ready = |log: &str| log.contains("fwknopd main event loop") || log.contains("Kicking off UDP");
         let until = Instant::now() + Duration::from_secs(20);
         while !ready(&started.log()) {
@@ -76,6 +78,12 @@ impl Fwknopd {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A connection to the control socket of ours; theirs has none.
+    #[must_use]
+    pub fn control(&self) -> Client {
+        Client::connect(&self.run.join("portunus")).unwrap_or_else(|e| panic!("{e}\n{}", self.log()))
     }
 
     /// Waits until it has written `words`, three seconds at most.

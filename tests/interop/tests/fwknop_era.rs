@@ -345,6 +345,11 @@ fn once(world: &World, access: &str, words: &[&str]) -> (String, i32) {
     fs::create_dir_all(&folder).expect("a folder can be made");
     private(&folder.join("fwknopd.conf"), &format!("FWKNOP_RUN_DIR {}/run;\n", folder.display()));
     private(&folder.join("access.conf"), access);
+    run(world, &folder, words)
+}
+
+/// The same with the files that are in a folder.
+fn run(world: &World, folder: &Path, words: &[&str]) -> (String, i32) {
     let mut command = world.server.command(portunus_interop::binary());
     command
         .arg("fwknopd")
@@ -418,16 +423,8 @@ fn the_digests_of_one_that_runs_are_not_put_aside() {
     send(&world, &packet("2.0.1", "", stamp(), 42));
     opened(&world, &daemon);
     let folder = world.folder().join("fwknop");
-    let mut command = world.server.command(portunus_interop::binary());
-    command
-        .arg("fwknopd")
-        .arg("-c")
-        .arg(folder.join("fwknopd.conf"))
-        .arg("-a")
-        .arg(folder.join("access.conf"));
-    let out = command.arg("--rotate-digest-cache").stdin(Stdio::null()).output().expect("it runs");
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.code() == Some(1) && said.contains("already running"), "{said}");
+    let (said, code) = run(&world, &folder, &["--rotate-digest-cache"]);
+    assert!(code == 1 && said.contains("already running"), "{said}");
     let digests: Vec<_> = find(&folder, "digest.cache");
     assert_eq!(digests.len(), 1, "{digests:?}");
 }

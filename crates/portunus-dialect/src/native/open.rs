@@ -109,9 +109,9 @@ impl Door {
 
 impl DoorDay {
     pub(super) fn new(day: Day, value: &Secret<32>, door: &[u8; 32]) -> Self {
-        let [admission, _] = halves(&blake2s::keyed(value, ADMISSION));
+        let admission = first_half(blake2s::keyed(value, ADMISSION).expose());
         let start = Symmetric::start(door, &blake2s::keyed(value, PSK0));
-        Self { day, admission, start }
+        Self { day, admission: Secret::from_bytes(admission), start }
     }
 
     /// The day that it is for.
@@ -203,14 +203,11 @@ impl Reply {
 
 /// Of the bytes that travelled: each knock draws its own, and a changed one opens nothing.
 fn claim(representative: &[u8; 32]) -> ClaimKey {
-    let name = blake2s::hash(&[CLAIM, representative]);
-    let [first, _] = name.as_chunks::<16>().0 else { return ClaimKey([0; 16]) };
-    ClaimKey(*first)
+    ClaimKey(first_half(&blake2s::hash(&[CLAIM, representative])))
 }
 
-fn halves(key: &Secret<32>) -> [Secret<16>; 2] {
-    let mut chunks = key.expose().as_chunks::<16>().0.iter();
-    std::array::from_fn(|_| Secret::from_bytes(chunks.next().copied().unwrap_or_default()))
+fn first_half(hash: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|place| hash.get(place).copied().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -110,6 +110,17 @@ impl Alert {
         Some(Self { at, client, what })
     }
 
+    /// One for tests: of a grant, or of one that goes on.
+    #[cfg(test)]
+    pub(super) fn of_a_grant(client: &str, extended: bool, at: Unix) -> Self {
+        let (address, ports) = ([192, 0, 2, 1].into(), "22/tcp".into());
+        Self {
+            at,
+            client: client.to_owned(),
+            what: What::Granted { address, ports, lasting_s: 30, extended },
+        }
+    }
+
     pub(super) fn test() -> Self {
         Self { at: clock::wall(), client: "test".to_owned(), what: What::Test }
     }

@@ -109,13 +109,7 @@ mod tests {
     use super::*;
 
     fn granted(client: &str) -> Alert {
-        let what = What::Granted {
-            address: [192, 0, 2, 1].into(),
-            ports: "22/tcp".into(),
-            lasting_s: 30,
-            extended: true,
-        };
-        Alert { at: Unix::from_secs(1), client: client.to_owned(), what }
+        Alert::of_a_grant(client, true, Unix::from_secs(1))
     }
 
     fn open(folder: &tempfile::TempDir) -> Ring {

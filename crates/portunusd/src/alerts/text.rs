@@ -155,13 +155,7 @@ mod tests {
     use super::*;
 
     fn granted(client: &str) -> Alert {
-        let what = What::Granted {
-            address: [192, 0, 2, 1].into(),
-            ports: "22/tcp".into(),
-            lasting_s: 30,
-            extended: false,
-        };
-        Alert { at: Unix::from_secs(1_795_646_063), client: client.to_owned(), what }
+        Alert::of_a_grant(client, false, Unix::from_secs(1_795_646_063))
     }
 
     fn refused(client: &str) -> Alert {

@@ -1,5 +1,5 @@
 //! A hostile front against a grantor: whatever it says, nothing is opened that the limits do not allow, and the grantor
-//! goes on.
+//! goes on. Long because each test is short and stands by itself, on one stage.
 
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
