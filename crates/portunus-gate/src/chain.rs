@@ -9,6 +9,8 @@ use portunus_model::{
     Accepted, Carried, Claim, Claimed, Client, Detail, Dialect, Grounds, Mono, Now, Reason, Unix, Via,
 };
 
+use crate::clients::NOBODY;
+
 /// As good as for ever, and still a time that the store can write.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -116,8 +118,7 @@ impl Fresh {
 
     /// After a reload.
     pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
-        self.proven.client = number(self.proven.client);
-        renumber(&mut self.proven.others, number);
+        renumber(&mut self.proven.client, &mut self.proven.others, number);
     }
 
     /// The store's answer decides.
@@ -151,9 +152,9 @@ impl Taken {
         self.others.iter().copied()
     }
 
-    /// After a reload.
-    pub(crate) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
-        renumber(&mut self.others, number);
+    /// After a reload; `client` is whose it is besides.
+    pub(crate) fn renumber(&mut self, client: &mut u32, number: impl Fn(u32) -> u32) {
+        renumber(client, &mut self.others, number);
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -209,6 +210,12 @@ impl Taken {
     }
 }
 
-fn renumber(clients: &mut [u32], number: impl Fn(u32) -> u32) {
-    clients.iter_mut().for_each(|client| *client = number(*client));
+/// Where a reload took the first away, it is the next one's.
+fn renumber(client: &mut u32, others: &mut Vec<u32>, number: impl Fn(u32) -> u32) {
+    others.iter_mut().for_each(|other| *other = number(*other));
+    others.retain(|&other| other != NOBODY);
+    *client = number(*client);
+    if *client == NOBODY && !others.is_empty() {
+        *client = others.remove(0);
+    }
 }

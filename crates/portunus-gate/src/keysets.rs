@@ -23,8 +23,6 @@ pub(crate) struct KeySets {
     by_id: HashMap<KeyId, u32>,
     /// Those of GnuPG's, by the keyring that opens their packets.
     by_ring: HashMap<RingId, Vec<u32>>,
-    /// All of GnuPG's, in the order of the files.
-    of_gpg: Vec<u32>,
     /// Whether what a packet says is listed for people.
     lists: bool,
 }
@@ -54,7 +52,6 @@ impl KeySets {
                 new.by_id.insert(id, set);
                 if let Lock::Gpg(keys) = &keys {
                     new.by_ring.entry(keys.ring()).or_default().push(set);
-                    new.of_gpg.push(set);
                 }
                 new.sets.push(KeySet { keys, stanzas: vec![number], anywhere: is_for_all(client) });
             }
@@ -72,11 +69,6 @@ impl KeySets {
             ClientKey::Fwknop(id) => self.by_id.get(&id).copied(),
             ClientKey::Openme(_) => None,
         }
-    }
-
-    /// The sets of GnuPG's keys, in the order of the files.
-    pub(crate) fn of_gpg(&self) -> &[u32] {
-        &self.of_gpg
     }
 
     /// The clients that have a set, in the order of the files; empty: there is no such set.
@@ -102,9 +94,10 @@ impl KeySets {
         keys.may_be_for(packet).ok().map(|()| keys.ring())
     }
 
-    /// What gpg is to be asked with a keyring.
+    /// What gpg is to be asked with a keyring. Keys without an HMAC may read one that stands behind the message as more of it:
+    /// whose HMAC fits has the shortest.
     pub(crate) fn message(&self, ring: RingId, packet: &Packet<'_>) -> Option<Vec<u8>> {
-        self.of_ring(ring).find_map(|(_, keys)| keys.message(packet).ok())
+        self.of_ring(ring).filter_map(|(_, keys)| keys.message(packet).ok()).min_by_key(Vec::len)
     }
 
     /// What gpg's answer for a keyring makes of the packet, by the sets that `may` be meant: those that take it, in the order of
@@ -129,7 +122,7 @@ impl KeySets {
                 }
                 // Of another set's packets nothing is to be said but that they are.
                 Err(GpgError::Open(_)) => {}
-                Err(error) => why = error,
+                Err(error) => why = why.or(error),
             }
         }
         taken.map(|knock| (takers, knock)).ok_or(why)

@@ -18,15 +18,26 @@ pub(crate) struct Job {
     pub(crate) arrived: Mono,
     /// When its seal was opened already: it is not done twice.
     pub(crate) unsealed: Option<Box<Unsealed>>,
-    /// The keyrings of GnuPG's that may open it.
+    /// The keyrings of GnuPG's that may open it: the last one is asked next.
     pub(crate) rings: Vec<RingId>,
-    /// Why one that was asked already does not.
+    /// Those that were asked already, and what tells most of why none of them does.
+    pub(crate) asked: Vec<RingId>,
     pub(crate) refused: Option<GpgError>,
+    /// Whether it waits for gpg as a known source's: only its clients' own keyrings are asked then.
+    pub(crate) known: bool,
 }
 
 impl Job {
     pub(crate) const fn new(datagram: Datagram, arrived: Mono) -> Self {
-        Self { datagram, arrived, unsealed: None, rings: Vec::new(), refused: None }
+        Self {
+            datagram,
+            arrived,
+            unsealed: None,
+            rings: Vec::new(),
+            asked: Vec::new(),
+            refused: None,
+            known: false,
+        }
     }
 
     pub(crate) const fn origin(&self) -> Origin {

@@ -48,8 +48,8 @@ impl Oracle {
 
     /// Puts `job` in; gives the one that has to go, which may be `job` itself.
     #[must_use]
-    pub(crate) fn push(&mut self, job: Job, known: bool) -> Option<Job> {
-        if known { self.known.push(job) } else { self.strangers.push(job) }
+    pub(crate) fn push(&mut self, job: Job) -> Option<Job> {
+        if job.known { self.known.push(job) } else { self.strangers.push(job) }
     }
 
     /// The next to ask about, if there is room.

@@ -318,8 +318,7 @@ impl Pending {
             match &mut slot.waiting {
                 Some(Waiting::Claim(claiming)) => claiming.fresh.renumber(&number),
                 Some(Waiting::Name(claimant)) => {
-                    claimant.client = number(claimant.client);
-                    claimant.taken.renumber(&number);
+                    claimant.taken.renumber(&mut claimant.client, &number);
                 }
                 Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_)) | None => (),
             }

@@ -19,8 +19,9 @@ use crate::segment::checksum;
 pub const BATCH: usize = 512;
 
 const MAGIC: &[u8; 8] = b"PTCHAIN1";
-const JOURNAL: u64 = 48 * 1024;
-const JOURNAL_HEAD: usize = 8 + 4 + 4 + 8;
+const JOURNAL: usize = 48 * 1024;
+const JOURNAL_HEAD: usize = 3 * 8;
+const _: () = assert!(JOURNAL_HEAD + BATCH * NOTE <= JOURNAL);
 const NOTE: usize = 8 + SLOT;
 const SLOT: usize = 80;
 const CHECK: usize = 8;
@@ -66,8 +67,6 @@ pub struct Chains<S> {
     free: BTreeSet<u32>,
     /// A batch that is in the journal, and of which nobody knows whether it is in the slots.
     owed: Zeroizing<Vec<u8>>,
-    /// How much of the journal the last batch took.
-    used: usize,
 }
 
 /// What was found at the start.
@@ -85,8 +84,8 @@ impl<S: Segment> Chains<S> {
     /// # Errors
     /// As the system says; `InvalidData` where the file is something else.
     pub fn open(disk: S, mut each: impl FnMut(Entry<'_>)) -> io::Result<(Self, Found)> {
-        let (owed, used) = read_journal(&disk)?;
-        let mut chains = Self { disk, slots: 0, free: BTreeSet::new(), owed, used };
+        let owed = read_journal(&disk)?;
+        let mut chains = Self { disk, slots: 0, free: BTreeSet::new(), owed };
         chains.settle()?;
         let mut found = Found::default();
         let mut buffer = Zeroizing::new(vec![0; SLOT * READ_AT_ONCE]);
@@ -133,18 +132,8 @@ impl<S: Segment> Chains<S> {
         }
         let mut notes = Zeroizing::new(Vec::with_capacity(changes.len() * NOTE));
         changes.iter().for_each(|change| write_note(&mut notes, change));
-        // Also over what a longer batch before this one left there.
-        let mut journal = Zeroizing::new(Vec::with_capacity(JOURNAL_HEAD + notes.len().max(self.used)));
-        journal.extend_from_slice(MAGIC);
-        journal.extend_from_slice(&u32::try_from(changes.len()).unwrap_or(u32::MAX).to_be_bytes());
-        journal.extend_from_slice(&[0; 4]);
-        journal.extend_from_slice(&checksum(&notes).to_be_bytes());
-        journal.extend_from_slice(&notes);
-        journal.resize(JOURNAL_HEAD + notes.len().max(self.used), 0);
-        self.used = self.used.max(notes.len());
-        self.disk.write_all_at(&journal, 0)?;
+        self.disk.write_all_at(&journal(&notes), 0)?;
         self.disk.make_durable()?;
-        self.used = notes.len();
         self.owed = notes;
         self.settle()?;
         for change in changes {
@@ -173,35 +162,52 @@ impl<S: Segment> Chains<S> {
     }
 }
 
-/// The notes of the last batch, and how much they take. A journal that was not written to its end is none: of its batch
-/// nothing is in a slot.
-fn read_journal(disk: &impl Segment) -> io::Result<(Zeroizing<Vec<u8>>, usize)> {
-    let mut journal = Zeroizing::new(vec![0; usize::try_from(JOURNAL).unwrap_or(0)]);
-    let read = disk.read_at(&mut journal, 0)?;
-    let all = journal.get(..read).unwrap_or_default();
-    let none = (Zeroizing::new(Vec::new()), usize::try_from(JOURNAL).unwrap_or(0) - JOURNAL_HEAD);
-    let Some((head, notes)) = all.split_first_chunk::<JOURNAL_HEAD>() else { return Ok(none) };
-    let [magic, counts, sum] =
-        [head.get(..8), head.get(8..16), head.get(16..)].map(Option::unwrap_or_default);
+/// The whole journal with these notes: also over what a longer batch before left there.
+fn journal(notes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut journal = Zeroizing::new(Vec::with_capacity(JOURNAL));
+    journal.extend_from_slice(MAGIC);
+    journal.extend_from_slice(&u64::try_from(notes.len()).unwrap_or(u64::MAX).to_be_bytes());
+    journal.extend_from_slice(&checksum(notes).to_be_bytes());
+    journal.extend_from_slice(notes);
+    journal.resize(JOURNAL, 0);
+    journal
+}
+
+/// The notes of the last batch. A journal that was not written to its end is none: of its batch nothing is in a slot. What it
+/// then still has of an older batch is written over at once.
+fn read_journal(disk: &impl Segment) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut found = Zeroizing::new(vec![0; JOURNAL]);
+    let read = disk.read_at(&mut found, 0)?;
+    let all = found.get(..read).unwrap_or_default();
+    let notes = notes(all)?;
+    if !notes.is_empty() && **found != **journal(&notes) {
+        disk.write_all_at(&journal(&notes), 0)?;
+        disk.make_durable()?;
+    }
+    Ok(notes)
+}
+
+fn notes(journal: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    let none = Ok(Zeroizing::new(Vec::new()));
+    let Some((magic, rest)) = journal.split_first_chunk::<8>() else { return none };
     // The very first one never came to an end.
-    if magic.iter().all(|byte| *byte == 0) {
-        return Ok(none);
+    if *magic == [0; 8] {
+        return none;
     }
     if magic != MAGIC {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a store of chains"));
     }
-    let count = counts.first_chunk().map_or(0, |count| u32::from_be_bytes(*count));
-    let length = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(NOTE);
+    let Some((length, rest)) = rest.split_first_chunk::<8>() else { return none };
+    let Some((sum, notes)) = rest.split_first_chunk::<8>() else { return none };
+    let length = usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX);
     match notes.get(..length) {
-        Some(notes) if checksum(notes).to_be_bytes()[..] == *sum => {
-            Ok((Zeroizing::new(notes.to_vec()), length))
-        }
-        Some(_) | None => Ok(none),
+        Some(notes) if checksum(notes).to_be_bytes() == *sum => Ok(Zeroizing::new(notes.to_vec())),
+        Some(_) | None => none,
     }
 }
 
 fn place(slot: u32) -> u64 {
-    JOURNAL + u64::from(slot) * SLOT as u64
+    JOURNAL as u64 + u64::from(slot) * SLOT as u64
 }
 
 fn write_note(notes: &mut Vec<u8>, change: &Change<'_>) {
@@ -362,6 +368,26 @@ mod tests {
         assert!(cuts >= 40, "{cuts}");
     }
 
+    /// The power goes when a short batch is written over a long one, and the disk has only its beginning: what the long one
+    /// had before is gone after the next start.
+    #[test]
+    fn what_a_cut_leaves_of_an_older_batch_is_gone_after_the_next_start() {
+        let disk = Disk::default();
+        let (mut chains, ..) = open(&disk);
+        let values: Vec<_> = (0..40).map(|n| [n + 100; 32]).collect();
+        let long: Vec<_> = (0..40).map(|n| put(u32::from(n), link(n), 1, &values[usize::from(n)])).collect();
+        chains.change(&long).unwrap();
+        (0..40).for_each(|n| chains.change(&[put(n, link(n as u8), 2, &[7; 32])]).unwrap());
+        // The long one again, beyond the first sector of the journal.
+        let mut bytes = disk.bytes();
+        bytes[512..1024].fill(107);
+        let (_, content, _) = open(&Disk::holding(bytes.clone()));
+        assert!(content.values().all(|(_, day, _)| *day == 2));
+        let disk = Disk::holding(bytes);
+        drop(open(&disk));
+        assert!(!disk.bytes().windows(32).any(|window| window == [107; 32]));
+    }
+
     /// A disk that fails in the middle of a batch and works again: the next batch makes up for it first.
     #[test]
     fn a_batch_that_failed_is_made_up_for_before_the_next() {
@@ -393,7 +419,7 @@ mod tests {
         let good = disk.bytes();
         for at in 0..SLOT {
             let mut bytes = good.clone();
-            bytes[usize::try_from(JOURNAL).unwrap() + at] ^= 1;
+            bytes[JOURNAL + at] ^= 1;
             let (_, content, found) = open(&Disk::holding(bytes));
             assert_eq!((found.rotten, content.len()), (1, 1), "{at}");
         }
@@ -406,6 +432,6 @@ mod tests {
         let (mut chains, ..) = open(&Disk::default());
         let many = vec![Change::Erase(0); BATCH + 1];
         assert!(chains.change(&many).is_err());
-        assert!(JOURNAL_HEAD + BATCH * NOTE <= usize::try_from(JOURNAL).unwrap());
+        assert!(JOURNAL_HEAD + BATCH * NOTE <= JOURNAL);
     }
 }

@@ -21,8 +21,8 @@ mod expected;
 pub(crate) enum Cause {
     /// A datagram came in, or queued ones were worked on.
     Input,
-    /// The store answered for the packet with this id; whether the client that it was claimed for was gone from the rules
-    /// in between; and which sets of GnuPG's keys took it and are still there.
+    /// The store answered for the packet with this id; whether all that it was claimed for were gone from the rules in
+    /// between; and which sets of GnuPG's keys took it and are still there.
     Claimed { packet: u64, answer: Claimed, gone: bool, takers: u8 },
     /// gpg answered.
     Gpg,

@@ -298,7 +298,7 @@ impl World {
             self.rules.clients.iter().any(|client| client.name == *name && client.key == *key)
         };
         let without_client =
-            |ticket: &Ticket| !self.claimed_for.get(ticket).and_then(|all| all.first()).is_some_and(is_in);
+            |ticket: &Ticket| !self.claimed_for.get(ticket).is_some_and(|all| all.iter().any(is_in));
         self.gone.extend(self.claims.iter().map(|&(ticket, _)| ticket).filter(without_client));
         self.claimed_for.values_mut().for_each(|owners| owners.retain(is_in));
         self.reference.reloaded();

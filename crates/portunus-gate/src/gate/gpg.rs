@@ -13,8 +13,8 @@ use crate::{Action, Question};
 
 impl Gate {
     /// It waits until gpg can be asked. A packet of a known source does not wait behind strangers' ones.
-    pub(super) fn wait_for_gpg(&mut self, now: Now, job: Job, known: bool) {
-        let thrown = self.oracle.push(job, known);
+    pub(super) fn wait_for_gpg(&mut self, now: Now, job: Job) {
+        let thrown = self.oracle.push(job);
         if let Some(job) = thrown {
             self.gpg_failed(now, &job, GpgError::Busy);
         }
@@ -44,15 +44,10 @@ impl Gate {
         };
         let Some(message) = message else {
             // With an HMAC of other keys behind it, it is no message for these.
-            return match (job.rings.pop(), job.refused) {
-                (Some(next), _) => self.ask_with(now, job, next),
-                (None, Some(why)) => self.gpg_failed(now, &job, why),
-                (None, None) => {
-                    self.verdict(now, job.origin(), Some(Dialect::Fwknop), None, Reason::Unauthentic);
-                }
-            };
+            return self.ask_another(now, job);
         };
         self.effort.asked += 1;
+        job.asked.push(ring);
         let number = self.oracle.ask(now.mono, job, ring);
         self.actions.push_back(Action::Gpg(Question { number, ring, message }));
     }
@@ -75,15 +70,23 @@ impl Gate {
                 Tried::Nobodys | Tried::Unsealed(_) | Tried::Unknown | Tried::Asked => {}
             },
             Err(why) => {
-                let why = job.refused.take().map_or(why, |before| before.or(why));
-                match job.rings.pop() {
-                    Some(next) => {
-                        job.refused = Some(why);
-                        self.ask_with(now, job, next);
-                    }
-                    None => self.gpg_failed(now, &job, why),
-                }
+                job.refused = Some(job.refused.map_or(why, |before| before.or(why)));
+                self.ask_another(now, job);
             }
+        }
+    }
+
+    /// Each keyring is a run of gpg's, for which a packet waits its turn like any other. A known address may be others' too,
+    /// behind the same NAT: what its own clients' keyrings do not open goes on as a stranger's.
+    fn ask_another(&mut self, now: Now, mut job: Job) {
+        match job.refused {
+            _ if !job.rings.is_empty() => self.wait_for_gpg(now, job),
+            _ if job.known => {
+                job.known = false;
+                self.enqueue_unknown(now, job);
+            }
+            Some(why) => self.gpg_failed(now, &job, why),
+            None => self.verdict(now, job.origin(), Some(Dialect::Fwknop), None, Reason::Unauthentic),
         }
     }
 
@@ -95,7 +98,7 @@ impl Gate {
         self.ask_gpg(now);
     }
 
-    fn gpg_failed(&mut self, now: Now, job: &Job, why: GpgError) {
+    pub(super) fn gpg_failed(&mut self, now: Now, job: &Job, why: GpgError) {
         let reason = if why.is_ours() { Reason::Busy } else { Reason::Unauthentic };
         let outcome = Outcome { reason, detail: Some(Detail::Said(why.as_str())) };
         self.conclude(now, job.origin(), Some(Dialect::Fwknop), None, outcome);

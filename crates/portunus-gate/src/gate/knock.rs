@@ -39,11 +39,7 @@ impl Gate {
                 return units;
             }
             Tried::Unsealed(unsealed) => job.unsealed = Some(unsealed),
-            Tried::Asked => {
-                // Its own share costs what every knock of a known source does; what was done for others may be for nobody.
-                self.waste.charge(units.saturating_sub(1));
-                return units;
-            }
+            Tried::Asked => return units,
             Tried::Unknown => (),
         }
         self.waste.charge(units);
@@ -78,17 +74,8 @@ impl Gate {
         if rings.is_empty() {
             return (Tried::Unknown, 1);
         }
-        // Only gpg can say whose it is, and others may be behind the same address: their keyrings come behind.
-        for &set in self.keysets.of_gpg() {
-            if !self.is_for(set, origin) {
-                continue;
-            }
-            self.effort.tried += 1;
-            rings.extend(self.keysets.ring(set, packet).filter(|ring| !rings.contains(ring)));
-        }
-        let tries = u32::try_from(self.keysets.of_gpg().len()).unwrap_or(u32::MAX);
-        self.wait_for_gpg(now, with_rings(job, rings), true);
-        (Tried::Asked, 1 + tries / TRIES)
+        self.wait_for_gpg(now, Job { known: true, ..with_rings(job, rings) });
+        (Tried::Asked, 1)
     }
 
     pub(super) fn by_sets(&self, sets: &[u32], knock: Knock, origin: Origin) -> Tried {
@@ -220,7 +207,11 @@ impl Gate {
             if self.keysets.stanzas(*next).is_empty() {
                 *units = units.saturating_sub(tries.div_ceil(TRIES).max(1));
                 if !rings.is_empty() {
-                    self.wait_for_gpg(now, with_rings(job, std::mem::take(rings)), false);
+                    self.wait_for_gpg(now, with_rings(job, std::mem::take(rings)));
+                    return true;
+                }
+                if let Some(why) = job.refused {
+                    self.gpg_failed(now, job, why);
                     return true;
                 }
                 let reason = if *met { Reason::Unauthentic } else { Reason::UnknownClient };
@@ -246,7 +237,8 @@ impl Gate {
                 self.proven(now, *proven);
                 return true;
             }
-            rings.extend(self.keysets.ring(set, &packet).filter(|ring| !rings.contains(ring)));
+            let ring = self.keysets.ring(set, &packet);
+            rings.extend(ring.filter(|ring| !rings.contains(ring) && !job.asked.contains(ring)));
         }
     }
 
@@ -312,7 +304,8 @@ impl Gate {
 /// The same datagram, to wait for gpg: the last of the keyrings is asked first, so the files' first is the last here.
 fn with_rings(job: &Job, mut rings: Vec<RingId>) -> Job {
     rings.reverse();
-    Job { rings, ..Job::new(job.datagram.clone(), job.arrived) }
+    let asked = job.asked.clone();
+    Job { rings, asked, refused: job.refused, ..Job::new(job.datagram.clone(), job.arrived) }
 }
 
 /// What came of trying the clients that are known from an address.

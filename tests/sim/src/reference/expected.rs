@@ -52,8 +52,9 @@ pub(super) fn expected(case: &Case, event: &Event, rules: &Rules, now: Now, abou
             expected.extend(full.then_some(Reason::Busy));
             expected
         }
-        // Another packet than the one that was answered for may be next, and is one of GnuPG's.
-        Cause::Gpg => vec![],
+        // Another packet than the one that was answered for may be next, and is one of GnuPG's. One that its own clients'
+        // keyrings do not open goes on among the unknown, and may find no room there but another's.
+        Cause::Gpg => full.then_some(Reason::Busy).into_iter().collect(),
         Cause::Claimed { packet: id, answer, gone, takers } => {
             assert_eq!(packet.id, id, "a verdict on another packet");
             match (client.filter(|_| !gone), answer) {

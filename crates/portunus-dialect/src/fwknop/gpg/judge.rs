@@ -142,14 +142,32 @@ impl GpgError {
         }
     }
 
-    /// Of what two keyrings say of a packet, what tells more: that one of them could not be asked, or what it says of a packet
-    /// that it opens. That a packet is not for a keyring tells nothing, where there is another.
+    /// Of what two keyrings say of a packet, what tells more; of two that tell as much, the first.
     #[must_use]
     pub const fn or(self, later: Self) -> Self {
-        match (self, later) {
-            (first, later) if later.is_ours() && !first.is_ours() => later,
-            (Self::NoSecretKey | Self::Open(_), later) => later,
-            (first, _) => first,
+        if later.tells() > self.tells() { later } else { self }
+    }
+
+    /// That a keyring could not be asked tells most; then what is wrong with a packet that it opens; then what keeps it from
+    /// that. That a packet is for no key in it tells nothing, where there is another.
+    const fn tells(self) -> u8 {
+        match self {
+            Self::Open(_) => 0,
+            Self::NoSecretKey => 1,
+            Self::NotDecrypted => 2,
+            Self::NoPassphrase => 3,
+            Self::TooMuch
+            | Self::OtherKey
+            | Self::Unsigned
+            | Self::SeveralSignatures
+            | Self::BadSignature
+            | Self::UnknownSigner
+            | Self::Expired
+            | Self::Revoked
+            | Self::NotValid
+            | Self::OtherSigner
+            | Self::Field(_) => 4,
+            Self::NotRun | Self::TooSlow | Self::Busy | Self::Killed => 5,
         }
     }
 
@@ -161,7 +179,7 @@ impl GpgError {
             Self::NotRun => "gpg could not be run: see the lines of who runs it",
             Self::TooSlow => "gpg did not answer in time",
             Self::Busy => "too many packets wait for gpg",
-            Self::TooMuch => "what was encrypted is longer than any knock",
+            Self::TooMuch => "what was encrypted, or what gpg says of it, is longer than any knock",
             Self::Killed => "gpg was ended before it had answered: see the lines of who runs it",
             Self::NoSecretKey => "it is encrypted for a key that is not in the keyring",
             Self::NoPassphrase => {

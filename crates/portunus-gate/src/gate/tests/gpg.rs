@@ -28,12 +28,21 @@ fn gate_with(clients: Vec<Client>, gpg: Vec<GpgKeys>) -> Gate {
     Gate::new(rules(clients), keyring, Tuning::default())
 }
 
-/// A message whose encrypted part is these bytes.
-fn sealed(data: u8, from: u8, hmac: bool) -> Datagram {
+/// A message whose encrypted part is so many of these bytes.
+fn message_of(length: usize, data: u8) -> Vec<u8> {
     let mut message = vec![0x85, 1, 12, 3];
     message.extend((1..268).map(|n| n as u8));
     message.push(0xd2);
-    message.extend([data; 300]);
+    message.extend(vec![data; length]);
+    message
+}
+
+fn sealed(data: u8, from: u8, hmac: bool) -> Datagram {
+    sealed_of(300, data, from, hmac)
+}
+
+fn sealed_of(length: usize, data: u8, from: u8, hmac: bool) -> Datagram {
+    let message = message_of(length, data);
     let hmac = hmac.then(|| HmacKey::new(HashType::Sha256, HMAC).unwrap());
     let wire = wrap(&message, hmac.as_ref()).unwrap().wire;
     Datagram::new(wire.into_bytes(), ([192, 0, 2, from], 4000).into(), Via::Udp)
@@ -48,6 +57,13 @@ fn good(now: Now, nonce: u64) -> Answer {
     );
     let report = lines.lines().map(|line| format!("[GNUPG:] {line}\n")).collect::<String>();
     Answer::Spoken(Spoken { text: text.into_bytes().into(), report: report.into_bytes() })
+}
+
+/// What gpg says of a packet that is for no key in the keyring.
+fn not_theirs() -> Answer {
+    let lines =
+        "[GNUPG:] ENC_TO 1\n[GNUPG:] BEGIN_DECRYPTION\n[GNUPG:] DECRYPTION_FAILED\n[GNUPG:] END_DECRYPTION\n";
+    Answer::Spoken(Spoken { text: Vec::new().into(), report: lines.as_bytes().to_vec() })
 }
 
 fn come(gate: &mut Gate, now: Now, datagram: Datagram) {
@@ -148,10 +164,6 @@ fn a_known_address_has_its_own_keyring_asked_first_and_then_all_that_are_for_it(
     };
     let clients = vec![stanza_of(1, 1), stanza_of(2, 3), elsewhere];
     let mut gate = gate_with(clients, vec![set(1, 9, false), set(3, 8, false), set(5, 7, false)]);
-    let not_theirs =
-        "[GNUPG:] ENC_TO 1\n[GNUPG:] BEGIN_DECRYPTION\n[GNUPG:] DECRYPTION_FAILED\n[GNUPG:] END_DECRYPTION\n";
-    let not_theirs =
-        Answer::Spoken(Spoken { text: Vec::new().into(), report: not_theirs.as_bytes().to_vec() });
     for (nonce, ring, asked) in [(1, 8, [9, 8]), (2, 9, [8, 9])] {
         come(&mut gate, at(nonce), sealed(nonce as u8, 1, false));
         let mut rings = Vec::new();
@@ -160,8 +172,9 @@ fn a_known_address_has_its_own_keyring_asked_first_and_then_all_that_are_for_it(
                 Some(Action::Gpg(question)) => {
                     rings.push(question.ring.0[0]);
                     let is_it = question.ring.0[0] == ring;
-                    let answer = if is_it { good(at(nonce), nonce) } else { not_theirs.clone() };
+                    let answer = if is_it { good(at(nonce), nonce) } else { not_theirs() };
                     gate.handle_gpg(at(nonce), question.number, &answer);
+                    while gate.work(at(nonce), 16) {}
                 }
                 Some(Action::Claim(ticket, _)) => break ticket,
                 other => panic!("{other:?} after {rings:?}"),
@@ -173,6 +186,53 @@ fn a_known_address_has_its_own_keyring_asked_first_and_then_all_that_are_for_it(
         gate.handle_opened(at(nonce), ticket, Opened::Open);
         assert!(matches!(reason(&mut gate), Reason::Granted | Reason::Extended));
     }
+}
+
+/// Keys without an HMAC read what stands behind a message as more of it, where the letters allow that: what gpg is asked about
+/// is the message alone, whichever keys of the keyring come first.
+#[test]
+fn a_message_with_an_hmac_goes_to_gpg_without_it_beside_keys_that_have_none() {
+    for length in 300..306 {
+        let clients = vec![stanza_of(1, 1), stanza_of(2, 3)];
+        let mut gate = gate_with(clients, vec![set(1, 8, false), set(3, 8, true)]);
+        come(&mut gate, at(0), sealed_of(length, 1, 1, true));
+        let asked = question(&mut gate);
+        assert_eq!(asked.message, message_of(length, 1), "{length}");
+    }
+}
+
+/// Each keyring is a run of gpg's: for the second one a packet waits behind whoever came before.
+#[test]
+fn the_second_keyring_waits_its_turn() {
+    let clients = vec![stanza_of(1, 1), stanza_of(2, 3)];
+    let mut gate = gate_with(clients, vec![set(1, 9, false), set(3, 8, false)]);
+    let both = [1, 2, 3].map(|from| sealed(from, from, false));
+    both.into_iter().for_each(|packet| come(&mut gate, at(0), packet));
+    let (first, second) = (question(&mut gate), question(&mut gate));
+    assert_eq!(next(&mut gate), None, "two are with it at once");
+    gate.handle_gpg(at(1), first.number, &not_theirs());
+    let third = question(&mut gate);
+    assert!(third.message != first.message && third.message != second.message, "it was its turn");
+    assert_eq!(next(&mut gate), None);
+    gate.handle_gpg(at(2), second.number, &not_theirs());
+    assert_eq!(question(&mut gate).message, first.message);
+}
+
+/// Of the stanzas that take a signature a reload takes the first away: the packet is the other's, and is not used up.
+#[test]
+fn a_packet_whose_first_stanza_is_gone_is_the_next_ones() {
+    let sets = || vec![set(1, 8, false), set(3, 8, false)];
+    let mut gate = gate_with(vec![stanza_of(1, 1), stanza_of(2, 3)], sets());
+    come(&mut gate, at(0), sealed(1, 1, false));
+    let asked = question(&mut gate);
+    gate.handle_gpg(at(0), asked.number, &good(at(0), 1));
+    let (ticket, _) = claim(&mut gate);
+    let keyring = Keyring { gpg: sets(), fwknop: vec![keys(7)], ..keyring() };
+    gate.handle_rules(at(1), rules(vec![stanza_of(2, 3)]), keyring);
+    gate.handle_claimed(at(1), ticket, Claimed::Fresh);
+    let (ticket, _) = open(&mut gate);
+    gate.handle_opened(at(2), ticket, Opened::Open);
+    assert_eq!(reason(&mut gate), Reason::Granted);
 }
 
 /// As fwknopd has it: a stanza that refuses what is asked leaves the packet to the next one that takes its signature.
