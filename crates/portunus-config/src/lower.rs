@@ -6,7 +6,8 @@ use std::time::Duration;
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
-    Client, ClientKey, ClientName, KeyId, Limits, NameError, Net, PortSpec, Proto, Rules, Stanza, Unix,
+    Client, ClientKey, ClientName, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto, Rules, Stanza,
+    Unix,
 };
 
 use crate::client::Entry;
@@ -177,6 +178,7 @@ impl<'p> Crowd<'p> {
             lasting,
             any_target: written.any_target,
             stanza: None,
+            native: NativeRule::default(),
             mark: None,
         };
         if let Key::Fwknop(fwknop) = written.key {
@@ -257,7 +259,8 @@ impl<'p> Crowd<'p> {
             any_port: self.any_port,
             ..Limits::default()
         };
-        let rules = Rules { generation: 0, window: self.policy.window, clients: self.clients };
+        let rules =
+            Rules { generation: 0, window: self.policy.window, clients: self.clients, ..Rules::default() };
         (rules, limits, self.fwknop, self.gpg)
     }
 }

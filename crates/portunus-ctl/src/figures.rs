@@ -70,7 +70,8 @@ pub struct Receiver {
 }
 
 /// The dialects that a verdict can have, and none: what was no packet of any.
-pub const DIALECTS: [Option<Dialect>; 3] = [Some(Dialect::Openme), Some(Dialect::Fwknop), None];
+pub const DIALECTS: [Option<Dialect>; 4] =
+    [Some(Dialect::Openme), Some(Dialect::Fwknop), Some(Dialect::Native), None];
 
 /// The word for a dialect, or for none.
 #[must_use]
@@ -100,7 +101,8 @@ impl Tally {
         let dialect = match event.dialect {
             Some(Dialect::Openme) => 0,
             Some(Dialect::Fwknop) => 1,
-            None => 2,
+            Some(Dialect::Native) => 2,
+            None => 3,
         };
         let place = self.counts.get_mut(event.reason as usize).and_then(|row| row.get_mut(dialect));
         if let Some(count) = place {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use portunus_model::{Claim, ClaimKey, ClientKey, Dialect, Unix};
 
-use crate::fwknop;
+use crate::{fwknop, native};
 
 /// A proven knock: sealed for our key and signed by a client's. Not yet fresh, new or allowed.
 #[must_use]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Knock {
     key: ClientKey,
     stamp: Unix,
@@ -21,12 +21,14 @@ pub struct Knock {
 }
 
 /// What a knock asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// All that its client may open: openme's packets name nothing.
     All,
     /// What an fwknop packet names.
     Fwknop(Box<fwknop::Asked>),
+    /// What a native one says.
+    Native(Box<native::Asked>),
 }
 
 impl Knock {
@@ -66,6 +68,7 @@ impl Knock {
         match self.key {
             ClientKey::Openme(_) => Dialect::Openme,
             ClientKey::Fwknop(_) => Dialect::Fwknop,
+            ClientKey::Native(_) => Dialect::Native,
         }
     }
 

@@ -13,7 +13,8 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, Packet, ServerKey, VerifyingKey, Wish, seal};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
-    Claimed, Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
+    Claimed, Client, ClientKey, ClientName, Datagram, Mono, NativeRule, Now, Opened, PortSpec, Rules, Unix,
+    Via,
 };
 
 const SERVER: [u8; 32] = [0x42; 32];
@@ -41,10 +42,15 @@ fn gate(clients: u32) -> Gate {
         lasting: Duration::from_secs(30),
         any_target: false,
         stanza: None,
+        native: NativeRule::default(),
         mark: None,
     };
-    let rules =
-        Rules { generation: 1, window: Duration::from_secs(60), clients: (0..clients).map(client).collect() };
+    let rules = Rules {
+        generation: 1,
+        window: Duration::from_secs(60),
+        clients: (0..clients).map(client).collect(),
+        ..Rules::default()
+    };
     let tuning = Tuning { knocks_at_once: u32::MAX, knocks_a_minute: u32::MAX, ..Tuning::default() };
     Gate::new(rules, Keyring { openme: Some(server()), ..Keyring::default() }, tuning)
 }

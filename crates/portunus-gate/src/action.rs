@@ -1,13 +1,16 @@
 //! Every effect that the gate can ever ask for.
 
-use portunus_dialect::fwknop::gpg::RingId;
-use portunus_model::{Accepted, Claim, Closing, Event};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::{Mandate, Warrant};
+use portunus_dialect::fwknop::gpg::RingId;
+use portunus_dialect::native::{Answer, Reply};
+use portunus_model::{Accepted, Claim, Closing, Event, Via};
+
+use crate::{ChainChange, Mandate, Warrant};
 
 /// What the shell is to do. In the order given: a `Close` means the opens before it too.
 #[must_use]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Ask the store; the answer goes to [`crate::Gate::handle_claimed`].
     Claim(Ticket, Claim),
@@ -21,6 +24,11 @@ pub enum Action {
     Resolve(Ticket, String),
     /// Have gpg open it; the answer goes to [`crate::Gate::handle_gpg`].
     Gpg(Question),
+    /// Keep and erase these durably, all or none, 512 at most; what became of it goes to [`crate::Gate::handle_chains`]. One
+    /// batch at a time.
+    Chains(Vec<ChainChange>),
+    /// Answer a client that may have one.
+    Answer(Box<Answering>),
     /// Have it closed now, before its time.
     Close(Closing),
     /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.
@@ -37,6 +45,30 @@ pub struct Question {
     /// The OpenPGP message.
     pub message: Vec<u8>,
 }
+
+/// An answer, to be sealed with fresh randomness and sent from the socket that the knock came to.
+#[derive(Debug)]
+pub struct Answering {
+    /// To whom.
+    pub to: SocketAddr,
+    /// From which address of ours, as far as the receiver could tell.
+    pub from: Option<IpAddr>,
+    /// By what its knock came.
+    pub via: Via,
+    /// What it is sealed with.
+    pub reply: Reply,
+    /// What it says.
+    pub answer: Answer,
+}
+
+impl PartialEq for Answering {
+    /// By what people can see of it: what seals it is random.
+    fn eq(&self, other: &Self) -> bool {
+        (self.to, self.from, self.via) == (other.to, other.from, other.via) && self.answer == other.answer
+    }
+}
+
+impl Eq for Answering {}
 
 /// Which question an answer belongs to. It may travel as a number; one that was never given out is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

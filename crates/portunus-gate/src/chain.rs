@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use portunus_dialect::{Ask, Knock};
 use portunus_model::{
-    Accepted, Carried, Claim, Claimed, Client, Detail, Dialect, Grounds, Mono, Now, Reason, Unix, Via,
+    Accepted, Carried, Claim, Claimed, Client, ClientKey, Detail, Dialect, Grounds, Mono, Now, Reason, Unix,
+    Via,
 };
 
 use crate::clients::NOBODY;
+use crate::native::ReplyTo;
 
 /// As good as for ever, and still a time that the store can write.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -25,6 +27,8 @@ pub(crate) struct Origin {
     pub(crate) via: Via,
     /// When it was handed to the gate.
     pub(crate) arrived: Mono,
+    /// What its answer is sealed with, from its claim to its verdict.
+    pub(crate) reply: Option<ReplyTo>,
 }
 
 impl Origin {
@@ -41,6 +45,8 @@ pub(crate) struct Proven {
     pub(crate) client: u32,
     /// Whose it is too: a signature may count with several stanzas, each with keys of its own.
     others: Vec<u32>,
+    /// Whether the link that opened it is one that its client had announced, and not used before.
+    announced: bool,
     pub(crate) origin: Origin,
 }
 
@@ -57,6 +63,7 @@ pub(crate) struct Taken {
     origin: Origin,
     knock: Knock,
     others: Vec<u32>,
+    announced: bool,
 }
 
 /// What became of a datagram, for the one event that says so.
@@ -70,7 +77,13 @@ pub(crate) struct Outcome {
 impl Proven {
     /// `Knock` can be made by a verification in the dialect only.
     pub(crate) const fn by(client: u32, knock: Knock, origin: Origin) -> Self {
-        Self { knock, client, others: Vec::new(), origin }
+        Self { knock, client, others: Vec::new(), announced: false, origin }
+    }
+
+    /// The same, opened by an announced link.
+    pub(crate) const fn by_announced(mut self, announced: bool) -> Self {
+        self.announced = announced;
+        self
     }
 
     /// The same, where it is others' too.
@@ -93,9 +106,7 @@ impl Proven {
     pub(crate) fn fresh(self, now: Now, window: Option<Duration>) -> Result<Fresh, Outcome> {
         let stamp = self.knock.stamp();
         if window.is_some_and(|window| now.wall.distance(stamp) > window) {
-            let ahead = stamp.as_nanos().saturating_sub(now.wall.as_nanos()) / 1_000_000;
-            let offset = i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
-            return Err(Outcome { reason: Reason::Stale, detail: Some(Detail::ClockOffset(offset)) });
+            return Err(Outcome { reason: Reason::Stale, detail: Some(clock_offset(stamp, now)) });
         }
         let claim = self.knock.claim(window.unwrap_or(FOR_EVER));
         Ok(Fresh { proven: self, claim })
@@ -126,8 +137,8 @@ impl Fresh {
         let refused = |reason, said| Err(Outcome { reason, detail: said });
         match answer {
             Claimed::Fresh => {
-                let Proven { knock, others, origin, .. } = self.proven;
-                Ok(Taken { origin, knock, others })
+                let Proven { knock, others, announced, origin, .. } = self.proven;
+                Ok(Taken { origin, knock, others, announced })
             }
             Claimed::Replayed => refused(Reason::Replayed, None),
             Claimed::BelowHorizon => {
@@ -159,6 +170,19 @@ impl Taken {
 
     pub(crate) const fn dialect(&self) -> Dialect {
         self.knock.dialect()
+    }
+
+    /// The public key of the native client whose it is.
+    pub(crate) const fn native_key(&self) -> Option<[u8; 32]> {
+        match self.knock.key() {
+            ClientKey::Native(public) => Some(public),
+            ClientKey::Openme(_) | ClientKey::Fwknop(_) => None,
+        }
+    }
+
+    /// Whether the link that opened it is one that its client had announced, and not used before.
+    pub(crate) const fn is_by_announced(&self) -> bool {
+        self.announced
     }
 
     /// Where it came from; canonical.
@@ -205,9 +229,16 @@ impl Taken {
         let wire = seal(&keys, wish, stamp, &mut portunus_crypto::SystemEntropy).unwrap().wire;
         let knock = keys.open(&Packet::new_checked(wire.as_bytes()).unwrap()).unwrap();
         let (carried, arrived) = (None, Mono::default());
-        let origin = Origin { source, claimed: None, destination: None, carried, via: Via::Udp, arrived };
-        Self { origin, knock, others: Vec::new() }
+        let (claimed, destination, reply) = (None, None, None);
+        let origin = Origin { source, claimed, destination, carried, via: Via::Udp, arrived, reply };
+        Self { origin, knock, others: Vec::new(), announced: false }
     }
+}
+
+/// How far the clock that stamped it is from ours.
+pub(crate) fn clock_offset(stamp: Unix, now: Now) -> Detail {
+    let ahead = stamp.as_nanos().saturating_sub(now.wall.as_nanos()) / 1_000_000;
+    Detail::ClockOffset(i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX }))
 }
 
 /// Where a reload took the first away, it is the next one's.

@@ -51,6 +51,10 @@ impl Clients {
         Self { rules, seen, allowance, clock: 0 }
     }
 
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     pub(crate) const fn window(&self) -> Duration {
         self.rules.window
     }

@@ -72,10 +72,6 @@ impl Crowd {
         self.turn.retain(|&other| other != address);
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

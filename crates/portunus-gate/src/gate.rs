@@ -4,6 +4,7 @@
 mod gpg;
 mod grant;
 mod knock;
+mod native;
 mod verdict;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +26,7 @@ use crate::grants::Grants;
 use crate::keysets::KeySets;
 use crate::lane::{Job, Lane, Waste};
 use crate::names::Names;
+use crate::native::Native;
 use crate::oracle::Oracle;
 use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Stray, Waiting, is_meant};
 use crate::prefilter::Prefilter;
@@ -40,6 +42,8 @@ pub struct Keyring {
     pub fwknop: Vec<fwknop::Keys>,
     /// fwknop with GnuPG: the same.
     pub gpg: Vec<fwknop::gpg::GpgKeys>,
+    /// native: the doors, the current one first; none: not spoken.
+    pub native: Vec<portunus_dialect::native::Door>,
 }
 
 /// Bounds of memory, work and patience. None of them is about who may open what.
@@ -106,6 +110,7 @@ pub struct Gate {
     unknown: Lane,
     /// The unknown packet that is being tried with one client after the other.
     walk: Option<Walk>,
+    native: Native,
     oracle: Oracle,
     pending: Pending,
     grants: Grants,
@@ -132,13 +137,14 @@ impl Gate {
     /// A gate with nothing open.
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
-        let Keyring { openme: server, fwknop, gpg } = keys;
+        let Keyring { openme: server, fwknop, gpg, native } = keys;
         let keysets = KeySets::new(fwknop, gpg, &rules.clients, tuning.lists_fields);
         Self {
             prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
             server,
             keysets,
             names: Names::default(),
+            native: Native::new(native, &rules.clients, &tuning),
             clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
             sources: Sources::new(tuning.known_sources),
@@ -158,7 +164,9 @@ impl Gate {
     /// A datagram came in. A known source's is judged at once; everybody else's waits for [`Gate::work`].
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram) {
         let job = Job::new(datagram, now.mono);
-        if self.prefilter.admit(&job.datagram.bytes).is_none() {
+        if let Some(admitted) = self.admit_native(now, &job) {
+            self.handle_native(now, job, admitted);
+        } else if self.prefilter.admit(&job.datagram.bytes).is_none() {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
         } else if self.sources.clients(job.address()).is_empty() {
             self.enqueue_unknown(now, job);
@@ -180,8 +188,12 @@ impl Gate {
         {
             spent = spent.saturating_add(self.try_known(now, job));
         }
-        self.work_on_unknown(now, units.saturating_sub(spent));
-        self.walk.is_some() || !self.unknown.is_empty() || !self.crowded.is_empty()
+        let left = units.saturating_sub(spent);
+        // Whoever holds a door's key crowds neither the other doors nor the other dialects.
+        let others_wait = self.walk.is_some() || !self.unknown.is_empty();
+        let at_doors = self.work_at_doors(now, if others_wait { left.div_ceil(2) } else { left });
+        self.work_on_unknown(now, left.saturating_sub(at_doors));
+        self.waiting() > 0
     }
 
     /// The store has answered.
@@ -196,6 +208,7 @@ impl Gate {
                 // Only now is anything remembered of a packet: before, everything in it could be a replay.
                 self.sources.heard(origin.address(), number);
                 self.clients.saw(number, now);
+                self.took_native(&taken);
                 self.actions.extend(taken.accepted(now).map(Action::Accept));
                 self.decide(now, Claimant { taken, client: number });
             }
@@ -256,7 +269,8 @@ impl Gate {
     /// has another key, is expired or will be before they end, may not knock any more from where its knock came, or has lost
     /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
-        let Keyring { openme: server, fwknop, gpg } = keys;
+        let Keyring { openme: server, fwknop, gpg, native } = keys;
+        self.native.replace(native, &rules.clients, &self.tuning);
         self.keysets = KeySets::new(fwknop, gpg, &rules.clients, self.tuning.lists_fields);
         self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
         self.server = server;
@@ -313,7 +327,9 @@ impl Gate {
     /// When [`Gate::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        [self.pending.deadline(), self.grants.deadline(), self.oracle.deadline()].into_iter().flatten().min()
+        let all =
+            [self.pending.deadline(), self.grants.deadline(), self.oracle.deadline(), self.native.deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -341,6 +357,7 @@ impl Gate {
         }
         self.give_gpg_up(now);
         self.end_overdue(now);
+        self.ask_for_chains(now);
     }
 
     /// What is to be done next.
@@ -391,7 +408,7 @@ impl Gate {
     /// How many datagrams of known sources wait for [`Gate::work`], and how many of others.
     #[must_use]
     pub fn lanes(&self) -> (usize, usize) {
-        (self.crowded.len(), self.unknown.len() + usize::from(self.walk.is_some()))
+        (self.crowded.len(), self.waiting() - self.crowded.len())
     }
 
     /// How many datagrams wait for gpg, or are with it.
@@ -433,7 +450,8 @@ impl Gate {
     /// How many datagrams wait for [`Gate::work`].
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.unknown.len() + self.crowded.len() + usize::from(self.walk.is_some())
+        let strangers = self.unknown.len() + usize::from(self.walk.is_some()) + self.native.doors.waiting();
+        strangers + self.crowded.len()
     }
 }
 

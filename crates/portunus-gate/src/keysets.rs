@@ -67,7 +67,7 @@ impl KeySets {
     pub(crate) fn of(&self, client: &Client) -> Option<u32> {
         match client.key {
             ClientKey::Fwknop(id) => self.by_id.get(&id).copied(),
-            ClientKey::Openme(_) => None,
+            ClientKey::Openme(_) | ClientKey::Native(_) => None,
         }
     }
 

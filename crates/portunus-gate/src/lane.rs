@@ -49,6 +49,7 @@ impl Job {
             carried: *carried,
             via: *via,
             arrived: self.arrived,
+            reply: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod grants;
 mod keysets;
 mod lane;
 mod names;
+mod native;
 mod oracle;
 mod pending;
 mod policy;
@@ -31,8 +32,9 @@ mod prefilter;
 mod sources;
 mod stanza;
 
-pub use action::{Action, Question, Ticket};
+pub use action::{Action, Answering, Question, Ticket};
 pub use counters::{Counters, Effort};
 pub use gate::{Gate, Keyring, Tuning};
 pub use grants::{Door, RestoredGrant, Session};
+pub use native::{ChainChange, ChainOwner};
 pub use policy::{Mandate, Warrant};

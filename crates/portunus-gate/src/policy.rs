@@ -4,9 +4,12 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use portunus_dialect::fwknop::Asked;
-use portunus_model::{Client, ClientName, Detail, Now, Opening, Order, Reason, Way, openable};
+use portunus_dialect::native::{self, Kind};
+use portunus_model::{
+    Client, ClientName, Detail, Now, Opening, Order, PortSpec, Reason, Rules, Way, openable,
+};
 
-use crate::chain::Taken;
+use crate::chain::{self, Taken};
 use crate::names::Names;
 use crate::stanza::{self, Judged};
 
@@ -71,6 +74,8 @@ pub(crate) enum Decision {
     Run(Mandate),
     /// This name is to be looked up first.
     Name(String),
+    /// What is open for it is to be closed.
+    Close,
     /// It may not.
     Refuse(Reason, Option<Detail>),
 }
@@ -78,6 +83,76 @@ pub(crate) enum Decision {
 /// Decides by the client's rules as they are now (they may have changed since the knock came in). A grant ends with its
 /// client at the latest.
 pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
+    decide_for(knock, client, client.ports.clone(), client.lasting, now)
+}
+
+/// Decides on a native knock, which may ask for less than all. `closed`: its client closed after it was made.
+pub(crate) fn decide_native(
+    knock: &Taken,
+    asked: &native::Asked,
+    client: &Client,
+    rules: &Rules,
+    closed: bool,
+    now: Now,
+) -> Decision {
+    if now.wall.distance(knock.stamp()) > rules.window {
+        return Decision::Refuse(Reason::Stale, Some(chain::clock_offset(knock.stamp(), now)));
+    }
+    if closed {
+        return refuse("it was made before its client closed");
+    }
+    match asked.kind {
+        Kind::Close => return Decision::Close,
+        Kind::Enrol => return refuse("its client is enrolled already"),
+        Kind::Knock | Kind::NewLink => (),
+    }
+    if client.native.second_factor && asked.code.is_none() {
+        return Decision::Refuse(Reason::SecondFactor, None);
+    }
+    if client.native.must_bind && knock.target().is_none() {
+        return refuse("it must name the address that it opens for");
+    }
+    if asked.source_port != 0 {
+        return refuse("doors are not opened for one source port");
+    }
+    let Some(ports) = ports_of(&asked.services, client, rules) else {
+        return refuse("there is no such service, or not for this client");
+    };
+    let lasting = match asked.seconds {
+        0 => client.lasting,
+        seconds => Duration::from_secs(seconds.into()).min(client.lasting),
+    };
+    decide_for(knock, client, ports, lasting, now)
+}
+
+/// The ports of these services, and what opens with every one; without a service all that the client may open. `None`: one of
+/// them is not for it.
+fn ports_of(services: &[Box<str>], client: &Client, rules: &Rules) -> Option<Box<[PortSpec]>> {
+    if services.is_empty() {
+        return Some(client.ports.clone());
+    }
+    let mut ports: Vec<PortSpec> = Vec::new();
+    for name in services {
+        let service = rules.services.iter().find(|service| service.name == *name)?;
+        ports.extend(&service.ports);
+    }
+    let allowed = |spec: &PortSpec| client.ports.contains(spec);
+    if ports.is_empty() || !ports.iter().all(allowed) {
+        return None;
+    }
+    ports.extend(rules.always.iter().filter(|spec| allowed(spec)));
+    ports.sort_unstable();
+    ports.dedup();
+    Some(ports.into())
+}
+
+fn decide_for(
+    knock: &Taken,
+    client: &Client,
+    ports: Box<[PortSpec]>,
+    lasting: Duration,
+    now: Now,
+) -> Decision {
     let left = client.expires.map_or(Duration::MAX, |expires| expires.since(now.wall));
     if left.is_zero() {
         return Decision::Refuse(Reason::Expired, None);
@@ -89,7 +164,7 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
     if address != source && !client.any_target {
         return refuse("it may open for its own address only");
     }
-    if client.ports.is_empty() {
+    if ports.is_empty() {
         return refuse("it has no ports");
     }
     Decision::Grant(Warrant {
@@ -97,8 +172,8 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
         opening: Opening {
             client: client.holder(),
             address,
-            ports: client.ports.clone(),
-            lasting: client.lasting.min(left),
+            ports,
+            lasting: lasting.min(left),
             destination: None,
             way: Way::Here,
             grounds: knock.grounds(client),
@@ -148,7 +223,7 @@ fn refuse(why: &'static str) -> Decision {
 #[cfg(test)]
 mod tests {
     use portunus_dialect::fwknop::{Message, Wish};
-    use portunus_model::{ClientKey, ClientName, PortSpec, Proto, Unix};
+    use portunus_model::{ClientKey, ClientName, NativeRule, PortSpec, Proto, Unix};
 
     use super::*;
 
@@ -161,6 +236,7 @@ mod tests {
             lasting: Duration::from_secs(30),
             any_target: false,
             stanza: None,
+            native: NativeRule::default(),
             mark: None,
         }
     }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use portunus_dialect::fwknop::{Nat as AskedNat, read_ports};
-use portunus_model::{ClientKey, ClientName, CommandRule, Cycle, KeyId, Mono, Net, Unix};
+use portunus_model::{ClientKey, ClientName, CommandRule, Cycle, KeyId, Mono, NativeRule, Net, Unix};
 
 use super::*;
 
@@ -25,6 +25,7 @@ fn client(stanza: &Stanza) -> Client {
         lasting: Duration::from_secs(30),
         any_target: true,
         stanza: Some(Box::new(stanza.clone())),
+        native: NativeRule::default(),
         mark: None,
     }
 }

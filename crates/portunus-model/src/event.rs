@@ -15,6 +15,8 @@ pub enum Dialect {
     Openme,
     /// fwknop: base64 text.
     Fwknop,
+    /// Our own: noise.
+    Native,
 }
 
 impl Dialect {
@@ -24,6 +26,7 @@ impl Dialect {
         match self {
             Self::Openme => "openme",
             Self::Fwknop => "fwknop",
+            Self::Native => "native",
         }
     }
 }

@@ -38,5 +38,5 @@ pub use port::{PortError, PortSpec, Proto};
 pub use refusal::Refusal;
 pub use rules::{
     ChainRow, Chains, Client, ClientKey, CommandRule, Cycle, Family, KeyId, Limits, NatLimits, NatRule,
-    Place, Rules, Seat, Stance, Stanza, Sudo,
+    NativeRule, Place, Rules, Seat, Service, Stance, Stanza, Sudo,
 };

@@ -17,6 +17,19 @@ pub struct Rules {
     pub window: Duration,
     /// The clients, in the files' order. Names and keys are unique.
     pub clients: Vec<Client>,
+    /// What a native knock can name.
+    pub services: Vec<Service>,
+    /// What opens with every service that a native knock names, where its client may open it: the health port. Sorted.
+    pub always: Box<[PortSpec]>,
+}
+
+/// A name that stands for ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// As clients write it.
+    pub name: Box<str>,
+    /// What it stands for. Sorted, no duplicates.
+    pub ports: Box<[PortSpec]>,
 }
 
 /// One client.
@@ -37,6 +50,8 @@ pub struct Client {
     /// What a stanza of fwknop's access.conf lays down; there is one just when `key` is [`ClientKey::Fwknop`]. The client
     /// asks for ports by itself then, and `ports` is empty.
     pub stanza: Option<Box<Stanza>>,
+    /// What holds for a client of the native dialect; for others it says nothing.
+    pub native: NativeRule,
     /// What stands for its key where grants are written down; `None`: the daemon has made none (yet).
     pub mark: Option<Mark>,
 }
@@ -53,6 +68,17 @@ impl Client {
             Some(_) | None => self.name.clone(),
         }
     }
+}
+
+/// What a client of the native dialect may and must, besides what any client may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NativeRule {
+    /// Whether its knocks are answered.
+    pub answers: bool,
+    /// Whether a knock must name the address that it opens for.
+    pub must_bind: bool,
+    /// Whether a knock must bring a one-time code.
+    pub second_factor: bool,
 }
 
 /// A stanza of fwknop's access.conf, compiled (spec: "access.conf"). Stanzas with the same keys are tried in their
@@ -150,6 +176,8 @@ pub enum ClientKey {
     Openme([u8; 32]),
     /// fwknop: which set of keys; the keys themselves are in the keyring.
     Fwknop(KeyId),
+    /// native: an X25519 public key, not of low order.
+    Native([u8; 32]),
 }
 
 impl ClientKey {
@@ -157,7 +185,7 @@ impl ClientKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         match self {
-            Self::Openme(public) => public,
+            Self::Openme(public) | Self::Native(public) => public,
             Self::Fwknop(id) => &id.0,
         }
     }

@@ -101,7 +101,7 @@ pub(crate) fn stranger_line(event: &Event) -> Option<String> {
         (Some(Dialect::Fwknop), Reason::Unauthentic) => {
             Some(format!("[{source}] Decryption failed or decrypted data is invalid"))
         }
-        (Some(Dialect::Fwknop | Dialect::Openme) | None, _) => None,
+        (Some(Dialect::Fwknop | Dialect::Openme | Dialect::Native) | None, _) => None,
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::{Message, Nat, Wish};
 use portunus_model::{
-    Cause, Client, ClientKey, ClientName, Closing, KeyId, NatRule, Net, PortSpec, Proto, Reason, Rules,
-    Stanza, Unix,
+    Cause, Client, ClientKey, ClientName, Closing, KeyId, NatRule, NativeRule, Net, PortSpec, Proto, Reason,
+    Rules, Stanza, Unix,
 };
 
 use crate::dice::Dice;
@@ -56,6 +56,7 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
             lasting,
             any_target: dice.one_in(2),
             stanza: None,
+            native: NativeRule::default(),
             mark: None,
         });
     }
@@ -65,7 +66,7 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
     if dice.one_in(2) {
         clients.reverse();
     }
-    Rules { generation: dice.next(), window: WINDOW, clients }
+    Rules { generation: dice.next(), window: WINDOW, clients, ..Rules::default() }
 }
 
 /// A stanza, of few sets of keys: each may be refused for any reason, so that the next one of its set is asked.
@@ -107,6 +108,7 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
         lasting: secs(dice, 40),
         any_target: dice.one_in(2),
         stanza: Some(Box::new(stanza)),
+        native: NativeRule::default(),
         mark: None,
     })
 }

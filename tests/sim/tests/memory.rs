@@ -9,7 +9,8 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Tuning};
 use portunus_model::{
-    Client, ClientKey, ClientName, Datagram, Grounds, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
+    Client, ClientKey, ClientName, Datagram, Grounds, Mono, NativeRule, Now, Opened, PortSpec, Rules, Unix,
+    Via,
 };
 use portunus_store::{MemoryStore, ReplayStore};
 
@@ -34,6 +35,7 @@ fn ten_thousand_clients_are_cheap() {
         lasting: Duration::from_secs(30),
         any_target: false,
         stanza: None,
+        native: NativeRule::default(),
         mark: None,
     };
     let now = Now { mono: Mono::from_nanos(1), wall: Unix::from_secs(1_800_000_000) };
@@ -42,8 +44,12 @@ fn ten_thousand_clients_are_cheap() {
     drop(key(0));
 
     let before = resident();
-    let rules =
-        Rules { generation: 1, window: Duration::from_secs(60), clients: (0..CLIENTS).map(client).collect() };
+    let rules = Rules {
+        generation: 1,
+        window: Duration::from_secs(60),
+        clients: (0..CLIENTS).map(client).collect(),
+        ..Rules::default()
+    };
     let mut gate =
         Gate::new(rules, Keyring { openme: Some(server), ..Keyring::default() }, Tuning::default());
     let mut store = MemoryStore::new(1 << 18);

@@ -32,6 +32,7 @@ pub(super) fn settings(
         generation: 0,
         window: Duration::from_secs(conf.number(Variable::MaxSpaPacketAge)),
         clients: Vec::with_capacity(stanzas.len()),
+        ..Rules::default()
     };
     let mut keys: BTreeMap<KeyId, RawKeys> = BTreeMap::new();
     let mut gpg: BTreeMap<KeyId, RawGpg> = BTreeMap::new();

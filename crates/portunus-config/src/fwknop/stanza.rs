@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
 use portunus_model::{
-    Client, ClientKey, ClientName, CommandRule, Cycle, KeyId, NatRule, NatSource, Net, NetError, PortSpec,
-    Proto, Stanza, Sudo, Unix,
+    Client, ClientKey, ClientName, CommandRule, Cycle, KeyId, NatRule, NatSource, NativeRule, Net, NetError,
+    PortSpec, Proto, Stanza, Sudo, Unix,
 };
 
 use super::Host;
@@ -51,6 +51,7 @@ impl Checked {
             lasting: Duration::from_secs(self.lasting.min(self.longest)),
             any_target: true,
             stanza: Some(Box::new(self.rules.clone())),
+            native: NativeRule::default(),
             mark: None,
         })
     }

@@ -5,6 +5,7 @@
 //! · types and lengths (2 + 2) with what they say · zeros
 //! ```
 
+use std::fmt;
 use std::net::IpAddr;
 
 use portunus_crypto::elligator::{self, Hidden, HiddenError};
@@ -74,6 +75,15 @@ pub struct Answer {
     pub time: Unix,
     /// Where to knock from now on.
     pub door: Option<NewDoor>,
+}
+
+impl fmt::Debug for Answer {
+    /// Of a new door only that there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut answer = f.debug_struct("Answer");
+        answer.field("status", &self.status).field("seconds", &self.seconds).field("seen", &self.seen);
+        answer.field("time", &self.time).field("door", &self.door.is_some()).finish()
+    }
 }
 
 /// Why there is no answer, or none that is to be believed.

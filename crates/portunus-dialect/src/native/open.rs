@@ -1,14 +1,17 @@
 //! From a datagram to what a client said, in three steps, each with its own key: the day's tag, the door, the link.
 
+use std::fmt;
+
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Entropy, LibraryRefused, Secret, blake2s, elligator, siphash};
-use portunus_model::ClaimKey;
+use portunus_model::{ClaimKey, ClientKey};
 
 use super::answer::{self, Answer, AnswerError};
 use super::chain::{Chain, ChainError, Day};
 use super::noise::{self, NoiseError, Symmetric};
 use super::packet::Packet;
-use super::payload::{Malformed, Payload};
+use super::payload::{Code, Kind, Malformed, Payload};
+use crate::{Ask, Knock};
 
 const ADMISSION: &[u8] = b"portunus/1 admission";
 const PSK0: &[u8] = b"portunus/1 psk0";
@@ -183,6 +186,47 @@ pub struct Opened {
     pub reply: Reply,
 }
 
+impl Opened {
+    /// What is believed of it, and what its answer is sealed with.
+    #[must_use]
+    pub fn into_knock(self) -> (Knock, Reply) {
+        let Self { payload, claim, reply } = self;
+        let Payload { kind, wants_answer, stamp, target, seconds, source_port, services, code, link } =
+            payload;
+        let asked = Asked { kind, wants_answer, seconds, source_port, services, code, link };
+        let key = ClientKey::Native(reply.client);
+        (Knock::proven(key, stamp, target, claim, Ask::Native(Box::new(asked))), reply)
+    }
+}
+
+/// What a proven knock asks for; when and for whom, the knock itself says.
+#[derive(PartialEq, Eq)]
+pub struct Asked {
+    /// What it is for.
+    pub kind: Kind,
+    /// Whether an answer is awaited.
+    pub wants_answer: bool,
+    /// For how long; 0: as the server likes.
+    pub seconds: u32,
+    /// For connections from this port only; 0: from any.
+    pub source_port: u16,
+    /// For these services; none: for all that this client may have.
+    pub services: Vec<Box<str>>,
+    /// The second factor.
+    pub code: Option<Code>,
+    /// The link that begins here, where its kind announces one.
+    pub link: Option<Secret<32>>,
+}
+
+impl fmt::Debug for Asked {
+    /// Neither code nor link.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut asked = f.debug_struct("Asked");
+        asked.field("kind", &self.kind).field("seconds", &self.seconds).field("services", &self.services);
+        asked.finish_non_exhaustive()
+    }
+}
+
 /// What an answer to one knock is sealed with.
 pub struct Reply {
     state: Symmetric,
@@ -190,7 +234,19 @@ pub struct Reply {
     point: [u8; 32],
 }
 
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply(..)")
+    }
+}
+
 impl Reply {
+    /// The public key of whom it is for.
+    #[must_use]
+    pub const fn client(&self) -> &[u8; 32] {
+        &self.client
+    }
+
     /// The answer's bytes: fewer than any knock's, so that nobody gets more than he sent.
     ///
     /// # Errors

@@ -25,7 +25,12 @@ impl Gate {
         let Some(client) = self.clients.get(*number) else {
             return self.verdict(now, origin, Some(dialect), None, Reason::UnknownClient);
         };
+        let closed = taken.native_key().is_some_and(|key| self.native.links.has_closed(&key, taken.stamp()));
         let (name, decision) = match taken.ask() {
+            Ask::Native(asked) => {
+                let decision = policy::decide_native(taken, asked, client, self.clients.rules(), closed, now);
+                (Some(client.name.clone()), decision)
+            }
             Ask::All => (Some(client.name.clone()), policy::decide(taken, client, now)),
             Ask::Fwknop(asked) => {
                 let stanzas = self.stanzas_of(std::iter::once(*number).chain(taken.others()));
@@ -35,6 +40,11 @@ impl Gate {
         match decision {
             Decision::Refuse(reason, detail) => {
                 self.conclude(now, origin, Some(dialect), name, Outcome { reason, detail });
+            }
+            Decision::Close => {
+                let holder = client.holder();
+                self.close_by_client(now, taken, holder);
+                self.verdict(now, origin, Some(dialect), name, Reason::Closed);
             }
             Decision::Grant(warrant) => self.ask_grantor(now, origin, dialect, warrant),
             Decision::Run(mandate) => self.order(now, origin, dialect, mandate),

@@ -9,6 +9,7 @@ use super::{Gate, Trial, Walk};
 use crate::Action;
 use crate::chain::{Origin, Proven};
 use crate::lane::Job;
+use crate::native::PATIENCE;
 use crate::pending::{Claiming, Waiting};
 use crate::stanza;
 
@@ -19,6 +20,9 @@ impl Gate {
     /// A known source's packet is tried with the clients known from there. Gives the units that it took.
     pub(super) fn try_known(&mut self, now: Now, mut job: Job) -> u32 {
         let origin = job.origin();
+        if let Some(admitted) = self.admit_native(now, &job) {
+            return self.try_native(now, &job, admitted);
+        }
         let (tried, units) = match self.prefilter.admit(&job.datagram.bytes) {
             Some(Candidate::Openme(packet)) => self.try_known_openme(origin, &packet),
             Some(Candidate::Fwknop(packet)) => self.try_known_fwknop(now, &job, &packet),
@@ -93,7 +97,9 @@ impl Gate {
 
     pub(super) fn busy(&mut self, now: Now, thrown: Option<Job>) {
         if let Some(job) = thrown {
-            let dialect = self.prefilter.admit(&job.datagram.bytes).map(|candidate| candidate.dialect());
+            let native = self.admit_native(now, &job).map(|_| Dialect::Native);
+            let shape = || self.prefilter.admit(&job.datagram.bytes).map(|candidate| candidate.dialect());
+            let dialect = native.or_else(shape);
             self.verdict(now, job.origin(), dialect, None, Reason::Busy);
         }
     }
@@ -285,6 +291,10 @@ impl Gate {
     /// How old a knock may be; of the stanzas whose it may be the most patient one counts here, and each again for itself when
     /// it is asked. `None`: any age.
     fn window(&self, proven: &Proven) -> Option<std::time::Duration> {
+        if proven.dialect() == Dialect::Native {
+            // Further off there is silence; nearer it is claimed first, so that its client may hear how far off it is.
+            return Some(PATIENCE);
+        }
         let all = self.clients.window();
         let stanzas = self.stanzas_of(proven.clients());
         let stanzas = stanzas.into_iter().filter_map(|client| client.stanza.as_deref());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_crypto::{Entropy, EntropyFailed, Secret};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_model::{Cause, Claim, Client, ClientKey, Event, Grounds, Opening, PortSpec, Via};
+use portunus_model::{Cause, Claim, Client, ClientKey, Event, Grounds, NativeRule, Opening, PortSpec, Via};
 
 use super::*;
 use crate::Door;
@@ -53,12 +53,13 @@ fn client(n: u32) -> Client {
         lasting: Duration::from_secs(30),
         any_target: true,
         stanza: None,
+        native: NativeRule::default(),
         mark: None,
     }
 }
 
 fn rules(clients: Vec<Client>) -> Rules {
-    Rules { generation: 1, window: Duration::from_secs(60), clients }
+    Rules { generation: 1, window: Duration::from_secs(60), clients, ..Rules::default() }
 }
 
 fn keyring() -> Keyring {

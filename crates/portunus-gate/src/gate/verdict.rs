@@ -48,6 +48,7 @@ impl Gate {
         client: Option<ClientName>,
         outcome: Outcome,
     ) {
+        self.answer(now, origin, &outcome);
         let Outcome { reason, detail } = outcome;
         self.counters.count(reason);
         let (source, via) = (Some(origin.source), Some(origin.via));

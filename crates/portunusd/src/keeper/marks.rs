@@ -57,6 +57,7 @@ impl Marks {
         let dialect = match client.key {
             ClientKey::Openme(_) => b'o',
             ClientKey::Fwknop(_) => b'f',
+            ClientKey::Native(_) => b'n',
         };
         let mut text = vec![dialect];
         text.extend_from_slice(client.key.as_bytes());
@@ -81,7 +82,7 @@ fn new_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, StartError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use portunus_model::{ClientName, KeyId};
+    use portunus_model::{ClientName, KeyId, NativeRule};
 
     use super::*;
 
@@ -89,7 +90,17 @@ mod tests {
         let name = ClientName::new("alice").unwrap();
         let lasting = std::time::Duration::from_secs(1);
         let ports = Box::default();
-        Client { name, key, ports, expires: None, lasting, any_target: false, stanza: None, mark: None }
+        Client {
+            name,
+            key,
+            ports,
+            expires: None,
+            lasting,
+            any_target: false,
+            stanza: None,
+            native: NativeRule::default(),
+            mark: None,
+        }
     }
 
     fn marks(folder: &Path) -> [Option<Mark>; 3] {

@@ -9,7 +9,7 @@ use portunus_dialect::fwknop::{Message, Wish};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Session, Ticket, Tuning};
 use portunus_model::{
     ClaimKey, Claimed, Client, ClientKey, ClientName, Closing, Datagram, Element, Grounds, Limits, NatLimits,
-    NatRule, Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
+    NatRule, NativeRule, Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
 };
 
 use super::fuse::{Fuse, Who};
@@ -66,10 +66,11 @@ impl Site {
                 lasting: Duration::from_secs(8 + 4 * number as u64),
                 any_target: false,
                 stanza: (!openme).then(|| Box::new(stanza)),
+                native: NativeRule::default(),
                 mark: None,
             });
         }
-        Rules { generation: 1, window: Duration::from_hours(24 * 30), clients }
+        Rules { generation: 1, window: Duration::from_hours(24 * 30), clients, ..Rules::default() }
     }
 
     pub(super) fn limits(self) -> Limits {

@@ -322,7 +322,7 @@ fn unknown(name: &ClientName) -> Failure {
 /// A hash of fwknop's keys is not shown: whoever sees it could try passphrases.
 fn print_of(entry: &Entry) -> String {
     match &entry.key {
-        ClientKey::Openme(key) => fingerprint(key),
+        ClientKey::Openme(key) | ClientKey::Native(key) => fingerprint(key),
         ClientKey::Fwknop(_) => "fwknop".to_owned(),
     }
 }

@@ -1,0 +1,230 @@
+//! Native knocks: from an admission tag to a proof, what follows from an accepted one, and answers.
+
+use portunus_dialect::native::{self, Answer, Day, Kind, Packet, Reply, Status};
+use portunus_dialect::{Ask, Knock};
+use portunus_model::{Detail, Dialect, Now, Reason};
+
+use super::Gate;
+use crate::chain::{Origin, Outcome, Proven, Taken};
+use crate::lane::Job;
+use crate::native::{Admitted, Which};
+use crate::{Action, Answering, ChainOwner};
+
+/// What opening one takes: Elligator and a Diffie-Hellman, or another one for a client that was not heard of before.
+const UNITS: u32 = 2;
+
+impl Gate {
+    /// A chain as the store has it, at the start or after it was put there.
+    pub fn handle_chain(
+        &mut self,
+        owner: ChainOwner,
+        slot: u32,
+        day: Day,
+        value: portunus_crypto::Secret<32>,
+    ) {
+        self.native.learn(owner, slot, day, value);
+    }
+
+    /// The store has nothing of this owner any more.
+    pub fn forget_chain(&mut self, owner: ChainOwner) {
+        self.native.forget(owner);
+    }
+
+    /// Whether the kernel says that its clock is synchronised, and it agrees with how long the machine has been up.
+    pub fn handle_clock(&mut self, trusted: bool) {
+        self.native.trust(trusted);
+    }
+
+    /// What [`Action::Chains`] asked for is durable, with these slots for those changes that named none, in their order; or
+    /// nobody knows whether it is.
+    pub fn handle_chains(&mut self, now: Now, slots: Option<&[u32]>) {
+        self.native.kept(now, slots);
+        self.ask_for_chains(now);
+    }
+
+    pub(super) fn ask_for_chains(&mut self, now: Now) {
+        if let Some(batch) = self.native.next_batch(now) {
+            self.actions.push_back(Action::Chains(batch));
+        }
+    }
+
+    /// Whether somebody who was given a door's key has made it.
+    pub(super) fn admit_native(&mut self, now: Now, job: &Job) -> Option<Admitted> {
+        if self.native.doors.is_empty() {
+            return None;
+        }
+        let packet = Packet::new_checked(&job.datagram.bytes)?;
+        self.native.doors.admit(&packet, now)
+    }
+
+    /// A known source's is opened at once, everybody else's waits at its door. A copy costs nothing more.
+    pub(super) fn handle_native(&mut self, now: Now, job: Job, admitted: Admitted) {
+        let Some(packet) = Packet::new_checked(&job.datagram.bytes) else { return };
+        if self.native.memory.knows(admitted.day, packet.ephemeral()) {
+            self.copied(now, job.origin());
+        } else if self.sources.clients(job.address()).is_empty() {
+            let thrown = self.native.doors.push(admitted, job);
+            self.busy(now, thrown);
+        } else if self.waste.is_used_up(now.mono) {
+            let thrown = self.crowded.push(job);
+            self.busy(now, thrown);
+        } else {
+            self.try_native(now, &job, admitted);
+        }
+    }
+
+    /// Opens what waits at the doors, for so many units. Gives how many it took.
+    pub(super) fn work_at_doors(&mut self, now: Now, units: u32) -> u32 {
+        let mut spent = 0_u32;
+        while spent < units
+            && let Some(job) = self.native.doors.pop()
+        {
+            spent = spent.saturating_add(match self.admit_native(now, &job) {
+                Some(admitted) => self.try_native(now, &job, admitted),
+                None => {
+                    // Its day went by while it waited.
+                    self.verdict(now, job.origin(), None, None, Reason::Noise);
+                    1
+                }
+            });
+        }
+        spent
+    }
+
+    /// Gives the units that it took.
+    pub(super) fn try_native(&mut self, now: Now, job: &Job, admitted: Admitted) -> u32 {
+        let origin = job.origin();
+        let Some(packet) = Packet::new_checked(&job.datagram.bytes) else { return 0 };
+        // Whatever comes of it: it costs no second Diffie-Hellman.
+        if self.native.memory.met(admitted.day, packet.ephemeral()) {
+            self.copied(now, origin);
+            return 1;
+        }
+        match self.open_native(admitted, &packet) {
+            Ok((client, which, opened)) => {
+                let (knock, reply) = opened.into_knock();
+                self.proven_native(now, (client, which), (knock, reply), origin);
+            }
+            Err(reason) => {
+                if !self.sources.clients(origin.address()).is_empty() {
+                    self.waste.charge(UNITS);
+                }
+                self.verdict(now, origin, Some(Dialect::Native), None, reason);
+            }
+        }
+        UNITS
+    }
+
+    /// Nothing is its client's before the last of the seals is open.
+    fn open_native(
+        &mut self,
+        admitted: Admitted,
+        packet: &Packet<'_>,
+    ) -> Result<(u32, Which, native::Opened), Reason> {
+        self.effort.unsealed += 1;
+        let identified = self.native.doors.identify(admitted, packet).map_err(|_| Reason::Unauthentic)?;
+        let public = identified.client();
+        let client = self.native.links.client(public).ok_or(Reason::UnknownClient)?;
+        let door = self.native.doors.public(admitted).ok_or(Reason::Unauthentic)?;
+        let known = self.native.links.shared(public, door);
+        let shared = match known {
+            Some(shared) => shared,
+            None => {
+                self.effort.unsealed += 1;
+                self.native.doors.shared_with(admitted, public).ok_or(Reason::Unauthentic)?
+            }
+        };
+        let links = self.native.links.of_day(public, admitted.day);
+        let opened = links.into_iter().find_map(|(which, link)| {
+            self.effort.tried += 1;
+            Some((which, identified.open(&shared, &link).ok()?))
+        });
+        let (which, opened) = opened.ok_or(Reason::Unauthentic)?;
+        let door = *door;
+        self.native.links.set_shared(public, door, shared);
+        Ok((client, which, opened))
+    }
+
+    fn proven_native(
+        &mut self,
+        now: Now,
+        (client, which): (u32, Which),
+        (knock, reply): (Knock, Reply),
+        origin: Origin,
+    ) {
+        let wants = matches!(knock.ask(), Ask::Native(asked) if asked.wants_answer);
+        let may = self.clients.get(client).is_some_and(|client| client.native.answers);
+        let reply = if wants && may { self.native.replies.keep(reply) } else { None };
+        let announced = which == Which::Announced;
+        self.proven(now, Proven::by(client, knock, Origin { reply, ..origin }).by_announced(announced));
+    }
+
+    fn copied(&mut self, now: Now, origin: Origin) {
+        let detail = Some(Detail::Said("a copy of a packet that came before"));
+        let outcome = Outcome { reason: Reason::Replayed, detail };
+        self.conclude(now, origin, Some(Dialect::Native), None, outcome);
+    }
+
+    /// A native knock was proven, and is claimed: what is remembered because of it, whatever policy says.
+    pub(super) fn took_native(&mut self, taken: &Taken) {
+        let (Ask::Native(asked), Some(public)) = (taken.ask(), taken.native_key()) else { return };
+        if let Some(reply) = taken.origin().reply {
+            self.native.replies.claim(reply);
+        }
+        let Some(day) = Day::of(taken.stamp()) else { return };
+        self.native.met(day);
+        if taken.is_by_announced() {
+            self.native.promote(public);
+        }
+        if let (Kind::NewLink, Some(link)) = (asked.kind, &asked.link) {
+            self.native.announce(public, day, link.duplicate());
+        }
+    }
+
+    /// The client closes what is open for it, and nothing that it made before opens anything.
+    pub(super) fn close_by_client(&mut self, now: Now, taken: &Taken, holder: portunus_model::ClientName) {
+        if let Some(public) = taken.native_key() {
+            self.native.close(public, taken.stamp());
+        }
+        let (client, address, cause) = (Some(holder), None, portunus_model::Cause::Close);
+        let _ = self.close(now, &portunus_model::Closing { client, address, cause });
+    }
+
+    /// The answer to a knock whose verdict falls, where its client may have one.
+    pub(super) fn answer(&mut self, now: Now, origin: Origin, outcome: &Outcome) {
+        let Some(reply) = origin.reply.and_then(|reply| self.native.replies.take(reply)) else { return };
+        let Some(status) = status_of(outcome.reason) else { return };
+        // Nobody answers where nobody can be, or where many are.
+        let to = origin.source;
+        if to.port() == 0 || portunus_model::openable(to.ip(), to.ip()).is_err() {
+            return;
+        }
+        if !self.native.links.may_answer(reply.client(), now.mono) {
+            return;
+        }
+        let lasting = match &outcome.detail {
+            Some(Detail::Grant { lasting, .. }) => lasting.as_secs(),
+            Some(Detail::Ran { .. } | Detail::Refusals(_) | Detail::ClockOffset(_) | Detail::Said(_))
+            | None => 0,
+        };
+        let seconds = u32::try_from(lasting).unwrap_or(u32::MAX);
+        let answer = Answer { status, seconds, seen: Some(origin.address()), time: now.wall, door: None };
+        let (from, via) = (origin.destination, origin.via);
+        self.actions.push_back(Action::Answer(Box::new(Answering { to, from, via, reply, answer })));
+    }
+}
+
+/// What a client hears; `None`: nothing.
+const fn status_of(reason: Reason) -> Option<Status> {
+    match reason {
+        Reason::Granted | Reason::Extended => Some(Status::Granted),
+        Reason::Closed => Some(Status::Closed),
+        Reason::Stale => Some(Status::Stale),
+        Reason::Expired => Some(Status::Expired),
+        Reason::NotAllowed => Some(Status::NotAllowed),
+        Reason::SecondFactor => Some(Status::SecondFactor),
+        Reason::Busy | Reason::StoreUnavailable | Reason::RateLimited => Some(Status::Busy),
+        Reason::FirewallFailed => Some(Status::FirewallFailed),
+        Reason::Noise | Reason::Unauthentic | Reason::Replayed | Reason::UnknownClient => None,
+    }
+}

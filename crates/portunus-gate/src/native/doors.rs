@@ -1,0 +1,164 @@
+//! The doors, each with the keys of the days that a knock may be of just now.
+
+use std::time::Duration;
+
+use portunus_crypto::Secret;
+use portunus_dialect::native::{Chain, Day, Door, DoorDay, Identified, OpenError, Packet};
+use portunus_model::Now;
+
+use super::ChainChange;
+use super::ChainOwner;
+use crate::Tuning;
+use crate::lane::{Job, Lane};
+
+/// A knock's clock may be off by so much at most, whatever the window is (docs/protocol/native.md): near midnight the
+/// neighbouring day's key counts too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// By which door, and with which day's key, somebody who has that key sent a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    door: usize,
+    pub(crate) day: Day,
+}
+
+pub(crate) struct Doors {
+    doors: Vec<OpenDoor>,
+    /// Which days' keys are made.
+    days: Option<(Day, Day)>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+struct OpenDoor {
+    door: Door,
+    /// Where its chain lies, and the chain.
+    chain: Option<(u32, Chain)>,
+    days: Vec<DoorDay>,
+    /// What came to it from who knows where. A lane of its own: whoever was told one door's key crowds no other.
+    lane: Lane,
+}
+
+impl OpenDoor {
+    fn new(door: Door, tuning: &Tuning) -> Self {
+        Self {
+            door,
+            chain: None,
+            days: Vec::new(),
+            lane: Lane::new(tuning.queue, tuning.seed.rotate_left(17)),
+        }
+    }
+}
+
+impl Doors {
+    pub(crate) fn new(doors: Vec<Door>, tuning: &Tuning) -> Self {
+        let doors = doors.into_iter().map(|door| OpenDoor::new(door, tuning)).collect();
+        Self { doors, days: None, turn: 0 }
+    }
+
+    pub(crate) fn replace(&mut self, doors: Vec<Door>, tuning: &Tuning) {
+        let mut before = std::mem::take(&mut self.doors);
+        for door in doors {
+            let known = before.iter().position(|open| open.door.public() == door.public());
+            self.doors.push(match known {
+                Some(place) => before.swap_remove(place),
+                None => OpenDoor::new(door, tuning),
+            });
+        }
+        self.days = None;
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.doors.is_empty()
+    }
+
+    pub(crate) fn learn(&mut self, public: &[u8; 32], slot: u32, day: Day, value: Secret<32>) {
+        if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
+            open.chain = Some((slot, Chain::new(day, value)));
+            self.days = None;
+        }
+    }
+
+    pub(crate) fn forget(&mut self, public: &[u8; 32]) {
+        if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
+            open.chain = None;
+            self.days = None;
+        }
+    }
+
+    /// Whether somebody who was given a door's key has made this datagram: a SipHash for each door and day, and nothing else.
+    pub(crate) fn admit(&mut self, packet: &Packet<'_>, now: Now) -> Option<Admitted> {
+        self.turn_to(now);
+        let admits = |open: &OpenDoor| open.days.iter().find(|day| day.admits(packet)).map(DoorDay::day);
+        self.doors.iter().enumerate().find_map(|(door, open)| Some(Admitted { door, day: admits(open)? }))
+    }
+
+    /// Makes the keys of the days that count now, where those that are made are of other days.
+    fn turn_to(&mut self, now: Now) {
+        let (first, last) = (Day::of(now.wall.before(PATIENCE)), Day::of(now.wall.after(PATIENCE)));
+        let days = first.zip(last);
+        if days == self.days {
+            return;
+        }
+        self.days = days;
+        for open in &mut self.doors {
+            open.days.clear();
+            let (Some((_, chain)), Some((first, last))) = (&open.chain, days) else { continue };
+            let both = [first, last];
+            let wanted = if first == last { &both[..1] } else { &both[..] };
+            open.days.extend(wanted.iter().filter_map(|&day| open.door.day(chain, day).ok()));
+        }
+    }
+
+    /// Whose it would be: one Diffie-Hellman.
+    pub(crate) fn identify<'a>(
+        &self,
+        admitted: Admitted,
+        packet: &Packet<'a>,
+    ) -> Result<Identified<'a>, OpenError> {
+        let open = self.doors.get(admitted.door).ok_or(OpenError::Forged)?;
+        let day = open.days.iter().find(|day| day.day() == admitted.day).ok_or(OpenError::Forged)?;
+        open.door.identify(day, packet)
+    }
+
+    /// What is the same for all knocks of a client at a door: another Diffie-Hellman.
+    pub(crate) fn shared_with(&self, admitted: Admitted, client: &[u8; 32]) -> Option<Secret<32>> {
+        self.doors.get(admitted.door)?.door.shared_with(client).ok()
+    }
+
+    /// The public key of that door.
+    pub(crate) fn public(&self, admitted: Admitted) -> Option<&[u8; 32]> {
+        self.doors.get(admitted.door).map(|open| open.door.public())
+    }
+
+    /// It waits for its turn; gives the one that has to go.
+    #[must_use]
+    pub(crate) fn push(&mut self, admitted: Admitted, job: Job) -> Option<Job> {
+        match self.doors.get_mut(admitted.door) {
+            Some(open) => open.lane.push(job),
+            None => Some(job),
+        }
+    }
+
+    /// The next one that waits, from one door after the other.
+    pub(crate) fn pop(&mut self) -> Option<Job> {
+        let count = self.doors.len();
+        (0..count).find_map(|_| {
+            self.turn = (self.turn + 1) % count;
+            self.doors.get_mut(self.turn)?.lane.pop()
+        })
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.doors.iter().map(|open| open.lane.len()).sum()
+    }
+
+    /// Those whose keys of days before `day` are still there, without them.
+    pub(super) fn to_age(&self, day: Day) -> impl Iterator<Item = ChainChange> {
+        self.doors.iter().filter_map(move |open| {
+            let (slot, chain) = open.chain.as_ref().filter(|(_, chain)| chain.day() < day)?;
+            let owner = ChainOwner::Door(*open.door.public());
+            Some(ChainChange::Put { owner, slot: Some(*slot), day, value: chain.at(day).ok()? })
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! What the gate keeps for the native dialect: doors with the keys of the day, the links of its clients, the copies that it
+//! has met, and what is to be written down or erased.
+//!
+//! Here: who is known by which key, and when a key is erased. Not here: who is tried when, and what a knock may open.
+
+mod ageing;
+mod doors;
+mod links;
+mod memory;
+mod replies;
+
+use std::collections::VecDeque;
+
+use portunus_crypto::Secret;
+use portunus_dialect::native::{Day, Door};
+use portunus_model::{Client, Mono, Now, Unix};
+
+use ageing::Ageing;
+pub(crate) use doors::{Admitted, Doors, PATIENCE};
+pub(crate) use links::{Links, Which};
+use memory::Memory;
+pub(crate) use replies::{Replies, ReplyTo};
+
+use crate::Tuning;
+
+/// How many changes are asked for at once.
+pub(crate) const BATCH: usize = 512;
+/// How many wishes of clients wait to be written down; who comes then is heard again with its next knock.
+const WISHES: usize = 4096;
+
+/// Whose chain, or what else that is kept for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChainOwner {
+    /// A door's, by its public key.
+    Door([u8; 32]),
+    /// A client's link, by its public key.
+    Link([u8; 32]),
+    /// The link that a client has announced, and not yet used.
+    Announced([u8; 32]),
+    /// No chain: up to when a client's knocks are refused since it closed. The value begins with Unix milliseconds.
+    Closed([u8; 32]),
+}
+
+/// What is to be kept durably, or is to be gone.
+#[derive(PartialEq, Eq)]
+pub enum ChainChange {
+    /// This is kept from now on, in place of what was.
+    Put {
+        /// Whose.
+        owner: ChainOwner,
+        /// Where it lies; `None`: nowhere yet.
+        slot: Option<u32>,
+        /// The first day that there is a value for,
+        day: Day,
+        /// and that day's value.
+        value: Secret<32>,
+    },
+    /// This is to be gone.
+    Erase {
+        /// Whose.
+        owner: ChainOwner,
+        /// Where it lies.
+        slot: u32,
+    },
+}
+
+impl ChainChange {
+    fn duplicate(&self) -> Self {
+        match self {
+            Self::Put { owner, slot, day, value } => {
+                Self::Put { owner: *owner, slot: *slot, day: *day, value: value.duplicate() }
+            }
+            Self::Erase { owner, slot } => Self::Erase { owner: *owner, slot: *slot },
+        }
+    }
+}
+
+impl std::fmt::Debug for ChainChange {
+    /// Never a value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Put { owner, slot, day, .. } => write!(f, "Put({owner:?}, {slot:?}, {day:?})"),
+            Self::Erase { owner, slot } => write!(f, "Erase({owner:?}, {slot})"),
+        }
+    }
+}
+
+/// What a client's knock wants to have kept.
+enum Wish {
+    /// It has announced this link.
+    Announce { client: [u8; 32], day: Day, value: Secret<32> },
+    /// It has used the link that it had announced.
+    Promote { client: [u8; 32] },
+    /// It has closed: what it made before is refused.
+    Close { client: [u8; 32], stamp: Unix },
+}
+
+/// All of it.
+pub(crate) struct Native {
+    pub(crate) doors: Doors,
+    pub(crate) links: Links,
+    pub(crate) memory: Memory,
+    pub(crate) replies: Replies,
+    wishes: VecDeque<Wish>,
+    /// What is with the store.
+    asked: Vec<ChainChange>,
+    ageing: Ageing,
+}
+
+impl Native {
+    pub(crate) fn new(doors: Vec<Door>, clients: &[Client], tuning: &Tuning) -> Self {
+        Self {
+            doors: Doors::new(doors, tuning),
+            links: Links::new(clients, tuning.seed),
+            memory: Memory::new(tuning.seed),
+            replies: Replies::default(),
+            wishes: VecDeque::new(),
+            asked: Vec::new(),
+            ageing: Ageing::default(),
+        }
+    }
+
+    /// After a reload. What lies of whom is kept; the doors' lanes too.
+    pub(crate) fn replace(&mut self, doors: Vec<Door>, clients: &[Client], tuning: &Tuning) {
+        self.doors.replace(doors, tuning);
+        self.links.replace(clients);
+    }
+
+    /// What the store has of somebody.
+    pub(crate) fn learn(&mut self, owner: ChainOwner, slot: u32, day: Day, value: Secret<32>) {
+        match owner {
+            ChainOwner::Door(key) => self.doors.learn(&key, slot, day, value),
+            ChainOwner::Link(key) => self.links.learn(&key, slot, day, value),
+            ChainOwner::Announced(key) => self.links.learn_announced(&key, slot, day, value),
+            ChainOwner::Closed(key) => self.links.learn_closed(&key, slot, &value),
+        }
+        self.ageing.look_again();
+    }
+
+    /// The store has nothing of it any more.
+    pub(crate) fn forget(&mut self, owner: ChainOwner) {
+        match owner {
+            ChainOwner::Door(key) => self.doors.forget(&key),
+            ChainOwner::Link(key) => self.links.forget(&key),
+            ChainOwner::Announced(key) => self.links.forget_announced(&key),
+            ChainOwner::Closed(key) => self.links.forget_closed(&key),
+        }
+    }
+
+    /// A client has announced the link that begins with its knock's day. The old one holds until the new one is used.
+    pub(crate) fn announce(&mut self, client: [u8; 32], day: Day, value: Secret<32>) {
+        if !self.links.has_announced(&client, day, &value) {
+            self.wish(Wish::Announce { client, day, value });
+        }
+    }
+
+    /// A client has used the link that it had announced.
+    pub(crate) fn promote(&mut self, client: [u8; 32]) {
+        self.wish(Wish::Promote { client });
+    }
+
+    /// A client has closed what was open for it: nothing that it made up to then opens anything any more.
+    pub(crate) fn close(&mut self, client: [u8; 32], stamp: Unix) {
+        self.links.close(&client, stamp);
+        self.wish(Wish::Close { client, stamp });
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        if self.wishes.len() < WISHES {
+            self.wishes.push_back(wish);
+        }
+    }
+
+    /// The next batch for the store, when none is with it.
+    pub(crate) fn next_batch(&mut self, now: Now) -> Option<Vec<ChainChange>> {
+        if !self.asked.is_empty() || self.ageing.rests(now.mono) {
+            return None;
+        }
+        let mut batch = Vec::new();
+        while batch.len() + 2 <= BATCH
+            && let Some(wish) = self.wishes.pop_front()
+        {
+            match wish {
+                Wish::Announce { client, day, value } => {
+                    batch.extend(self.links.to_announce(client, day, value))
+                }
+                Wish::Promote { client } => batch.extend(self.links.to_promote(client)),
+                Wish::Close { client, stamp } => batch.extend(self.links.to_close(client, stamp)),
+            }
+        }
+        if batch.is_empty() {
+            batch = self.ageing.next(now, &self.doors, &self.links);
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        self.asked = batch.iter().map(ChainChange::duplicate).collect();
+        Some(batch)
+    }
+
+    /// The store has made the batch, and given these slots, in their order, to those who had none; or it has failed.
+    pub(crate) fn kept(&mut self, now: Now, slots: Option<&[u32]>) {
+        let asked = std::mem::take(&mut self.asked);
+        let Some(slots) = slots else { return self.ageing.failed(now.mono) };
+        let mut given = slots.iter().copied();
+        for change in asked {
+            match change {
+                ChainChange::Put { owner, slot, day, value } => match slot.or_else(|| given.next()) {
+                    Some(slot) => self.learn(owner, slot, day, value),
+                    None => return self.ageing.failed(now.mono),
+                },
+                ChainChange::Erase { owner, .. } => self.forget(owner),
+            }
+        }
+    }
+
+    /// An accepted knock is evidence that its day has come.
+    pub(crate) fn met(&mut self, day: Day) {
+        self.ageing.met(day);
+    }
+
+    /// Whether the kernel vouches for the clock.
+    pub(crate) fn trust(&mut self, trusted: bool) {
+        self.ageing.trust(trusted);
+    }
+
+    /// When [`Native::next_batch`] is to be called; `None`: nothing is kept.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        if !self.asked.is_empty() || self.doors.is_empty() {
+            return None;
+        }
+        Some(if self.wishes.is_empty() { self.ageing.deadline() } else { self.ageing.resting() })
+    }
+}
+
+#[cfg(test)]
+mod tests;
