@@ -36,6 +36,8 @@ pub enum Owner {
     Link([u8; 32]),
     /// The link that a client has announced, and not yet used.
     Announced([u8; 32]),
+    /// No chain: until when the knocks of a client are refused that has closed. The value is for the gate to read.
+    Closed([u8; 32]),
 }
 
 /// One chain, as it lies on the disk.
@@ -115,6 +117,11 @@ impl<S: Segment> Chains<S> {
             self.slots = self.slots.saturating_add(1);
             self.slots - 1
         })
+    }
+
+    /// A reserved slot is not needed after all.
+    pub fn give_back(&mut self, slot: u32) {
+        self.free.insert(slot);
     }
 
     /// Makes all of these changes, [`BATCH`] at most, durably, or none of them.
@@ -258,11 +265,12 @@ impl Owner {
             Self::Door(key) => (1, key),
             Self::Link(key) => (2, key),
             Self::Announced(key) => (3, key),
+            Self::Closed(key) => (4, key),
         }
     }
 
     fn of(kind: u8, key: [u8; 32]) -> Option<Self> {
-        let all = [Self::Door(key), Self::Link(key), Self::Announced(key)];
+        let all = [Self::Door(key), Self::Link(key), Self::Announced(key), Self::Closed(key)];
         all.into_iter().find(|owner| owner.parts().0 == kind)
     }
 }

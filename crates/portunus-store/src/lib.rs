@@ -13,6 +13,7 @@ pub mod audit;
 pub mod chains;
 mod digests;
 mod error;
+pub mod handover;
 mod journal;
 mod memory;
 mod replay;
