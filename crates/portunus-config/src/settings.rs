@@ -189,6 +189,8 @@ pub struct Secrets {
     pub fwknop: Vec<RawKeys>,
     /// The same of GnuPG's.
     pub gpg: Vec<RawGpg>,
+    /// X25519, the doors of the native dialect, the current one first; none: the dialect is off.
+    pub native: Vec<Secret<32>>,
 }
 
 impl fmt::Debug for Secrets {
@@ -198,6 +200,7 @@ impl fmt::Debug for Secrets {
             .field("openme", &openme)
             .field("fwknop", &self.fwknop.len())
             .field("gpg", &self.gpg.len())
+            .field("native", &self.native.len())
             .finish()
     }
 }

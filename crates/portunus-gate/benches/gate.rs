@@ -73,8 +73,13 @@ fn knock(gate: &mut Gate, datagram: Datagram) {
                 gate.handle_opened(now(), ticket, Opened::Open);
             }
             Action::Tell(event) => drop(black_box(event)),
-            Action::Accept(_) | Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) | Action::Close(_) => {
-            }
+            Action::Accept(_)
+            | Action::Run(..)
+            | Action::Resolve(..)
+            | Action::Gpg(_)
+            | Action::Chains(_)
+            | Action::Answer(_)
+            | Action::Close(_) => {}
         }
     }
 }

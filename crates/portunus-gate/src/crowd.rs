@@ -100,7 +100,7 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| popped(&mut crowd)).collect();
         assert_eq!(order, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
-        assert!(crowd.is_empty() && crowd.waiting.is_empty() && crowd.turn.is_empty());
+        assert!(crowd.len() == 0 && crowd.waiting.is_empty() && crowd.turn.is_empty());
     }
 
     #[test]

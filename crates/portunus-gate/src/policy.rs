@@ -253,7 +253,7 @@ mod tests {
         match decision {
             Decision::Grant(warrant) => Ok(warrant.address.to_string()),
             Decision::Refuse(reason, _) => Err(reason),
-            Decision::Run(_) | Decision::Name(_) => unreachable!("openme asks for neither"),
+            Decision::Run(_) | Decision::Name(_) | Decision::Close => unreachable!("openme asks for neither"),
         }
     }
 
@@ -285,7 +285,9 @@ mod tests {
             let alice = Client { expires: Some(Unix::from_secs(expires)), ..client() };
             match decision(&alice, "192.0.2.7:1", None) {
                 Decision::Grant(warrant) => warrant.lasting.as_secs(),
-                other @ (Decision::Refuse(..) | Decision::Run(_) | Decision::Name(_)) => panic!("{other:?}"),
+                other @ (Decision::Refuse(..) | Decision::Run(_) | Decision::Name(_) | Decision::Close) => {
+                    panic!("{other:?}")
+                }
             }
         };
         assert_eq!((lasting(1001), lasting(1029), lasting(1030), lasting(i64::MAX)), (1, 29, 30, 30));

@@ -85,7 +85,7 @@ mod tests {
             sources.heard(address(9), client);
         }
         assert_eq!(sources.clients(address(9)), [1, 3, 2]);
-        assert_eq!(sources.clients(address(8)), []);
+        assert_eq!(sources.clients(address(8)), [0_u32; 0]);
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         sources.heard(address(2), 2);
         sources.heard(address(1), 1);
         sources.heard(address(3), 3);
-        assert_eq!(sources.clients(address(2)), []);
+        assert_eq!(sources.clients(address(2)), [0_u32; 0]);
         assert_eq!((sources.clients(address(1)), sources.clients(address(3))), (&[1][..], &[3][..]));
         assert_eq!((sources.by_age.len(), sources.by_address.len()), (2, 2));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -61,6 +62,22 @@ impl Udp {
             *dropped = (*dropped).max(self.batch.dropped());
         }
         Ok(count)
+    }
+
+    /// Sends `bytes` to where a datagram came from that had come to `from`. False: no socket of ours is for that.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn answer(&self, bytes: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<bool> {
+        let fits = |fd: &&OwnedFd| {
+            portunus_sys::udp::bound_to(fd).is_some_and(|own| {
+                own.is_ipv4() == to.is_ipv4()
+                    && (own.ip().is_unspecified() || from.is_none_or(|from| from.to_canonical() == own.ip()))
+            })
+        };
+        let Some(fd) = self.sockets.iter().find(fits) else { return Ok(false) };
+        portunus_sys::udp::send_from(fd, bytes, to, from)?;
+        Ok(true)
     }
 
     /// How many datagrams the kernel dropped at the sockets: of a length that no dialect has, or for want of room.

@@ -205,6 +205,9 @@ const FRONT: &[libc::c_long] = &[
     libc::SYS_getsockname,
     libc::SYS_memfd_create,
     libc::SYS_shutdown,
+    // Whether the kernel vouches for its clock; to set it takes a capability.
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
 ];
 
 /// The grantor's own: netlink sockets, its alarm, and the memory file by which the errand process gets its input.

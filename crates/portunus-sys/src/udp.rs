@@ -6,7 +6,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr;
 
 use portunus_model::Lengths;
@@ -53,6 +53,114 @@ pub(crate) fn bind_freely(fd: impl AsFd, address: SocketAddr, when: Binding) -> 
     let early = when == Binding::Early;
     let set = if address.is_ipv4() { sockopt::set_ip_freebind } else { sockopt::set_ipv6_freebind };
     Ok(set(fd, early)?)
+}
+
+/// The address that a socket is bound to.
+#[must_use]
+pub fn bound_to(fd: impl AsFd) -> Option<SocketAddr> {
+    rustix::net::getsockname(fd).ok().and_then(|own| SocketAddr::try_from(own).ok())
+}
+
+/// Sends one datagram from a socket of [`listen`], to where one came from; `from` is the address of ours that it had come to,
+/// so that the answer has the source that its asker knows.
+///
+/// # Errors
+/// As the system says: no way there, no such address of ours (any more), no room just now.
+pub fn send_from(fd: impl AsFd, bytes: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
+    match (to, from.map(|from| from.to_canonical())) {
+        (SocketAddr::V4(to), Some(IpAddr::V4(from))) => {
+            let mut info: libc::in_pktinfo = zeroed_info();
+            info.ipi_spec_dst.s_addr = u32::from_ne_bytes(from.octets());
+            send_with(fd, bytes, SocketAddr::V4(to), Some((libc::IPPROTO_IP, libc::IP_PKTINFO, &info)))
+        }
+        (SocketAddr::V6(to), Some(IpAddr::V6(from))) => {
+            let mut info: libc::in6_pktinfo = zeroed_info();
+            info.ipi6_addr.s6_addr = from.octets();
+            send_with(fd, bytes, SocketAddr::V6(to), Some((libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)))
+        }
+        _ => send_with::<libc::in_pktinfo>(fd, bytes, to, None),
+    }
+}
+
+/// A `struct in_pktinfo` or `in6_pktinfo` with nothing said.
+fn zeroed_info<T: Info>() -> T {
+    // SAFETY: both are plain structs of integers, for which all zeros is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+/// What says where a datagram is to come from.
+trait Info: Copy {}
+impl Info for libc::in_pktinfo {}
+impl Info for libc::in6_pktinfo {}
+
+/// Aligned as a control message has to be (cmsg(3)), and longer than either of ours.
+#[repr(C, align(8))]
+struct Room([u8; 64]);
+
+fn send_with<T: Info>(
+    fd: impl AsFd,
+    bytes: &[u8],
+    to: SocketAddr,
+    info: Option<(libc::c_int, libc::c_int, &T)>,
+) -> io::Result<()> {
+    let (name, length) = name_of(to);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut room = Room([0; 64]);
+    // SAFETY: a msghdr of zeros is a message without anything. Every pointer that is put into it points to something that
+    // lives until the call is over, and the kernel only reads it. The control message is written within `room`, which is
+    // longer than CMSG_SPACE of either kind, at the places that libc's own functions give.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_name = ptr::from_ref(&name).cast_mut().cast();
+        message.msg_namelen = length;
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        if let Some((level, kind, info)) = info {
+            let size = u32::try_from(size_of::<T>()).unwrap_or(0);
+            message.msg_control = room.0.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(size) as _;
+            let head = libc::CMSG_FIRSTHDR(&raw const message);
+            (*head).cmsg_level = level;
+            (*head).cmsg_type = kind;
+            (*head).cmsg_len = libc::CMSG_LEN(size) as _;
+            ptr::copy_nonoverlapping(ptr::from_ref(info).cast::<u8>(), libc::CMSG_DATA(head), size_of::<T>());
+        }
+        libc::sendmsg(fd.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The address as the kernel reads it, and how long that is: room for the longer kind.
+fn name_of(to: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
+    // SAFETY: a plain struct of integers, for which all zeros is a value.
+    let mut name: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    let length = match to {
+        SocketAddr::V6(to) => {
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = to.port().to_be();
+            name.sin6_addr.s6_addr = to.ip().octets();
+            name.sin6_scope_id = to.scope_id();
+            size_of::<libc::sockaddr_in6>()
+        }
+        SocketAddr::V4(to) => {
+            let short = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: to.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(to.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: a sockaddr_in is shorter than a sockaddr_in6, and both are plain integers.
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    ptr::from_ref(&short).cast::<u8>(),
+                    (&raw mut name).cast(),
+                    size_of_val(&short),
+                )
+            };
+            size_of::<libc::sockaddr_in>()
+        }
+    };
+    (name, libc::socklen_t::try_from(length).unwrap_or(0))
 }
 
 /// Has the kernel drop every datagram whose payload has none of these lengths. With no length, everything is dropped.
@@ -274,5 +382,25 @@ mod tests {
         let error = listen(taken, Binding::Now).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(held);
+    }
+
+    #[test]
+    fn an_answer_comes_from_the_address_that_was_asked() {
+        for (bound, asked) in [("0.0.0.0:0", "127.0.0.77"), ("[::]:0", "::1")] {
+            let fd = listen(bound.parse().unwrap(), Binding::Now).unwrap();
+            let port = UdpSocket::from(fd.try_clone().unwrap()).local_addr().unwrap().port();
+            let asked: IpAddr = asked.parse().unwrap();
+            let any: IpAddr = if asked.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+            let client = UdpSocket::bind((any, 0)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            // Only what comes from there is taken.
+            client.connect((asked, port)).unwrap();
+            let to = client.local_addr().unwrap();
+            send_from(&fd, b"answer", to, Some(asked)).unwrap();
+            let mut bytes = [0; 16];
+            assert_eq!(client.recv(&mut bytes).unwrap(), 6);
+            assert!(send_from(&fd, b"answer", to, Some([192, 0, 2, 1].into())).is_err() || asked.is_ipv6());
+            send_from(&fd, b"without", to, None).unwrap();
+        }
     }
 }

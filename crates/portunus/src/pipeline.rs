@@ -40,7 +40,7 @@ impl Pipeline {
     /// # Errors
     /// It has no key.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let Secrets { openme: key, fwknop, gpg } = settings.secrets;
+        let Secrets { openme: key, fwknop, gpg, native: _ } = settings.secrets;
         let openme = key.map(|key| server_key(&key).map(|ready| (key, ready))).transpose()?;
         if openme.is_none() && fwknop.is_empty() && gpg.is_empty() {
             let mend = "write dialects = [\"openme\"] into it, or enrol a client with `portunus add`";
@@ -173,6 +173,7 @@ impl Pipeline {
             openme: self.openme.as_ref().and_then(|(key, _)| server_key(key).ok()),
             fwknop: self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
             gpg: self.gpg.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
+            ..Keyring::default()
         };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
@@ -189,7 +190,7 @@ impl Pipeline {
                     Action::Gpg(Question { number, .. }) => {
                         gate.handle_gpg(now, number, &Answer::Failed(gpg::Failure::NotRun));
                     }
-                    Action::Accept(_) | Action::Close(_) => (),
+                    Action::Accept(_) | Action::Close(_) | Action::Chains(_) | Action::Answer(_) => (),
                     Action::Tell(event) => return Some(event),
                 }
             }

@@ -37,6 +37,37 @@ pub(crate) struct FrontSnapshot {
     pub(crate) interfaces: Vec<String>,
     pub(crate) about: About,
     pub(crate) listening: Listening,
+    /// What commands have left for the store of chains.
+    pub(crate) chains: Vec<NewChain>,
+}
+
+/// A chain of the native dialect that is new, or a key that is gone, as a command has left it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NewChain {
+    pub(crate) kind: NewKind,
+    /// Whose: a public key.
+    pub(crate) public: [u8; 32],
+    /// The first day that there is a value for.
+    pub(crate) day: u32,
+    /// That day's value.
+    pub(crate) value: Zeroizing<[u8; 32]>,
+}
+
+/// What it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NewKind {
+    /// A door's chain.
+    Door,
+    /// A client's link.
+    Link,
+    /// Everything of this key is to be gone.
+    Gone,
+}
+
+impl std::fmt::Debug for NewChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewChain({:?})", self.kind)
+    }
 }
 
 /// How knocks are received.
@@ -85,6 +116,8 @@ pub(crate) struct Brought {
     pub(crate) nflog: bool,
     /// Whether a capture file that grows will be handed over.
     pub(crate) followed: bool,
+    /// The store of chains.
+    pub(crate) chains: bool,
 }
 
 /// The private keys on their way from the keeper to the front.
@@ -93,6 +126,8 @@ pub(crate) struct Keys {
     pub(crate) openme: Option<[u8; 32]>,
     pub(crate) fwknop: Vec<FwknopKeys>,
     pub(crate) gpg: Vec<GpgKeys>,
+    /// The native doors, the current one first.
+    pub(crate) native: Vec<[u8; 32]>,
 }
 
 /// What judges GnuPG's packets: the front never has the passphrase.
@@ -169,6 +204,7 @@ impl Drop for FwknopKeys {
 impl Drop for Keys {
     fn drop(&mut self) {
         self.openme.zeroize();
+        self.native.zeroize();
     }
 }
 
@@ -279,6 +315,8 @@ pub(crate) enum ToFront {
     Serve { place: String },
     /// With: the snapshot.
     Reload,
+    /// The native dialect is spoken from the next reload on. With: the store of chains.
+    Chains,
     /// A helper that is needed from now on. With: the channel to it.
     Helper(Helper),
     /// The interface of this ear is there again. With: its socket.
@@ -306,10 +344,10 @@ pub(crate) enum Helper {
 /// Front to keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromFront {
-    /// Confined, and ready to serve.
-    Ready,
-    /// The new rules are in force; `shut`: and the kernel has closed what they took back.
-    InForce { shut: bool },
+    /// Confined, and ready to serve; `taken_up`: and all that commands had left for the store of chains is in it.
+    Ready { taken_up: bool },
+    /// The new rules are in force; `shut`: and the kernel has closed what they took back. `taken_up` as above.
+    InForce { shut: bool, taken_up: bool },
     /// Somebody with the right to it asks for a reload.
     PleaseReload,
     /// Who is there. With: [`Sessions`].

@@ -264,7 +264,9 @@ impl World {
                     let Self { oracle, workshop, dice, now, .. } = self;
                     oracle.ask(now.mono, &question, &workshop.sealed, dice);
                 }
-                Action::Run(..) | Action::Resolve(..) => panic!("nothing here asks for that"),
+                Action::Run(..) | Action::Resolve(..) | Action::Chains(_) | Action::Answer(_) => {
+                    panic!("nothing here asks for that")
+                }
                 Action::Tell(event) if event.source.is_some() => {
                     if event.reason == Reason::Granted {
                         assert!(self.told.insert(place_in(&event)), "granted twice: {event:?}");

@@ -77,6 +77,7 @@ pub(super) fn settings(
             openme: None,
             fwknop: keys.into_values().collect(),
             gpg: gpg.into_values().collect(),
+            native: Vec::new(),
         },
         admins: Vec::new(),
         on_exit: if close { OnExit::Close } else { OnExit::Keep },

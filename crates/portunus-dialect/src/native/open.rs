@@ -188,7 +188,6 @@ pub struct Opened {
 
 impl Opened {
     /// What is believed of it, and what its answer is sealed with.
-    #[must_use]
     pub fn into_knock(self) -> (Knock, Reply) {
         let Self { payload, claim, reply } = self;
         let Payload { kind, wants_answer, stamp, target, seconds, source_port, services, code, link } =

@@ -30,6 +30,12 @@ impl Gate {
         self.native.forget(owner);
     }
 
+    /// Where in the store something lies; `None`: nowhere.
+    #[must_use]
+    pub fn slot_of(&self, owner: ChainOwner) -> Option<u32> {
+        self.native.slot_of(owner)
+    }
+
     /// Whether the kernel says that its clock is synchronised, and it agrees with how long the machine has been up.
     pub fn handle_clock(&mut self, trusted: bool) {
         self.native.trust(trusted);

@@ -13,7 +13,9 @@ use crate::Door;
 mod fwknop;
 mod gpg;
 mod holders;
+
 mod hostile;
+mod native;
 
 /// Randomness that repeats itself.
 struct Dice(u64);
@@ -398,6 +400,8 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
             | Action::Open(..)
             | Action::Run(..)
             | Action::Resolve(..)
+            | Action::Chains(_)
+            | Action::Answer(_)
             | Action::Gpg(_) => {
                 panic!("nothing else")
             }

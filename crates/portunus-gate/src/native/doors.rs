@@ -79,6 +79,11 @@ impl Doors {
         }
     }
 
+    pub(crate) fn slot(&self, public: &[u8; 32]) -> Option<u32> {
+        let open = self.doors.iter().find(|open| open.door.public() == public)?;
+        open.chain.as_ref().map(|(slot, _)| *slot)
+    }
+
     pub(crate) fn forget(&mut self, public: &[u8; 32]) {
         if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
             open.chain = None;

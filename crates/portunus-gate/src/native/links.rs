@@ -179,6 +179,18 @@ impl Links {
         }
     }
 
+    pub(super) fn slot(&self, public: &[u8; 32]) -> Option<u32> {
+        self.get(public).map(|link| link.slot).filter(|&slot| slot != NOWHERE)
+    }
+
+    pub(super) fn slot_announced(&self, public: &[u8; 32]) -> Option<u32> {
+        self.get(public)?.announced.as_deref().map(|(slot, _)| *slot)
+    }
+
+    pub(super) fn slot_closed(&self, public: &[u8; 32]) -> Option<u32> {
+        self.get(public)?.closed.as_ref().map(|closed| closed.slot).filter(|&slot| slot != NOWHERE)
+    }
+
     pub(super) fn forget(&mut self, public: &[u8; 32]) {
         if let Some(link) = self.get_mut(public) {
             (link.slot, link.chain) = (NOWHERE, None);

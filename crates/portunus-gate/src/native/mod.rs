@@ -65,6 +65,12 @@ pub enum ChainChange {
 }
 
 impl ChainChange {
+    const fn owner(&self) -> ChainOwner {
+        match self {
+            Self::Put { owner, .. } | Self::Erase { owner, .. } => *owner,
+        }
+    }
+
     fn duplicate(&self) -> Self {
         match self {
             Self::Put { owner, slot, day, value } => {
@@ -147,6 +153,16 @@ impl Native {
         }
     }
 
+    /// Where something lies; `None`: nowhere.
+    pub(crate) fn slot_of(&self, owner: ChainOwner) -> Option<u32> {
+        match owner {
+            ChainOwner::Door(key) => self.doors.slot(&key),
+            ChainOwner::Link(key) => self.links.slot(&key),
+            ChainOwner::Announced(key) => self.links.slot_announced(&key),
+            ChainOwner::Closed(key) => self.links.slot_closed(&key),
+        }
+    }
+
     /// A client has announced the link that begins with its knock's day. The old one holds until the new one is used.
     pub(crate) fn announce(&mut self, client: [u8; 32], day: Day, value: Secret<32>) {
         if !self.links.has_announced(&client, day, &value) {
@@ -180,13 +196,16 @@ impl Native {
         while batch.len() + 2 <= BATCH
             && let Some(wish) = self.wishes.pop_front()
         {
-            match wish {
+            let changes = match wish {
                 Wish::Announce { client, day, value } => {
-                    batch.extend(self.links.to_announce(client, day, value))
+                    self.links.to_announce(client, day, value).into_iter().collect()
                 }
-                Wish::Promote { client } => batch.extend(self.links.to_promote(client)),
-                Wish::Close { client, stamp } => batch.extend(self.links.to_close(client, stamp)),
-            }
+                Wish::Promote { client } => self.links.to_promote(client),
+                Wish::Close { client, stamp } => self.links.to_close(client, stamp).into_iter().collect(),
+            };
+            // Of what is wished twice the last counts, and takes one slot.
+            batch.retain(|one: &ChainChange| changes.iter().all(|change| change.owner() != one.owner()));
+            batch.extend(changes);
         }
         if batch.is_empty() {
             batch = self.ageing.next(now, &self.doors, &self.links);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -173,6 +174,17 @@ impl Intake {
                 Receiver::Followed(followed) => followed.want(wanted(listening)),
             }
         }
+    }
+
+    /// Sends an answer from the socket that its knock came to.
+    pub(super) fn answer(&self, bytes: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<bool> {
+        self.receivers
+            .iter()
+            .find_map(|receiver| match receiver {
+                Receiver::Udp(udp) => Some(udp.answer(bytes, to, from)),
+                Receiver::Packet(_) | Receiver::Tcp(_) | Receiver::Nflog(_) | Receiver::Followed(_) => None,
+            })
+            .unwrap_or(Ok(false))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Mono> {

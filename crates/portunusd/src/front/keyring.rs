@@ -4,7 +4,7 @@ use std::io;
 
 use portunus_crypto::Secret;
 use portunus_dialect::fwknop::gpg;
-use portunus_dialect::{fwknop, openme};
+use portunus_dialect::{fwknop, native, openme};
 use portunus_gate::Keyring;
 use portunus_model::KeyId;
 
@@ -27,7 +27,9 @@ pub(super) fn read(keys: &Keys) -> io::Result<Keyring> {
     });
     let fwknop = sets.collect::<io::Result<_>>()?;
     let gpg = keys.gpg.iter().map(gpg_keys).collect::<io::Result<_>>()?;
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop, gpg })
+    let native = keys.native.iter().map(|bytes| native::Door::new(&Secret::from_bytes(*bytes)));
+    let native = native.collect::<Result<_, _>>().map_err(io::Error::other)?;
+    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop, gpg, native })
 }
 
 fn gpg_keys(raw: &message::GpgKeys) -> io::Result<gpg::GpgKeys> {

@@ -2,6 +2,7 @@
 //! it feeds the gate and carries out its actions. Long because it is one loop over all that can become ready; what stands by
 //! itself is in the modules below.
 
+mod chains;
 mod connection;
 mod control;
 mod few;
@@ -11,6 +12,7 @@ mod keyring;
 mod kills;
 mod outward;
 mod tell;
+mod vouching;
 
 use std::fs::File;
 use std::io;
@@ -39,6 +41,7 @@ use control::Desk;
 use helpers::Helpers;
 use intake::{Intake, Outcome};
 use outward::Outward;
+use vouching::Vouching;
 
 /// How many claims the store remembers before its horizon has to rise (some 30 bytes each).
 const CLAIMS: usize = 400_000;
@@ -101,6 +104,9 @@ struct Front {
     /// The rules came into force, and the grantor has not said yet that what they took back is closed: its ticket, and
     /// how long the keeper waits.
     unsettled: Option<(u64, Mono)>,
+    /// Whether all that commands had left for the store of chains is in it.
+    taken_up: bool,
+    vouching: Vouching,
     /// What the grantor found open at its start, until it has said all.
     restored: Vec<RestoredGrant>,
     /// For one message of the grantor's, used again and again.
@@ -142,18 +148,25 @@ impl Front {
         let now = clock::now();
         let store = FileStore::open(store, CLAIMS, boot, now).map_err(|e| crate::bad_files(&place, &e))?;
         say_damage(&store, now, &place);
-        let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
+        let FrontSnapshot { rules, keys, interfaces, about, listening, chains: left } = snapshot;
         let digests = digests.map(read_digests).transpose()?;
         let played = capture.map(|file| Played::of(file, &listening)).transpose()?;
         let intake = Intake::of(&mut came, &brought, &listening, interfaces)?;
+        let chains = brought.chains.then(|| came.descriptor()).transpose()?.map(File::from);
         let mut desk = Desk::new(listener);
         desk.learn(&rules, listening.dry);
         let helpers = Helpers::new([commands, resolver, oracle]);
         let tuning = Tuning { seed: seed()?, lists_fields: listening.lists_fields, ..Tuning::default() };
+        let mut gate = Gate::new(rules, keyring::read(&keys)?, tuning);
+        let mut outward = Outward::new(grantor, store, helpers, digests, listening.port);
+        if let Some(file) = chains {
+            outward.chains.open(file, &mut gate)?;
+        }
+        let taken_up = outward.chains.take_up(&left, &mut gate);
         let front = Self {
             poll: Poll::new()?,
-            gate: Gate::new(rules, keyring::read(&keys)?, tuning),
-            outward: Outward::new(grantor, store, helpers, digests, listening.port),
+            gate,
+            outward,
             desk,
             intake,
             listening,
@@ -162,6 +175,8 @@ impl Front {
             health: Vec::new(),
             about,
             unsettled: None,
+            taken_up,
+            vouching: Vouching::default(),
             restored: Vec::new(),
             buffer: vec![0; frame::LONGEST_MESSAGE],
             last_slice: now.mono,
@@ -169,7 +184,7 @@ impl Front {
             end: false,
             keeper,
         };
-        message::send(&front.keeper, &FromFront::Ready, &[])?;
+        message::send(&front.keeper, &FromFront::Ready { taken_up }, &[])?;
         Ok(front)
     }
 
@@ -216,6 +231,9 @@ impl Front {
                     token if token >= intake::FIRST => sockets.push(token),
                     token => self.on_health(token - HEALTH)?,
                 }
+            }
+            if self.vouching.is_due(now.mono) {
+                self.gate.handle_clock(self.vouching.look(now));
             }
             if self.gate.poll_timeout().is_some_and(|due| due <= now.mono) {
                 self.gate.handle_timeout(now);
@@ -321,7 +339,7 @@ impl Front {
     }
 
     fn carry_out(&mut self, now: Now) -> io::Result<()> {
-        self.outward.carry_out(&mut self.gate, now, &mut self.desk)?;
+        self.outward.carry_out(&mut self.gate, now, &mut self.desk, &self.intake)?;
         self.outward.watch_room(&self.poll, GRANTOR)?;
         self.desk.push(&self.poll);
         Ok(())
@@ -370,6 +388,10 @@ impl Front {
                 let snapshot: FrontSnapshot = came.beside()?;
                 self.on_rules(snapshot)
             }
+            ToFront::Chains => {
+                let file = File::from(came.descriptor()?);
+                self.outward.chains.open(file, &mut self.gate)
+            }
             ToFront::Helper(helper) => {
                 let helper = *helper;
                 let channel = Channel::from_descriptor(came.descriptor()?)?;
@@ -415,10 +437,11 @@ impl Front {
     }
 
     fn on_rules(&mut self, snapshot: FrontSnapshot) -> io::Result<()> {
-        let FrontSnapshot { rules, keys, interfaces, about, listening } = snapshot;
+        let FrontSnapshot { rules, keys, interfaces, about, listening, chains: left } = snapshot;
         let now = clock::now();
         self.desk.learn(&rules, listening.dry);
         self.gate.handle_rules(now, rules, keyring::read(&keys)?);
+        self.taken_up = self.outward.chains.take_up(&left, &mut self.gate);
         self.intake.change(&listening, &interfaces);
         self.listening = listening;
         self.about = about;
@@ -434,7 +457,7 @@ impl Front {
 
     fn say_in_force(&mut self, shut: bool) -> io::Result<()> {
         self.unsettled = None;
-        message::send(&self.keeper, &FromFront::InForce { shut }, &[])
+        message::send(&self.keeper, &FromFront::InForce { shut, taken_up: self.taken_up }, &[])
     }
 
     fn finish(&mut self, close: bool) -> io::Result<()> {

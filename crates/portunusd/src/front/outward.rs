@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::io;
 
+use portunus_crypto::SystemEntropy;
 use portunus_ctl::frame::{Said, Writer};
 use portunus_dialect::fwknop::gpg::Answer;
-use portunus_gate::{Action, Gate, Ticket};
+use portunus_gate::{Action, Answering, Gate, Ticket};
 use portunus_model::{Accepted, Claim, ClaimKey, Claimed, ClientName, Now, Opened};
 use portunus_store::{DigestCache, FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
 use portunus_sys::poll::{Interest, Poll};
 
+use super::chains::Kept;
 use super::control::Desk;
 use super::helpers::Helpers;
+use super::intake::Intake;
 use crate::log;
 
 /// How many messages may wait for the grantor; what comes then is answered as failed, and nothing is opened.
@@ -28,6 +31,7 @@ pub(super) struct Outward {
     fault: Option<io::ErrorKind>,
     claims: Vec<(Ticket, Claim)>,
     pub(super) helpers: Helpers,
+    pub(super) chains: Kept,
     /// The file of accepted packets, where one is kept, and the port that knocks go to.
     digests: Option<DigestCache>,
     port: u16,
@@ -55,6 +59,7 @@ impl Outward {
             fault: None,
             claims: Vec::new(),
             helpers,
+            chains: Kept::default(),
             digests,
             port,
             accepted: Vec::new(),
@@ -85,7 +90,13 @@ impl Outward {
 
     /// Carries out all that the gate asks for, until it asks for nothing: one call of the store for all the claims of a
     /// round, one message to the grantor for as many openings as fit.
-    pub(super) fn carry_out(&mut self, gate: &mut Gate, now: Now, desk: &mut Desk) -> io::Result<()> {
+    pub(super) fn carry_out(
+        &mut self,
+        gate: &mut Gate,
+        now: Now,
+        desk: &mut Desk,
+        intake: &Intake,
+    ) -> io::Result<()> {
         loop {
             while let Some(action) = gate.poll_action() {
                 match action {
@@ -128,6 +139,8 @@ impl Outward {
                             return Err(io::Error::other("the grantor does not take what must be closed"));
                         }
                     }
+                    Action::Chains(changes) => self.chains.carry_out(&changes, gate, now),
+                    Action::Answer(answering) => answer(intake, *answering),
                     Action::Tell(event) => desk.tell(&event),
                 }
             }
@@ -260,5 +273,16 @@ impl Outward {
             self.watched = wanted;
         }
         Ok(())
+    }
+}
+
+/// Seals an answer and sends it. One that is lost is asked for again by a fresh knock.
+fn answer(intake: &Intake, answering: Answering) {
+    let Answering { to, from, via: _, reply, answer } = answering;
+    let sent = reply.seal(&answer, &mut SystemEntropy).map_err(io::Error::other);
+    match sent.and_then(|bytes| intake.answer(&bytes, to, from)) {
+        Ok(true) => (),
+        Ok(false) => tracing::debug!("no answer: the knock came to no socket of ours"),
+        Err(error) => tracing::debug!(%error, "an answer was not sent"),
     }
 }

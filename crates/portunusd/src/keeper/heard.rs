@@ -90,7 +90,7 @@ impl Keeper<'_> {
                     self.audit.add_notes(notes, lost);
                     Next::Go
                 }
-                FromFront::Ready | FromFront::InForce { .. } => Next::Go,
+                FromFront::Ready { .. } | FromFront::InForce { .. } => Next::Go,
             },
             Ok(Taken::Nothing) => Next::Go,
             Ok(Taken::Ended) | Err(_) => self.part_gone("front"),

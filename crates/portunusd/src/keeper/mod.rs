@@ -5,6 +5,7 @@
 
 mod alerts;
 mod audit;
+mod chains;
 mod end;
 mod error;
 mod follow;
@@ -105,6 +106,8 @@ struct Keeper<'p> {
     /// Whom the parts run as.
     ids: Option<Ids>,
     settings: Settings,
+    /// Whether the front has the store of chains.
+    has_chains: bool,
     marks: Marks,
     audit: Audit,
     part_died: bool,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use portunus_config::Settings;
 use portunus_config::fwknop::{Daemon, Receive};
 use portunus_ctl::control;
-use portunus_dialect::{fwknop, openme};
+use portunus_dialect::{fwknop, native, openme};
 use portunus_model::Lengths;
 use portunus_sys::files::{self, FileError, Lock};
 use portunus_sys::udp::Binding;
@@ -159,7 +159,8 @@ pub(super) fn lengths(settings: &Settings) -> Lengths {
     let openme = settings.secrets.openme.as_ref().map(|_| openme::LENGTH..=openme::LENGTH);
     let fwknop = Some(fwknop::SHORTEST..=fwknop::LONGEST).filter(|_| !settings.secrets.fwknop.is_empty());
     let gpg = Some(fwknop::SHORTEST..=fwknop::gpg::LONGEST_GPG).filter(|_| !settings.secrets.gpg.is_empty());
-    Lengths::of(openme.into_iter().chain(fwknop).chain(gpg))
+    let native = Some(native::SHORTEST..=native::LONGEST).filter(|_| !settings.secrets.native.is_empty());
+    Lengths::of(openme.into_iter().chain(fwknop).chain(gpg).chain(native))
 }
 
 /// fwknop's digest.cache: made (0600) when it is not there, read once, and then only appended to.

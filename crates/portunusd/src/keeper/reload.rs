@@ -4,11 +4,12 @@
 use portunus_config::Settings;
 use portunus_model::{ClientName, HolderNames, Mono};
 
+use super::chains::{self, Left};
 use super::{Keeper, PATIENCE};
 use crate::Plan;
 use crate::message::{
     self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GpgKeys, GrantorBrief,
-    GrantorSnapshot, Helper, Keys, Listening, Taken, ToFront, ToGrantor, Trial, Wish,
+    GrantorSnapshot, Helper, Keys, Listening, NewChain, Taken, ToFront, ToGrantor, Trial, Wish,
 };
 use portunus_ctl::control::{GONE, UNSHUT};
 use portunus_ctl::frame;
@@ -58,18 +59,20 @@ fn keys(settings: &Settings) -> Keys {
         }
     });
     let openme = settings.secrets.openme.as_ref().map(|key| *key.expose());
-    Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect() }
+    let native = settings.secrets.native.iter().map(|key| *key.expose()).collect();
+    Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect(), native }
 }
 
 impl Keeper<'_> {
     /// What the front runs by.
-    pub(super) fn front_snapshot(&self) -> FrontSnapshot {
+    pub(super) fn front_snapshot(&self, chains: Vec<NewChain>) -> FrontSnapshot {
         let mut rules = self.settings.rules.clone();
         rules.generation = self.generation;
         FrontSnapshot {
             rules,
             keys: keys(&self.settings),
             listening: self.listening(),
+            chains,
             interfaces: self.settings.stance.interfaces.clone(),
             about: About {
                 generation: self.generation,
@@ -280,14 +283,32 @@ impl Keeper<'_> {
         Ok(())
     }
 
+    /// What commands have left for the store of chains, which the front has from now on; nothing where native is not spoken.
+    fn new_chains(&mut self) -> Result<Left, String> {
+        if self.settings.secrets.native.is_empty() {
+            return Ok(Left::default());
+        }
+        if !self.has_chains {
+            let store = chains::store(self.plan).map_err(|e| e.to_string())?;
+            self.front.say(&ToFront::Chains, &[store.as_fd()]).map_err(|e| e.to_string())?;
+            self.has_chains = true;
+        }
+        Ok(Left::find(self.plan))
+    }
+
     fn reload_front(&mut self) -> Result<(), String> {
-        let beside = message::beside(&self.front_snapshot()).map_err(|e| e.to_string())?;
+        let mut left = self.new_chains()?;
+        let chains = std::mem::take(&mut left.chains);
+        let beside = message::beside(&self.front_snapshot(chains)).map_err(|e| e.to_string())?;
         self.front.say(&ToFront::Reload, &[beside.as_fd()]).map_err(|e| e.to_string())?;
         loop {
             match self.front.hear::<FromFront>(PATIENCE) {
                 Ok(Taken::Message(mut came)) => match came.value {
-                    FromFront::InForce { shut } => {
+                    FromFront::InForce { shut, taken_up } => {
                         self.unshut = !shut;
+                        if taken_up {
+                            left.taken_up();
+                        }
                         return Ok(());
                     }
                     // It may have been written after we read: this one is for the next round.
@@ -295,7 +316,7 @@ impl Keeper<'_> {
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
                     FromFront::Notes { notes, lost } => self.audit.add_notes(notes, lost),
                     // An interface that goes away just now is heard of when it comes back.
-                    FromFront::Ready | FromFront::EarGone(_) | FromFront::Finished { .. } => (),
+                    FromFront::Ready { .. } | FromFront::EarGone(_) | FromFront::Finished { .. } => (),
                 },
                 Ok(Taken::Nothing | Taken::Ended) | Err(_) => {
                     return Err("the front does not answer: see its own words".to_owned());

@@ -14,6 +14,7 @@ use portunus_sys::{clock, files, process};
 
 use super::alerts::Alerts;
 use super::audit::{self, Audit};
+use super::chains::{self, Left};
 use super::error::StartError;
 use super::follow::{Follower, Leader};
 use super::helpers::Helpers;
@@ -104,6 +105,7 @@ impl<'p> Keeper<'p> {
             supervisor,
             signals,
             settings,
+            has_chains: false,
             marks,
             audit,
             part_died: false,
@@ -142,7 +144,7 @@ impl<'p> Keeper<'p> {
         leader: Option<Leader>,
     ) -> Result<(), StartError> {
         self.set_up_grantor(ends.1)?;
-        self.set_up_front(ends.0, ears, sniffed)?;
+        let left = self.set_up_front(ends.0, ears, sniffed)?;
         if let Some(leader) = leader {
             self.hand_on_file(&leader).map_err(|_| part("front"))?;
         }
@@ -155,7 +157,7 @@ impl<'p> Keeper<'p> {
         }
         ears.open_health()?;
         ears.open_tcp()?;
-        self.wait_for_front_ready()?;
+        self.wait_for_front_ready(left)?;
         let serve = ToFront::Serve { place: self.about.place.clone() };
         let said = self.front.say(&serve, &message::borrowed(&ears.health));
         said.map_err(|_| part("front"))?;
@@ -186,9 +188,11 @@ impl<'p> Keeper<'p> {
         grantor_end: Channel,
         ears: &Ears,
         sniffed: &[Option<OwnedFd>],
-    ) -> Result<(), StartError> {
+    ) -> Result<Left, StartError> {
         let system = |what| move |e: io::Error| StartError::System(what, e.to_string());
-        let snapshot = message::beside(&self.front_snapshot())
+        let speaks_native = !self.settings.secrets.native.is_empty();
+        let mut left = if speaks_native { Left::find(self.plan) } else { Left::default() };
+        let snapshot = message::beside(&self.front_snapshot(std::mem::take(&mut left.chains)))
             .map_err(|e| StartError::System("the front's rules", e.to_string()))?;
         let [a, b] = open::replay(self.plan)?;
         let control = open::control(&self.plan.run_dir, self.ids)?;
@@ -200,6 +204,8 @@ impl<'p> Keeper<'p> {
         let digests = digests.map(|daemon| open::digests(self.plan, daemon)).transpose()?;
         let capture = sniff::capture(&self.settings)?;
         let nflog = sniff::nflog(&self.settings)?;
+        let chains = speaks_native.then(|| chains::store(self.plan)).transpose()?;
+        self.has_chains = chains.is_some();
         let [commands, resolver, oracle] = &helpers;
         let count = |sockets: &[OwnedFd]| u16::try_from(sockets.len()).unwrap_or(u16::MAX);
         let brought = Brought {
@@ -213,6 +219,7 @@ impl<'p> Keeper<'p> {
             tcp: count(&ears.tcp),
             nflog: nflog.is_some(),
             followed: self.follower.is_some(),
+            chains: chains.is_some(),
         };
         descriptors.extend(helpers.iter().flatten().map(AsFd::as_fd));
         descriptors.extend(digests.iter().chain(&capture).map(AsFd::as_fd));
@@ -220,10 +227,12 @@ impl<'p> Keeper<'p> {
         descriptors.extend(sniffed.iter().flatten().map(AsFd::as_fd));
         descriptors.extend(message::borrowed(&ears.tcp));
         descriptors.extend(nflog.iter().map(AsFd::as_fd));
+        descriptors.extend(chains.iter().map(AsFd::as_fd));
         let store = open::pair_words(&self.plan.state_dir, "replay");
         let said = self.front.say(&ToFront::Setup { store, brought }, &descriptors);
         drop(grantor_end);
-        said.map_err(|_| part("front"))
+        said.map_err(|_| part("front"))?;
+        Ok(left)
     }
 
     pub(super) fn start_helpers(&mut self) -> io::Result<[Option<Channel>; 3]> {
@@ -260,9 +269,14 @@ impl<'p> Keeper<'p> {
         self.grantor.say(&ToGrantor::Errand, &[grantor_end.as_fd()]).map_err(|_| part("grantor"))
     }
 
-    fn wait_for_front_ready(&mut self) -> Result<(), StartError> {
+    fn wait_for_front_ready(&mut self, left: Left) -> Result<(), StartError> {
         match self.front.hear::<FromFront>(PATIENCE) {
-            Ok(Taken::Message(came)) if matches!(came.value, FromFront::Ready) => Ok(()),
+            Ok(Taken::Message(came)) if matches!(came.value, FromFront::Ready { .. }) => {
+                if matches!(came.value, FromFront::Ready { taken_up: true }) {
+                    left.taken_up();
+                }
+                Ok(())
+            }
             Ok(Taken::Message(_) | Taken::Nothing | Taken::Ended) | Err(_) => Err(part("front")),
         }
     }

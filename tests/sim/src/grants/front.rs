@@ -177,7 +177,11 @@ impl Front {
                     Said::Close(closing)
                 }
                 Action::Accept(_) | Action::Tell(_) => continue,
-                Action::Run(..) | Action::Resolve(..) | Action::Gpg(_) => {
+                Action::Run(..)
+                | Action::Resolve(..)
+                | Action::Gpg(_)
+                | Action::Chains(_)
+                | Action::Answer(_) => {
                     panic!("nothing here asks for that")
                 }
             };

@@ -114,6 +114,8 @@ fn outcome(gate: &mut Gate) -> Outcome {
             | Action::Open(..)
             | Action::Run(..)
             | Action::Resolve(..)
+            | Action::Chains(_)
+            | Action::Answer(_)
             | Action::Gpg(_)) => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,162 @@
+//! The store of chains, for the gate: what it has is shown to the gate at the start, what the gate wants kept is kept, and
+//! what commands have left for us is taken up.
+
+use std::fs::File;
+use std::io;
+
+use portunus_crypto::Secret;
+use portunus_dialect::native::Day;
+use portunus_gate::{ChainChange, ChainOwner, Gate};
+use portunus_model::Now;
+use portunus_store::chains::{BATCH, Chains, Change, Entry, Owner};
+
+use crate::message::{NewChain, NewKind};
+
+/// The store; `None`: the native dialect is not spoken.
+#[derive(Default)]
+pub(super) struct Kept {
+    store: Option<Chains<File>>,
+    /// The trouble that was told last.
+    fault: Option<io::ErrorKind>,
+}
+
+impl Kept {
+    /// Takes up what is in `file`, and shows it to the gate.
+    pub(super) fn open(&mut self, file: File, gate: &mut Gate) -> io::Result<()> {
+        let show = |entry: Entry<'_>| {
+            let value = Secret::from_bytes(*entry.value);
+            gate.handle_chain(owner_of(entry.owner), entry.slot, Day::from_number(entry.day), value);
+        };
+        let (store, found) = Chains::open(file, show)?;
+        if found.rotten > 0 {
+            tracing::warn!(
+                slots = found.rotten,
+                "chains of the native dialect are damaged: whose they were cannot knock, and must be added anew"
+            );
+        }
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Takes up what commands have left: what the store has already is not written over. True when all of it is durable.
+    pub(super) fn take_up(&mut self, new: &[NewChain], gate: &mut Gate) -> bool {
+        new.chunks(BATCH).all(|some| self.take_up_some(some, gate))
+    }
+
+    fn take_up_some(&mut self, new: &[NewChain], gate: &mut Gate) -> bool {
+        let mut changes = Vec::new();
+        for one in new {
+            let value = || Secret::from_bytes(*one.value);
+            let day = Day::from_number(one.day);
+            match one.kind {
+                NewKind::Door | NewKind::Link => {
+                    let owner = if one.kind == NewKind::Door {
+                        ChainOwner::Door(one.public)
+                    } else {
+                        ChainOwner::Link(one.public)
+                    };
+                    if gate.slot_of(owner).is_none() {
+                        changes.push(ChainChange::Put { owner, slot: None, day, value: value() });
+                    }
+                }
+                NewKind::Gone => {
+                    let all = [ChainOwner::Door, ChainOwner::Link, ChainOwner::Announced, ChainOwner::Closed];
+                    let owners = all.map(|kind| kind(one.public));
+                    changes.extend(
+                        owners.into_iter().filter_map(|owner| {
+                            Some(ChainChange::Erase { owner, slot: gate.slot_of(owner)? })
+                        }),
+                    );
+                }
+            }
+        }
+        changes.chunks(BATCH).all(|changes| {
+            let Some(slots) = self.make(changes) else { return false };
+            let mut slots = slots.into_iter();
+            for change in changes {
+                match change {
+                    ChainChange::Put { owner, day, value, .. } => {
+                        if let Some(slot) = slots.next() {
+                            gate.handle_chain(*owner, slot, *day, value.duplicate());
+                        }
+                    }
+                    ChainChange::Erase { owner, .. } => gate.forget_chain(*owner),
+                }
+            }
+            true
+        })
+    }
+
+    /// Carries out what the gate asked for, and tells it.
+    pub(super) fn carry_out(&mut self, changes: &[ChainChange], gate: &mut Gate, now: Now) {
+        let slots = self.make(changes);
+        gate.handle_chains(now, slots.as_deref());
+    }
+
+    /// Makes these changes durably; the slots of those that had none, in their order. `None`: they are not made.
+    fn make(&mut self, changes: &[ChainChange]) -> Option<Vec<u32>> {
+        let made = self.try_make(changes);
+        match &made {
+            Ok(_) if self.fault.take().is_some() => {
+                tracing::info!("chains of the native dialect can be written again")
+            }
+            Ok(_) => (),
+            Err(error) if self.fault != Some(error.kind()) => {
+                self.fault = Some(error.kind());
+                tracing::error!(
+                    %error,
+                    "the chains of the native dialect cannot be written: old keys stay, and new clients cannot knock"
+                );
+            }
+            Err(_) => (),
+        }
+        made.ok()
+    }
+
+    fn try_make(&mut self, changes: &[ChainChange]) -> io::Result<Vec<u32>> {
+        let store = self.store.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let mut new = Vec::new();
+        let slot_of = |change: &ChainChange| match change {
+            ChainChange::Put { slot: Some(slot), .. } | ChainChange::Erase { slot, .. } => *slot,
+            ChainChange::Put { slot: None, .. } => {
+                let slot = store.reserve();
+                new.push(slot);
+                slot
+            }
+        };
+        let slots: Vec<u32> = changes.iter().map(slot_of).collect();
+        let whole = changes.iter().zip(slots).map(|(change, slot)| match change {
+            ChainChange::Put { owner, day, value, .. } => {
+                let (owner, day, value) = (stored(*owner), day.number(), value.expose());
+                Change::Put(Entry { slot, owner, day, value })
+            }
+            ChainChange::Erase { .. } => Change::Erase(slot),
+        });
+        let whole: Vec<Change<'_>> = whole.collect();
+        match store.change(&whole) {
+            Ok(()) => Ok(new),
+            Err(error) => {
+                new.into_iter().for_each(|slot| store.give_back(slot));
+                Err(error)
+            }
+        }
+    }
+}
+
+const fn owner_of(owner: Owner) -> ChainOwner {
+    match owner {
+        Owner::Door(key) => ChainOwner::Door(key),
+        Owner::Link(key) => ChainOwner::Link(key),
+        Owner::Announced(key) => ChainOwner::Announced(key),
+        Owner::Closed(key) => ChainOwner::Closed(key),
+    }
+}
+
+const fn stored(owner: ChainOwner) -> Owner {
+    match owner {
+        ChainOwner::Door(key) => Owner::Door(key),
+        ChainOwner::Link(key) => Owner::Link(key),
+        ChainOwner::Announced(key) => Owner::Announced(key),
+        ChainOwner::Closed(key) => Owner::Closed(key),
+    }
+}
