@@ -155,7 +155,7 @@ fn name_of(to: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
                     ptr::from_ref(&short).cast::<u8>(),
                     (&raw mut name).cast(),
                     size_of_val(&short),
-                )
+                );
             };
             size_of::<libc::sockaddr_in>()
         }

@@ -105,7 +105,7 @@ fn opened(keys: &Keys, wire: &[u8]) -> Option<String> {
     let knock = keys.open(&Packet::new_checked(wire)?).ok()?;
     match knock.ask() {
         Ask::Fwknop(asked) => Some(asked.wish.message.to_string()),
-        Ask::All => None,
+        Ask::All | Ask::Native(_) => None,
     }
 }
 

@@ -452,7 +452,7 @@ fn keyring(rules: &Rules) -> Keyring {
     let has = |id| rules.clients.iter().any(|client| client.key == ClientKey::Fwknop(id));
     let sets = (0..SETS).map(fwknop_keys).filter(|keys| has(keys.id()));
     let gpg = (0..GPG_SETS.len()).filter(|set| has(gpg_id(*set))).map(gpg_keys);
-    Keyring { openme: Some(server_key()), fwknop: sets.collect(), gpg: gpg.collect() }
+    Keyring { openme: Some(server_key()), fwknop: sets.collect(), gpg: gpg.collect(), ..Keyring::default() }
 }
 
 fn new_gate(rules: &Rules, seed: u64) -> Gate {

@@ -98,7 +98,7 @@ impl Kept {
         let made = self.try_make(changes);
         match &made {
             Ok(_) if self.fault.take().is_some() => {
-                tracing::info!("chains of the native dialect can be written again")
+                tracing::info!("chains of the native dialect can be written again");
             }
             Ok(_) => (),
             Err(error) if self.fault != Some(error.kind()) => {
