@@ -1,6 +1,6 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `store`, `memory`, `sniffing`, `fwknop` (against Debian's;
+//! `1`, `100`, `10000` clients), `native`, `store`, `memory`, `sniffing`, `fwknop` (against Debian's;
 //! `fwknop-rates` for a part of that).
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
@@ -8,6 +8,7 @@ mod cost;
 mod fwknop;
 mod known;
 mod machine;
+mod native;
 mod sniff;
 mod store;
 
@@ -38,6 +39,9 @@ fn main() {
         if wanted("knocks") || wanted(&clients.to_string()) {
             knocks(clients);
         }
+    }
+    if wanted("native") {
+        native::all();
     }
     if wanted("store") {
         store::claims();

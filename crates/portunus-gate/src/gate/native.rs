@@ -131,7 +131,7 @@ impl Gate {
         let identified = self.native.doors.identify(admitted, packet).map_err(|_| Reason::Unauthentic)?;
         let public = identified.client();
         let client = self.native.links.client(public).ok_or(Reason::UnknownClient)?;
-        let door = self.native.doors.public(admitted).ok_or(Reason::Unauthentic)?;
+        let door = self.native.doors.number(admitted).ok_or(Reason::Unauthentic)?;
         let known = self.native.links.shared(public, door);
         let shared = match known {
             Some(shared) => shared,
@@ -146,8 +146,7 @@ impl Gate {
             Some((which, identified.open(&shared, &link).ok()?))
         });
         let (which, opened) = opened.ok_or(Reason::Unauthentic)?;
-        let door = *door;
-        self.native.links.set_shared(public, door, shared);
+        self.native.links.set_shared(public, door, &shared);
         Ok((client, which, opened))
     }
 

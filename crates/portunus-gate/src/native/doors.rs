@@ -28,10 +28,14 @@ pub(crate) struct Doors {
     days: Option<(Day, Day)>,
     /// Whose turn it is.
     turn: usize,
+    /// The number of the newest door.
+    newest: u32,
 }
 
 struct OpenDoor {
     door: Door,
+    /// No other door had or has it; from 1 on.
+    number: u32,
     /// Where its chain lies, and the chain.
     chain: Option<(u32, Chain)>,
     days: Vec<DoorDay>,
@@ -40,9 +44,10 @@ struct OpenDoor {
 }
 
 impl OpenDoor {
-    fn new(door: Door, tuning: &Tuning) -> Self {
+    fn new(door: Door, number: u32, tuning: &Tuning) -> Self {
         Self {
             door,
+            number,
             chain: None,
             days: Vec::new(),
             lane: Lane::new(tuning.queue, tuning.seed.rotate_left(17)),
@@ -52,8 +57,9 @@ impl OpenDoor {
 
 impl Doors {
     pub(crate) fn new(doors: Vec<Door>, tuning: &Tuning) -> Self {
-        let doors = doors.into_iter().map(|door| OpenDoor::new(door, tuning)).collect();
-        Self { doors, days: None, turn: 0 }
+        let mut new = Self { doors: Vec::new(), days: None, turn: 0, newest: 0 };
+        new.replace(doors, tuning);
+        new
     }
 
     pub(crate) fn replace(&mut self, doors: Vec<Door>, tuning: &Tuning) {
@@ -62,7 +68,10 @@ impl Doors {
             let known = before.iter().position(|open| open.door.public() == door.public());
             self.doors.push(match known {
                 Some(place) => before.swap_remove(place),
-                None => OpenDoor::new(door, tuning),
+                None => {
+                    self.newest = self.newest.wrapping_add(1).max(1);
+                    OpenDoor::new(door, self.newest, tuning)
+                }
             });
         }
         self.days = None;
@@ -131,9 +140,9 @@ impl Doors {
         self.doors.get(admitted.door)?.door.shared_with(client).ok()
     }
 
-    /// The public key of that door.
-    pub(crate) fn public(&self, admitted: Admitted) -> Option<&[u8; 32]> {
-        self.doors.get(admitted.door).map(|open| open.door.public())
+    /// By which that door is told from all others that there were.
+    pub(crate) fn number(&self, admitted: Admitted) -> Option<u32> {
+        self.doors.get(admitted.door).map(|open| open.number)
     }
 
     /// It waits for its turn; gives the one that has to go.

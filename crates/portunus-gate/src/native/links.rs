@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use portunus_crypto::{Secret, siphash};
 use portunus_dialect::native::{Chain, Day};
 use portunus_model::{Client, ClientKey, Mono, Unix};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{ChainChange, ChainOwner};
 use crate::clients::NOBODY;
@@ -12,26 +13,45 @@ use crate::clients::NOBODY;
 const NOWHERE: u32 = u32::MAX;
 const NANOS_A_MILLI: i128 = 1_000_000;
 
+/// So many clients lie together. They never move: what is secret of them leaves no copy behind.
+const TOGETHER: usize = 1024;
+
 pub(crate) struct Links {
     /// Places in `rows`, by the hash of the public key there.
     index: HashTable<u32>,
-    rows: Vec<Link>,
+    rows: Rows,
     key: Secret<16>,
 }
 
-/// One client. Small: there may be a million.
+#[derive(Default)]
+struct Rows {
+    together: Vec<Vec<Link>>,
+    count: usize,
+}
+
+/// One client. Small, and without a Box for what each has: there may be a million.
 struct Link {
     public: [u8; 32],
+    /// Its link of `day`, when `slot` says that it has one.
+    value: Zeroizing<[u8; 32]>,
+    /// What is the same for all its knocks at `door`.
+    shared: Zeroizing<[u8; 32]>,
+    day: Day,
+    /// Where its link lies; [`NOWHERE`]: nobody knows it (yet), and the client proves nothing.
+    slot: u32,
     /// Its number in the rules; [`NOBODY`]: it is in none.
     client: u32,
-    slot: u32,
-    /// Its link; `None`: nobody knows it (yet), and it proves nothing.
-    chain: Option<Box<Chain>>,
+    /// The number of the door for which `shared` is; 0: of none.
+    door: u32,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few clients have.
+#[derive(Default)]
+struct Rare {
     /// The link that it announced, and where that lies.
-    announced: Option<Box<(u32, Chain)>>,
-    /// What is the same for all its knocks at one door, whose public key stands with it.
-    shared: Option<Box<([u8; 32], Secret<32>)>>,
-    closed: Option<Box<Closed>>,
+    announced: Option<(u32, Chain)>,
+    closed: Option<Closed>,
     /// The second of [`Mono`] in which it had its last answer.
     answered: u32,
 }
@@ -54,7 +74,8 @@ impl Links {
         let mut key = [0; 16];
         let parts = seed.rotate_left(41).to_le_bytes().into_iter().chain((!seed).to_le_bytes());
         key.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
-        let mut links = Self { index: HashTable::new(), rows: Vec::new(), key: Secret::from_bytes(key) };
+        let (index, rows, key) = (HashTable::new(), Rows::default(), Secret::from_bytes(key));
+        let mut links = Self { index, rows, key };
         links.replace(clients);
         links
     }
@@ -63,17 +84,14 @@ impl Links {
     /// comes back.
     pub(crate) fn replace(&mut self, clients: &[Client]) {
         self.rows.iter_mut().for_each(|link| link.client = NOBODY);
-        let native = |client: &Client| match client.key {
-            ClientKey::Native(public) => Some(public),
-            ClientKey::Openme(_) | ClientKey::Fwknop(_) => None,
-        };
-        let count = clients.iter().filter(|client| native(client).is_some()).count();
-        self.rows.reserve_exact(count.saturating_sub(self.rows.len()));
         for (number, client) in (0..).zip(clients) {
-            if let Some(public) = native(client)
-                && let Some(link) = self.row(&public)
-            {
-                link.client = number;
+            match client.key {
+                ClientKey::Native(public) => {
+                    if let Some(link) = self.row(&public) {
+                        link.client = number;
+                    }
+                }
+                ClientKey::Openme(_) | ClientKey::Fwknop(_) => (),
             }
         }
     }
@@ -82,9 +100,9 @@ impl Links {
         siphash::hash(&self.key, public)
     }
 
-    fn place(&self, public: &[u8; 32]) -> Option<usize> {
-        let is_it = |&place: &u32| self.rows.get(place as usize).is_some_and(|link| link.public == *public);
-        self.index.find(self.hash(public), is_it).map(|&place| place as usize)
+    fn place(&self, public: &[u8; 32]) -> Option<u32> {
+        let is_it = |&place: &u32| self.rows.get(place).is_some_and(|link| link.public == *public);
+        self.index.find(self.hash(public), is_it).copied()
     }
 
     fn get(&self, public: &[u8; 32]) -> Option<&Link> {
@@ -96,14 +114,16 @@ impl Links {
         self.rows.get_mut(place)
     }
 
+    fn rare(&self, public: &[u8; 32]) -> Option<&Rare> {
+        self.get(public)?.rare.as_deref()
+    }
+
     /// The row of this key, made where there is none; `None`: there are more than can be counted.
     fn row(&mut self, public: &[u8; 32]) -> Option<&mut Link> {
         if self.place(public).is_none() {
-            let place = u32::try_from(self.rows.len()).ok().filter(|&place| place < NOBODY)?;
-            self.rows.push(Link::new(*public));
+            let place = self.rows.push(Link::new(*public))?;
             let Self { index, rows, key } = self;
-            let hash_at =
-                |&place: &u32| rows.get(place as usize).map_or(0, |link| siphash::hash(key, &link.public));
+            let hash_at = |&place: &u32| rows.get(place).map_or(0, |link| siphash::hash(key, &link.public));
             index.insert_unique(siphash::hash(key, public), place, hash_at);
         }
         self.get_mut(public)
@@ -114,30 +134,31 @@ impl Links {
         self.get(public).map(|link| link.client).filter(|&client| client != NOBODY)
     }
 
-    /// What is the same for all its knocks at the door with this public key, if it was computed before.
-    pub(crate) fn shared(&self, public: &[u8; 32], door: &[u8; 32]) -> Option<Secret<32>> {
-        let shared = self.get(public)?.shared.as_ref().filter(|shared| shared.0 == *door)?;
-        Some(shared.1.duplicate())
+    /// What is the same for all its knocks at the door with this number, if it was computed before.
+    pub(crate) fn shared(&self, public: &[u8; 32], door: u32) -> Option<Secret<32>> {
+        let link = self.get(public).filter(|link| link.door == door)?;
+        Some(Secret::from_bytes(*link.shared))
     }
 
-    pub(crate) fn set_shared(&mut self, public: &[u8; 32], door: [u8; 32], shared: Secret<32>) {
+    pub(crate) fn set_shared(&mut self, public: &[u8; 32], door: u32, shared: &Secret<32>) {
         if let Some(link) = self.get_mut(public) {
-            link.shared = Some(Box::new((door, shared)));
+            link.door = door;
+            link.shared.copy_from_slice(shared.expose());
         }
     }
 
     /// Its links of that day.
     pub(crate) fn of_day(&self, public: &[u8; 32], day: Day) -> impl Iterator<Item = (Which, Secret<32>)> {
         let link = self.get(public);
-        let own = link.and_then(|link| link.chain.as_deref()).map(|chain| (Which::Own, chain));
-        let announced = link.and_then(|link| link.announced.as_deref());
-        let both = own.into_iter().chain(announced.map(|(_, chain)| (Which::Announced, chain)));
-        both.filter_map(move |(which, chain)| Some((which, chain.at(day).ok()?)))
+        let own = link.and_then(Link::chain).and_then(|chain| chain.at(day).ok());
+        let announced = link.and_then(Link::announced).and_then(|(_, chain)| chain.at(day).ok());
+        let own = own.map(|value| (Which::Own, value));
+        own.into_iter().chain(announced.map(|value| (Which::Announced, value)))
     }
 
     /// Whether it has closed what was open for it after it made what is stamped so.
     pub(crate) fn has_closed(&self, public: &[u8; 32], stamp: Unix) -> bool {
-        let closed = self.get(public).and_then(|link| link.closed.as_ref());
+        let closed = self.rare(public).and_then(|rare| rare.closed.as_ref());
         closed.is_some_and(|closed| millis(stamp) <= closed.until)
     }
 
@@ -146,36 +167,37 @@ impl Links {
         // From 1 on, so that the first second is not taken for one in which there was an answer.
         let second = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX).saturating_add(1);
         let Some(link) = self.get_mut(public) else { return false };
-        let free = link.answered != second;
-        link.answered = second;
+        let answered = &mut link.rare_mut().answered;
+        let free = *answered != second;
+        *answered = second;
         free
     }
 
     pub(crate) fn close(&mut self, public: &[u8; 32], stamp: Unix) {
         if let Some(link) = self.get_mut(public) {
-            let closed = link.closed.get_or_insert_with(|| Box::new(Closed { slot: NOWHERE, until: 0 }));
+            let closed = link.rare_mut().closed.get_or_insert(Closed { slot: NOWHERE, until: 0 });
             closed.until = closed.until.max(millis(stamp));
         }
     }
 
-    pub(super) fn learn(&mut self, public: &[u8; 32], slot: u32, day: Day, value: Secret<32>) {
+    pub(super) fn learn(&mut self, public: &[u8; 32], slot: u32, day: Day, value: &Secret<32>) {
         if let Some(link) = self.row(public) {
-            link.slot = slot;
-            link.chain = Some(Box::new(Chain::new(day, value)));
+            (link.slot, link.day) = (slot, day);
+            link.value.copy_from_slice(value.expose());
         }
     }
 
     pub(super) fn learn_announced(&mut self, public: &[u8; 32], slot: u32, day: Day, value: Secret<32>) {
         if let Some(link) = self.row(public) {
-            link.announced = Some(Box::new((slot, Chain::new(day, value))));
+            link.rare_mut().announced = Some((slot, Chain::new(day, value)));
         }
     }
 
     pub(super) fn learn_closed(&mut self, public: &[u8; 32], slot: u32, value: &Secret<32>) {
         let until = value.expose().first_chunk().map_or(0, |millis| u64::from_be_bytes(*millis));
         if let Some(link) = self.row(public) {
-            let until = link.closed.as_ref().map_or(until, |closed| closed.until.max(until));
-            link.closed = Some(Box::new(Closed { slot, until }));
+            let closed = link.rare_mut().closed.get_or_insert(Closed { slot, until });
+            *closed = Closed { slot, until: closed.until.max(until) };
         }
     }
 
@@ -184,28 +206,29 @@ impl Links {
     }
 
     pub(super) fn slot_announced(&self, public: &[u8; 32]) -> Option<u32> {
-        self.get(public)?.announced.as_deref().map(|(slot, _)| *slot)
+        self.get(public)?.announced().map(|(slot, _)| *slot)
     }
 
     pub(super) fn slot_closed(&self, public: &[u8; 32]) -> Option<u32> {
-        self.get(public)?.closed.as_ref().map(|closed| closed.slot).filter(|&slot| slot != NOWHERE)
+        self.rare(public)?.closed.as_ref().map(|closed| closed.slot).filter(|&slot| slot != NOWHERE)
     }
 
     pub(super) fn forget(&mut self, public: &[u8; 32]) {
         if let Some(link) = self.get_mut(public) {
-            (link.slot, link.chain) = (NOWHERE, None);
+            link.slot = NOWHERE;
+            link.value.zeroize();
         }
     }
 
     pub(super) fn forget_announced(&mut self, public: &[u8; 32]) {
         if let Some(link) = self.get_mut(public) {
-            link.announced = None;
+            link.rare_mut().announced = None;
         }
     }
 
     pub(super) fn forget_closed(&mut self, public: &[u8; 32]) {
         if let Some(link) = self.get_mut(public) {
-            link.closed = None;
+            link.rare_mut().closed = None;
         }
     }
 
@@ -213,24 +236,24 @@ impl Links {
     pub(super) fn has_announced(&self, public: &[u8; 32], day: Day, value: &Secret<32>) -> bool {
         let Some(link) = self.get(public) else { return false };
         let is_it = |chain: &Chain| {
-            chain.day() >= day
-                && Chain::new(day, value.duplicate()).at(chain.day()).is_ok_and(|at| at == *chain.value())
+            let as_announced = Chain::new(day, value.duplicate()).at(chain.day());
+            as_announced.is_ok_and(|value| value == *chain.value())
         };
-        link.announced.as_deref().is_some_and(|(_, chain)| is_it(chain))
-            || link.chain.as_deref().is_some_and(is_it)
+        link.announced().is_some_and(|(_, chain)| is_it(chain)) || link.chain().is_some_and(|own| is_it(&own))
     }
 
     pub(super) fn to_announce(&self, public: [u8; 32], day: Day, value: Secret<32>) -> Option<ChainChange> {
-        let slot = self.get(&public)?.announced.as_deref().map(|(slot, _)| *slot);
+        let slot = self.get(&public)?.announced().map(|(slot, _)| *slot);
         Some(ChainChange::Put { owner: ChainOwner::Announced(public), slot, day, value })
     }
 
     /// The announced link takes the other's place.
     pub(super) fn to_promote(&self, public: [u8; 32]) -> Vec<ChainChange> {
         let link = self.get(&public);
-        let both = link.and_then(|link| Some((link.slot, link.announced.as_deref()?)));
-        let Some((slot, (announced, chain))) = both else { return Vec::new() };
-        let slot = Some(slot).filter(|&slot| slot != NOWHERE);
+        let Some((link, (announced, chain))) = link.and_then(|link| Some((link, link.announced()?))) else {
+            return Vec::new();
+        };
+        let slot = Some(link.slot).filter(|&slot| slot != NOWHERE);
         let (day, value) = (chain.day(), chain.value().duplicate());
         vec![
             ChainChange::Put { owner: ChainOwner::Link(public), slot, day, value },
@@ -239,7 +262,7 @@ impl Links {
     }
 
     pub(super) fn to_close(&self, public: [u8; 32], stamp: Unix) -> Option<ChainChange> {
-        let closed = self.get(&public)?.closed.as_ref()?;
+        let closed = self.rare(&public)?.closed.as_ref()?;
         let slot = Some(closed.slot).filter(|&slot| slot != NOWHERE);
         let mut value = [0; 32];
         value.iter_mut().zip(closed.until.to_be_bytes()).for_each(|(byte, part)| *byte = part);
@@ -262,19 +285,18 @@ impl Links {
         most: usize,
         batch: &mut Vec<ChainChange>,
     ) -> Option<usize> {
-        for (place, link) in self.rows.iter().enumerate().skip(from).take(slice) {
+        for (place, link) in self.rows.from(from).take(slice) {
             if batch.len() + 2 > most {
                 return Some(place);
             }
-            let older = |chain: &&Chain| chain.day() < day;
-            if let Some(chain) = link.chain.as_deref().filter(older)
+            let older = |chain: &Chain| chain.day() < day;
+            if let Some(chain) = link.chain().filter(older)
                 && let Ok(value) = chain.at(day)
             {
                 let owner = ChainOwner::Link(link.public);
                 batch.push(ChainChange::Put { owner, slot: Some(link.slot), day, value });
             }
-            if let Some((slot, chain)) = link.announced.as_deref()
-                && older(&chain)
+            if let Some((slot, chain)) = link.announced().filter(|(_, chain)| older(chain))
                 && let Ok(value) = chain.at(day)
             {
                 let owner = ChainOwner::Announced(link.public);
@@ -282,22 +304,64 @@ impl Links {
             }
         }
         let next = from.saturating_add(slice);
-        (next < self.rows.len()).then_some(next)
+        (next < self.rows.count).then_some(next)
+    }
+}
+
+impl Rows {
+    fn get(&self, place: u32) -> Option<&Link> {
+        self.together.get(place as usize / TOGETHER)?.get(place as usize % TOGETHER)
+    }
+
+    fn get_mut(&mut self, place: u32) -> Option<&mut Link> {
+        self.together.get_mut(place as usize / TOGETHER)?.get_mut(place as usize % TOGETHER)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.together.iter_mut().flatten()
+    }
+
+    /// With their places, from one on.
+    fn from(&self, first: usize) -> impl Iterator<Item = (usize, &Link)> {
+        let together = self.together.get(first / TOGETHER..).unwrap_or_default().iter().flatten();
+        (first..).zip(together.skip(first % TOGETHER))
+    }
+
+    fn push(&mut self, link: Link) -> Option<u32> {
+        let place = u32::try_from(self.count).ok().filter(|&place| place < NOBODY)?;
+        if self.count.is_multiple_of(TOGETHER) {
+            self.together.push(Vec::with_capacity(TOGETHER));
+        }
+        self.together.last_mut()?.push(link);
+        self.count += 1;
+        Some(place)
     }
 }
 
 impl Link {
-    const fn new(public: [u8; 32]) -> Self {
+    fn new(public: [u8; 32]) -> Self {
         Self {
             public,
-            client: NOBODY,
+            value: Zeroizing::new([0; 32]),
+            shared: Zeroizing::new([0; 32]),
+            day: Day::from_number(0),
             slot: NOWHERE,
-            chain: None,
-            announced: None,
-            shared: None,
-            closed: None,
-            answered: 0,
+            client: NOBODY,
+            door: 0,
+            rare: None,
         }
+    }
+
+    fn chain(&self) -> Option<Chain> {
+        (self.slot != NOWHERE).then(|| Chain::new(self.day, Secret::from_bytes(*self.value)))
+    }
+
+    fn announced(&self) -> Option<&(u32, Chain)> {
+        self.rare.as_ref()?.announced.as_ref()
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 

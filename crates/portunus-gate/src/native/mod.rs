@@ -136,7 +136,7 @@ impl Native {
     pub(crate) fn learn(&mut self, owner: ChainOwner, slot: u32, day: Day, value: Secret<32>) {
         match owner {
             ChainOwner::Door(key) => self.doors.learn(&key, slot, day, value),
-            ChainOwner::Link(key) => self.links.learn(&key, slot, day, value),
+            ChainOwner::Link(key) => self.links.learn(&key, slot, day, &value),
             ChainOwner::Announced(key) => self.links.learn_announced(&key, slot, day, value),
             ChainOwner::Closed(key) => self.links.learn_closed(&key, slot, &value),
         }
