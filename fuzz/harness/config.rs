@@ -17,7 +17,7 @@ pub(crate) fn ours(data: &[u8]) {
     let files =
         names.iter().filter_map(|name| Some((Path::new("/etc/p").join(name), parts.next()?.to_owned())));
     let mut disk = Disk(files.collect());
-    let key = native::openme_key_text(&portunus_crypto::Secret::from_bytes([7; 32]));
+    let key = native::key_text(&portunus_crypto::Secret::from_bytes([7; 32]));
     disk.0.insert("/etc/p/keys/openme.key".into(), key.to_string());
     let dir = Path::new("/etc/p");
     if let Ok(settings) = native::load(&disk, dir) {

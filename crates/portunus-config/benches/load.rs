@@ -46,7 +46,7 @@ fn base() -> Memory {
     files.0.insert("/p/portunus.toml".into(), native::server_text(&init));
     files.0.insert("/p/services.toml".into(), native::services_text());
     let key = Secret::from_bytes([3; 32]);
-    files.0.insert("/p/keys/openme.key".into(), native::openme_key_text(&key).to_string());
+    files.0.insert("/p/keys/openme.key".into(), native::key_text(&key).to_string());
     files
 }
 

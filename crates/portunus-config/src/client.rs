@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
-use portunus_model::{ClientKey, ClientName, Net, Unix};
+use portunus_model::{ClientKey, ClientName, NativeRule, Net, Unix};
 
 /// One client as it is written, services by their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Entry {
     pub any_target: bool,
     /// Whether a knock opens the health port too.
     pub health_port: bool,
+    /// What holds for it in the native dialect; for others it says nothing.
+    pub native: NativeRule,
     /// Where it stands.
     pub file: PathBuf,
     /// On which line.
@@ -37,7 +39,7 @@ pub struct Entry {
 pub struct NewClient {
     /// Its name.
     pub name: ClientName,
-    /// Its Ed25519 public key (openme).
+    /// Its public key: Ed25519 (openme), or X25519 (native).
     pub key: [u8; 32],
     /// Service (or group) names and inline ports; empty: the default ones.
     pub services: Vec<String>,
@@ -49,10 +51,12 @@ pub struct NewClient {
     pub any_target: bool,
     /// Whether a knock opens the health port too.
     pub health_port: bool,
+    /// What holds for it in the native dialect; `None`: it knocks as openme's do. openme's file has no word for it.
+    pub native: Option<NativeRule>,
 }
 
 impl NewClient {
-    /// A client with the default services, no end and nothing unusual.
+    /// A client of openme's dialect with the default services, no end and nothing unusual.
     #[must_use]
     pub const fn new(name: ClientName, key: [u8; 32]) -> Self {
         Self {
@@ -63,6 +67,7 @@ impl NewClient {
             lasting: None,
             any_target: false,
             health_port: true,
+            native: None,
         }
     }
 }

@@ -25,6 +25,16 @@ pub(crate) fn client_public(key: &str, word: &str) -> Result<[u8; 32], ValueErro
     }
 }
 
+/// A client's X25519 public key (native): in its one spelling, not of low order.
+pub(crate) fn native_public(key: &str, word: &str) -> Result<[u8; 32], ValueError> {
+    let bytes = text::decode::<32>(word).map_err(|error| public_fault(key, error))?;
+    x25519::check_public(&bytes).map(|()| bytes).map_err(|error| {
+        let why = error.to_string();
+        let why = why.strip_prefix("it is ").unwrap_or(&why);
+        ValueError::new(format!("{key} is {why}"), "make new keys for this client with `add`")
+    })
+}
+
 /// A server's X25519 public key.
 pub(crate) fn server_public(key: &str, word: &str) -> Result<[u8; 32], ValueError> {
     text::decode::<32>(word).map_err(|error| public_fault(key, error))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
-    Client, ClientKey, ClientName, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto, Rules, Stanza,
-    Unix,
+    Client, ClientKey, ClientName, Dialect, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto,
+    Rules, Service, Stanza, Unix,
 };
 
 use crate::client::Entry;
@@ -40,18 +40,29 @@ pub(crate) struct Written<'a> {
     pub(crate) lasting: Option<Duration>,
     pub(crate) any_target: bool,
     pub(crate) health: bool,
+    pub(crate) native: NativeRule,
 }
 
 /// By what it proves itself.
 pub(crate) enum Key {
     Openme([u8; 32]),
+    Native([u8; 32]),
     Fwknop(Box<Fwknop>),
 }
 
 impl Key {
+    pub(crate) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Openme(_) => Dialect::Openme,
+            Self::Native(_) => Dialect::Native,
+            Self::Fwknop(_) => Dialect::Fwknop,
+        }
+    }
+
     fn of_client(&self) -> ClientKey {
         match self {
             Self::Openme(key) => ClientKey::Openme(*key),
+            Self::Native(key) => ClientKey::Native(*key),
             Self::Fwknop(fwknop) => ClientKey::Fwknop(fwknop.keys.id()),
         }
     }
@@ -94,6 +105,7 @@ impl Written<'_> {
             lasting: self.lasting,
             any_target: self.any_target,
             health_port: self.health,
+            native: self.native,
             file: source.file.to_owned(),
             line: source.position(self.at.first()).0,
         }
@@ -112,8 +124,10 @@ pub(crate) struct Policy {
     pub(crate) health_port: Option<u16>,
     pub(crate) most_clients: usize,
     pub(crate) most_open: u32,
-    /// The server's own public key, where it is known: a client that has it was copied from the wrong line.
-    pub(crate) server_public: Option<[u8; 32]>,
+    /// The server's own public keys, as far as they are known: a client that has one was copied from the wrong line.
+    pub(crate) server_publics: Vec<[u8; 32]>,
+    /// Whether knocks of the native dialect are heard, which name services.
+    pub(crate) native: bool,
 }
 
 /// The clients that were taken so far.
@@ -178,7 +192,7 @@ impl<'p> Crowd<'p> {
             lasting,
             any_target: written.any_target,
             stanza: None,
-            native: NativeRule::default(),
+            native: written.native,
             mark: None,
         };
         if let Key::Fwknop(fwknop) = written.key {
@@ -228,7 +242,7 @@ impl<'p> Crowd<'p> {
             return false;
         }
         let key = written.key.of_client();
-        if self.policy.server_public.map(ClientKey::Openme) == Some(key) {
+        if self.policy.server_publics.contains(key.as_bytes()) {
             let mend = "put the client's own public key here, as `add` prints it";
             findings.error(source, written.key_at, format!("the key of {name:?} is the server's own"), mend);
             return false;
@@ -259,10 +273,21 @@ impl<'p> Crowd<'p> {
             any_port: self.any_port,
             ..Limits::default()
         };
+        let (services, always) = if self.policy.native { named(self.policy) } else { Default::default() };
         let rules =
-            Rules { generation: 0, window: self.policy.window, clients: self.clients, ..Rules::default() };
+            Rules { generation: 0, window: self.policy.window, clients: self.clients, services, always };
         (rules, limits, self.fwknop, self.gpg)
     }
+}
+
+/// What native knocks can name, and what opens with each.
+fn named(policy: &Policy) -> (Vec<Service>, Box<[PortSpec]>) {
+    let service = |(name, ports): &(String, Vec<PortSpec>)| Service {
+        name: name.as_str().into(),
+        ports: tidy(ports.clone()).into_boxed_slice(),
+    };
+    let health = policy.health_port.and_then(|port| PortSpec::single(Proto::Tcp, port).ok());
+    (policy.services.named.iter().map(service).collect(), health.into_iter().collect())
 }
 
 /// Fills in the ports that `stance` protects.

@@ -15,6 +15,55 @@ pub struct PrivateKey {
 #[error("the peer's X25519 key is of low order")]
 pub struct LowOrder;
 
+/// Why bytes are no public key to enrol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeyError {
+    /// Whoever agrees with it shares a secret that everybody knows.
+    #[error("it is an X25519 public key of low order, with which anybody shares the secret")]
+    LowOrder,
+    /// It stands for a key that has another spelling: two clients could be one.
+    #[error("it is not an X25519 public key in its one spelling")]
+    Spelling,
+}
+
+/// The points of low order in their one spelling (RFC 7748 section 6.1; the orders 4, 1, 2, 8 and 8).
+const LOW_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    },
+    {
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        minus_one
+    },
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda,
+        0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04,
+        0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+];
+
+/// Whether a public key may be somebody's: in its one spelling, and not of low order.
+///
+/// # Errors
+/// [`PublicKeyError`] says why not.
+pub fn check_public(key: &[u8; 32]) -> Result<(), PublicKeyError> {
+    // Below 2^255 - 19: p itself is ed ff .. ff 7f, little endian.
+    let [first, middle @ .., last] = key;
+    let high = *last == 0x7f && middle.iter().all(|byte| *byte == 0xff) && *first >= 0xed;
+    if *last >= 0x80 || high {
+        return Err(PublicKeyError::Spelling);
+    }
+    if LOW_ORDER.contains(key) { Err(PublicKeyError::LowOrder) } else { Ok(()) }
+}
+
 impl PrivateKey {
     /// Takes any 32 bytes: X25519 clamps them itself.
     ///
@@ -81,6 +130,16 @@ mod tests {
     }
 
     #[test]
+    fn a_public_key_has_one_spelling() {
+        let key = private("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+        assert_eq!(check_public(key.public()), Ok(()));
+        // p - 2 is the greatest that is not of low order; p + 5 is another spelling of 5.
+        let high = "ebffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
+        assert_eq!(check_public(&hex(high)), Ok(()));
+        assert_eq!(check_public(&hex(&high.replace("eb", "f2"))), Err(PublicKeyError::Spelling));
+    }
+
+    #[test]
     fn every_low_order_point_is_refused() {
         let key = private("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
         for text in [
@@ -94,8 +153,15 @@ mod tests {
         ] {
             let mut point = hex(text);
             assert_eq!(key.agree(&point).err(), Some(LowOrder), "{text}");
+            let why = if text.starts_with("ed") || text.starts_with("ee") {
+                PublicKeyError::Spelling
+            } else {
+                PublicKeyError::LowOrder
+            };
+            assert_eq!(check_public(&point), Err(why), "{text}");
             point[31] |= 0x80;
             assert_eq!(key.agree(&point).err(), Some(LowOrder), "{text} with its top bit set");
+            assert_eq!(check_public(&point), Err(PublicKeyError::Spelling), "{text} with its top bit set");
         }
     }
 }

@@ -7,9 +7,12 @@
 //!
 //! What an SSD, a snapshot or a backup keeps of what was written over is beyond a file.
 
+mod look;
+
 use std::collections::BTreeSet;
 use std::io;
 
+pub use look::look;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Segment;
@@ -276,15 +279,15 @@ impl Owner {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::disk::Disk;
 
-    type Content = BTreeMap<Owner, (u32, u32, [u8; 32])>;
+    pub(super) type Content = BTreeMap<Owner, (u32, u32, [u8; 32])>;
 
-    fn open(disk: &Disk) -> (Chains<Disk>, Content, Found) {
+    pub(super) fn open(disk: &Disk) -> (Chains<Disk>, Content, Found) {
         let mut content = Content::new();
         let (chains, found) = Chains::open(disk.clone(), |entry| {
             let before = content.insert(entry.owner, (entry.slot, entry.day, *entry.value));
@@ -294,11 +297,11 @@ mod tests {
         (chains, content, found)
     }
 
-    fn link(n: u8) -> Owner {
+    pub(super) fn link(n: u8) -> Owner {
         Owner::Link([n; 32])
     }
 
-    fn put(slot: u32, owner: Owner, day: u32, value: &[u8; 32]) -> Change<'_> {
+    pub(super) fn put(slot: u32, owner: Owner, day: u32, value: &[u8; 32]) -> Change<'_> {
         Change::Put(Entry { slot, owner, day, value })
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use portunus_model::{ClientName, Dialect, NativeRule};
 use zeroize::Zeroizing;
 
 use super::{Paths, fwknop};
@@ -10,9 +11,13 @@ use crate::lower::{self, Key, Written};
 use crate::reader::{Fields, Unknown, text_of};
 use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span};
-use crate::{Diagnostic, FileError, Files, Secrecy, keys, toml_tree};
+use crate::{Diagnostic, FileError, Files, Secrecy, ValueError, keys, toml_tree};
 
 const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "grant", "any_target", "health"];
+/// What only a client of the native dialect has besides.
+const NATIVE: [&str; 2] = ["answers", "bind"];
+const DIALECTS: [(&str, Dialect); 3] =
+    [("native", Dialect::Native), ("openme", Dialect::Openme), ("fwknop", Dialect::Fwknop)];
 
 /// Where a client stands in which file: one that holds secrets must be closed to others.
 #[derive(Clone, Copy)]
@@ -122,18 +127,34 @@ fn table<'a>(
 fn client<'a>(
     home: Home<'_>,
     c: Fields<'a, '_>,
-    name: portunus_model::ClientName,
+    name: ClientName,
     at: Span,
     longest: Duration,
     findings: &mut Findings,
 ) -> Option<Written<'a>> {
-    let is_fwknop = c.word("dialect", &[("openme", false), ("fwknop", true)], findings).unwrap_or(false);
-    let key = if is_fwknop {
-        home.check_closed(findings);
-        fwknop::read(c, at, &name, longest, findings)
-    } else {
-        c.know(&CLIENT, Unknown::Refused, findings);
-        public_key(c, at, &name, findings).map(|(key, at)| (Key::Openme(key), at))
+    let mut native = NativeRule::default();
+    let dialect = match c.pair("dialect") {
+        Some(_) => c.word("dialect", &DIALECTS, findings),
+        None => Some(Dialect::Openme),
+    };
+    let key = match dialect {
+        // Which keys it should have then nobody knows.
+        None => None,
+        Some(Dialect::Fwknop) => {
+            home.check_closed(findings);
+            fwknop::read(c, at, &name, longest, findings)
+        }
+        Some(Dialect::Openme) => {
+            know_openme(c, findings);
+            public_key(c, at, &name, keys::client_public, findings).map(|(key, at)| (Key::Openme(key), at))
+        }
+        Some(Dialect::Native) => {
+            c.know(&[&CLIENT[..], &NATIVE].concat(), Unknown::Refused, findings);
+            native.answers = c.flag("answers", findings).unwrap_or(false);
+            let binds = [("auto", false), ("must", true)];
+            native.must_bind = c.word("bind", &binds, findings).unwrap_or(false);
+            public_key(c, at, &name, keys::native_public, findings).map(|(key, at)| (Key::Native(key), at))
+        }
     };
     let services = c.texts("services", "[\"ssh\", \"8080/tcp\"]", findings);
     let expires = c.date("expires", findings);
@@ -141,13 +162,26 @@ fn client<'a>(
     let any_target = c.flag("any_target", findings).unwrap_or(false);
     let health = c.flag("health", findings).unwrap_or(true);
     let (key, key_at) = key?;
-    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health })
+    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health, native })
+}
+
+/// What a client of openme's may have: a word of the native dialect gets a mend of its own.
+fn know_openme(c: Fields<'_, '_>, findings: &mut Findings) {
+    let mut known = CLIENT.to_vec();
+    for key in NATIVE {
+        let Some(pair) = c.pair(key) else { continue };
+        known.push(key);
+        let what = format!("{key} is for a client of the native dialect, and this one is openme's");
+        findings.error(c.source, pair.at, what, "take it out, or add the client anew with `portunus add`");
+    }
+    c.know(&known, Unknown::Refused, findings);
 }
 
 fn public_key(
     c: Fields<'_, '_>,
     at: Span,
-    name: &portunus_model::ClientName,
+    name: &ClientName,
+    read: fn(&str, &str) -> Result<[u8; 32], ValueError>,
     findings: &mut Findings,
 ) -> Option<([u8; 32], Span)> {
     let Some(pair) = c.pair("public_key") else {
@@ -157,7 +191,7 @@ fn public_key(
     };
     let node: &Node<'_> = &pair.node;
     let text = text_of(c.source, node, "public_key", findings)?;
-    keys::client_public("public_key", text)
+    read("public_key", text)
         .map_err(|fault| findings.fault(c.source, node.span, fault))
         .ok()
         .map(|bytes| (bytes, node.span))

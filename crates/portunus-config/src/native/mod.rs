@@ -1,9 +1,12 @@
-//! Our own spelling: `portunus.toml`, `services.toml`, `clients/NAME.toml` or `clients.toml`, `keys/openme.key`.
+//! Our own spelling: `portunus.toml`, `services.toml`, `clients/NAME.toml` or `clients.toml`, `keys/openme.key`,
+//! `keys/native.key`.
 
 mod alerts;
 mod clients;
 mod fwknop;
 mod read;
+mod secrets;
+mod spoken;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -67,6 +70,12 @@ impl Paths {
     #[must_use]
     pub fn openme_key(&self) -> PathBuf {
         self.keys_dir().join("openme.key")
+    }
+
+    /// `keys/native.key`, the same of the native dialect's current door.
+    #[must_use]
+    pub fn native_key(&self) -> PathBuf {
+        self.keys_dir().join("native.key")
     }
 }
 
@@ -132,9 +141,9 @@ pub fn services_text() -> String {
     write::SERVICES.to_owned()
 }
 
-/// The text of `keys/openme.key`.
+/// The text of a file below `keys`.
 #[must_use]
-pub fn openme_key_text(key: &Secret<32>) -> Zeroizing<String> {
+pub fn key_text(key: &Secret<32>) -> Zeroizing<String> {
     Zeroizing::new(format!("{}\n", &*key.to_base64()))
 }
 

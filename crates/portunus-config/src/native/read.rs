@@ -4,11 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portunus_crypto::Secret;
-use portunus_model::{Place, PortSpec};
-use zeroize::Zeroizing;
+use portunus_model::{Dialect, Place, PortSpec};
 
-use super::Paths;
+use super::spoken::Spoken;
+use super::{Paths, secrets};
 use crate::lower::{self, Crowd, Policy};
 use crate::ports::{Services, parse_spec, tidy};
 use crate::profile::first_label;
@@ -17,7 +16,7 @@ use crate::source::{Findings, Source};
 use crate::tree::{Node, Pair, Span, Value};
 use crate::{
     AuditSize, DEFAULT_PORT, Diagnostic, FileError, Files, FirewallKind, MetricsListen, OnExit, Secrecy,
-    Secrets, Settings, StanceWish, ValueError, keys, parse_host, parse_interface, parse_place, toml_tree,
+    Secrets, Settings, StanceWish, ValueError, parse_host, parse_interface, parse_place, toml_tree,
 };
 
 const TOP: [&str; 17] = [
@@ -53,8 +52,7 @@ struct Server {
     listen: Vec<SocketAddr>,
     listen_named: bool,
     nflog: Option<u16>,
-    openme: bool,
-    fwknop: bool,
+    spoken: Spoken,
     on_exit: OnExit,
     admins: Vec<u32>,
     stance: StanceWish,
@@ -104,22 +102,22 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
             format!("make it (`mkdir {}`), or write unix:/run/portunus/metrics.sock", folder.display());
         findings.warn(&source, at.unwrap_or_default(), what, mend);
     }
-    let secrets =
-        if server.openme { secrets(files, paths, &mut policy, &mut findings) } else { Secrets::default() };
+    let secrets = secrets::read(files, paths, &server.spoken, &mut policy, &mut findings);
+    if server.spoken.names(Dialect::Native) {
+        sources.push(paths.keys_dir());
+    }
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
-        let (whose, heard) = match written.key {
-            lower::Key::Fwknop(_) => ("fwknop", server.fwknop),
-            lower::Key::Openme(_) => ("openme", server.openme),
-        };
-        if !heard {
-            let what = format!(
-                "client {:?} knocks as {whose}'s do, and the server does not speak that",
-                written.name
-            );
-            let mend = "write dialects = [\"openme\", \"fwknop\"] into portunus.toml";
-            findings.error(source, written.at, what, mend);
+        let dialect = written.key.dialect();
+        if !server.spoken.hears(dialect) {
+            let how = match dialect {
+                Dialect::Native => "in the native dialect",
+                Dialect::Openme => "as openme's do",
+                Dialect::Fwknop => "as fwknop's do",
+            };
+            let what = format!("client {:?} knocks {how}, and the server does not speak that", written.name);
+            findings.error(source, written.at, what, server.spoken.mend(dialect));
         }
         crowd.take(source, written, findings);
     });
@@ -172,6 +170,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
     let most_open = limits.and_then(|l| l.number("open_grants", 1, 1_000_000, findings));
     let (default_ports, default_lasting) = defaults(s, &services, longest, findings);
     let health_port = health.then_some(health_port);
+    let spoken = Spoken::read(s, findings);
     let policy = Policy {
         services,
         default_ports,
@@ -182,9 +181,9 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         health_port,
         most_clients: most_clients.and_then(|n| usize::try_from(n).ok()).unwrap_or(lower::DEFAULT_CLIENTS),
         most_open: most_open.and_then(|n| u32::try_from(n).ok()).unwrap_or(lower::DEFAULT_OPEN),
-        server_public: None,
+        server_publics: Vec::new(),
+        native: spoken.names(Dialect::Native),
     };
-    let (openme, fwknop) = dialects(s, findings);
     let server = Server {
         profile_name: profile
             .unwrap_or_else(|| host.as_deref().map_or_else(|| "default".to_owned(), first_label)),
@@ -194,8 +193,7 @@ fn server(s: Fields<'_, '_>, services: Services, findings: &mut Findings) -> (Se
         nflog: s
             .number("nflog", 0, u64::from(u16::MAX), findings)
             .and_then(|group| u16::try_from(group).ok()),
-        openme,
-        fwknop,
+        spoken,
         on_exit: s.word("on_exit", &OnExit::WORDS, findings).unwrap_or_default(),
         admins: admins(s, findings),
         stance: stance(s, knock_port, findings),
@@ -319,26 +317,6 @@ fn metrics_listen(text: &str) -> Result<MetricsListen, ValueError> {
         }
         Err(_) => Err(ValueError::new(format!("{text:?} is nothing to listen on"), mend)),
     }
-}
-
-/// Whether openme's knocks are heard, and fwknop's.
-fn dialects(s: Fields<'_, '_>, findings: &mut Findings) -> (bool, bool) {
-    if s.pair("dialects").is_none() {
-        return (true, false);
-    }
-    let (mut openme, mut fwknop) = (false, false);
-    for (text, at) in s.texts("dialects", "[\"openme\", \"fwknop\"]", findings) {
-        match text {
-            "openme" => openme = true,
-            "fwknop" => fwknop = true,
-            other => {
-                findings.error(s.source, at, format!("unknown dialect {other:?}"), "use openme or fwknop");
-                // One mistake is enough to say: which clients that leaves out nobody knows.
-                (openme, fwknop) = (true, true);
-            }
-        }
-    }
-    (openme, fwknop)
 }
 
 fn admins(s: Fields<'_, '_>, findings: &mut Findings) -> Vec<u32> {
@@ -497,34 +475,4 @@ fn service(
         }
     }
     (tidy(ports), sent_on)
-}
-
-fn secrets(files: &dyn Files, paths: &Paths, policy: &mut Policy, findings: &mut Findings) -> Secrets {
-    let path = paths.openme_key();
-    let text = match files.read(&path, Secrecy::Secret) {
-        Ok(text) => Zeroizing::new(text),
-        Err(FileError::Missing) => {
-            let mend = "make it with `portunus init --host HOST`, or copy it from the old server";
-            findings.push(Diagnostic::of_file(&path, "the server's private key is not there", mend));
-            return Secrets::default();
-        }
-        Err(error) => {
-            findings.push(error.at(&path));
-            return Secrets::default();
-        }
-    };
-    match key_of(&text) {
-        Ok((secret, public)) => {
-            policy.server_public = Some(public);
-            Secrets { openme: Some(secret), ..Secrets::default() }
-        }
-        Err(fault) => {
-            findings.push(Diagnostic { file: path, line: 1, column: 1, what: fault.what, mend: fault.mend });
-            Secrets::default()
-        }
-    }
-}
-
-fn key_of(text: &str) -> Result<(Secret<32>, [u8; 32]), ValueError> {
-    keys::server_private("the key", text)
 }

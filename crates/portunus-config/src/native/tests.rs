@@ -7,6 +7,8 @@ use portunus_crypto::{ed25519::SigningKey, text};
 use portunus_model::{Family, PortSpec, Seat, Unix};
 use proptest::prelude::*;
 
+mod doors;
+
 const DIR: &str = "/etc/portunus";
 
 fn key(n: u8) -> [u8; 32] {
@@ -43,7 +45,7 @@ fn folder() -> Memory {
     Memory::default()
         .with("/etc/portunus/portunus.toml", server_text(&init()))
         .with("/etc/portunus/services.toml", "ssh = [\"22/tcp\"]\nweb = [\"80/tcp\", \"443\"]\n")
-        .with("/etc/portunus/keys/openme.key", openme_key_text(&Secret::from_bytes([3; 32])).as_str())
+        .with("/etc/portunus/keys/openme.key", key_text(&Secret::from_bytes([3; 32])).as_str())
         .with("/etc/portunus/clients/alice.toml", client_text(&new("alice", 1)))
         .with("/etc/portunus/clients/bob.toml", client_text(&bob))
 }
@@ -223,8 +225,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         "portunus.toml",
         "port = 54154",
-        "dialects = [\"native\"]",
-        "11:13: unknown dialect \"native\": use openme or fwknop",
+        "dialects = [\"nativ\"]",
+        "11:13: unknown dialect \"nativ\": use native, openme or fwknop",
     ),
     (
         "portunus.toml",
@@ -352,8 +354,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         "clients/bob.toml",
         "\"openme\"",
-        "\"native\"",
-        "1:11: dialect is \"native\": use one of: openme, fwknop",
+        "\"nativ\"",
+        "1:11: dialect is \"nativ\": use one of: native, openme, fwknop",
     ),
     (
         "clients/bob.toml",
@@ -737,7 +739,7 @@ fn each_mistake_of_a_client_of_fwknops_has_its_sentence() {
 proptest! {
     #[test]
     fn no_text_breaks_a_reader(text in "[ a-c:{}\\[\\],#\"'=.1-3\n\r\t-]{0,80}") {
-        for file in ["portunus.toml", "services.toml", "clients.toml", "clients/alice.toml", "keys/openme.key"] {
+        for file in ["portunus.toml", "services.toml", "clients.toml", "clients/alice.toml", "keys/openme.key", "keys/native.key"] {
             let files = folder().with(&format!("{DIR}/{file}"), text.clone());
             let _ = loaded(&files);
             let _ = remove_client(&files, Path::new(DIR), &ClientName::new("a").unwrap());
@@ -764,10 +766,7 @@ proptest! {
 
 #[test]
 fn the_key_file_is_one_line() {
-    assert_eq!(
-        openme_key_text(&Secret::from_bytes([0; 32])).as_str(),
-        format!("{}\n", text::encode(&[0; 32]))
-    );
+    assert_eq!(key_text(&Secret::from_bytes([0; 32])).as_str(), format!("{}\n", text::encode(&[0; 32])));
 }
 
 fn with_sections(text: &str) -> Result<Settings, Vec<String>> {

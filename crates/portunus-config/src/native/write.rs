@@ -5,7 +5,7 @@ use std::path::Path;
 use portunus_crypto::text;
 use portunus_dialect::fwknop::gpg::{RawGpg, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{HashType, Mode};
-use portunus_model::{ClientName, Place};
+use portunus_model::{ClientName, Dialect, Place};
 use zeroize::Zeroizing;
 
 use super::{Init, Paths};
@@ -61,7 +61,7 @@ port = @PORT@
 # health = true
 # health_port = 54154
 
-# What the knocks may speak: openme, fwknop.
+# What the knocks may speak: native, openme, fwknop.
 @DIALECTS@
 
 # How far a client's clock may be off, either way; 1s to 10m.
@@ -143,8 +143,17 @@ ssh = ["22/tcp"]
 
 /// The lines of one client.
 pub(super) fn client(client: &NewClient) -> String {
-    let mut out = format!("dialect = \"openme\"\npublic_key = {}\n", quoted(&text::encode(&client.key)));
+    let dialect = if client.native.is_some() { Dialect::Native } else { Dialect::Openme };
+    let key = quoted(&text::encode(&client.key));
+    let mut out = format!("dialect = {}\npublic_key = {key}\n", quoted(dialect.as_str()));
     common(client, &mut out);
+    let rule = client.native.unwrap_or_default();
+    if rule.answers {
+        out.push_str("answers = true\n");
+    }
+    if rule.must_bind {
+        out.push_str("bind = \"must\"\n");
+    }
     out
 }
 

@@ -134,7 +134,8 @@ fn server(fields: Fields<'_, '_>, findings: &mut Findings) -> Option<(Server, Po
         health_port: Some(health_port),
         most_clients: lower::DEFAULT_CLIENTS,
         most_open: lower::DEFAULT_OPEN,
-        server_public: public,
+        server_publics: public.into_iter().collect(),
+        native: false,
     };
     let profile = s.text("default_profile", findings).map(|(text, _)| text).filter(|text| !text.is_empty());
     let profile_name = profile.unwrap_or("default").to_owned();
@@ -261,6 +262,7 @@ fn client<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, findings: &mut Finding
         lasting: None,
         any_target: true,
         health,
+        native: portunus_model::NativeRule::default(),
     })
 }
 

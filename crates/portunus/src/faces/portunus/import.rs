@@ -40,7 +40,7 @@ fn from_openme(places: &Places, file: &Path, force: bool) -> Done {
         (paths.server(), server_text(file, &theirs, &groups), 0o644),
     ];
     if let Some(key) = &theirs.secrets.openme {
-        new.insert(0, (paths.openme_key(), native::openme_key_text(key).to_string(), PRIVATE));
+        new.insert(0, (paths.openme_key(), native::key_text(key).to_string(), PRIVATE));
     }
     let mut after = Overlay::new(&RealFiles);
     for (path, text, _) in &new {

@@ -38,7 +38,7 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
         // So that new clients can be of our own.
         if !paths.openme_key().exists() {
             let key = identity::server_key()?;
-            new.push((paths.openme_key(), native::openme_key_text(&key).to_string(), PRIVATE));
+            new.push((paths.openme_key(), native::key_text(&key).to_string(), PRIVATE));
         }
     }
     let mut after = Overlay::new(&RealFiles);

@@ -94,7 +94,7 @@ fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
     files::make_folder(&paths.clients_dir(), 0o700)?;
     if !paths.openme_key().exists() {
         let key = identity::server_key()?;
-        files::create(&paths.openme_key(), native::openme_key_text(&key).as_bytes(), PRIVATE)?;
+        files::create(&paths.openme_key(), native::key_text(&key).as_bytes(), PRIVATE)?;
     }
     if !paths.services().exists() {
         files::create(&paths.services(), native::services_text().as_bytes(), 0o644)?;
