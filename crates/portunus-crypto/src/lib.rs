@@ -20,6 +20,7 @@ pub mod hmac;
 mod secret;
 pub mod siphash;
 pub mod text;
+pub mod totp;
 pub mod x25519;
 
 #[cfg(any(test, feature = "fixed"))]

@@ -11,9 +11,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::gpg::{Answer, RingId};
 use portunus_dialect::openme::Unsealed;
-use portunus_dialect::{fwknop, openme};
+use portunus_dialect::{fwknop, native as native_dialect, openme};
 use portunus_model::{
     ClaimKey, Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason, Rules, Unix,
 };
@@ -28,7 +29,7 @@ use crate::lane::{Job, Lane, Waste};
 use crate::names::Names;
 use crate::native::Native;
 use crate::oracle::Oracle;
-use crate::pending::{Asked, Claimant, Claiming, Overdue, Pending, Stray, Waiting, is_meant};
+use crate::pending::{Asked, Claimant, Claiming, Coded, Overdue, Pending, Stray, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
 use crate::{Action, RestoredGrant, Session, Ticket};
@@ -43,7 +44,9 @@ pub struct Keyring {
     /// fwknop with GnuPG: the same.
     pub gpg: Vec<fwknop::gpg::GpgKeys>,
     /// native: the doors, the current one first; none: not spoken.
-    pub native: Vec<portunus_dialect::native::Door>,
+    pub native: Vec<native_dialect::Door>,
+    /// native: the secrets of one-time codes, by the public keys of their clients.
+    pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
 }
 
 /// Bounds of memory, work and patience. None of them is about who may open what.
@@ -137,14 +140,14 @@ impl Gate {
     /// A gate with nothing open.
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
-        let Keyring { openme: server, fwknop, gpg, native } = keys;
+        let Keyring { openme: server, fwknop, gpg, native, codes } = keys;
         let keysets = KeySets::new(fwknop, gpg, &rules.clients, tuning.lists_fields);
         Self {
             prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
             server,
             keysets,
             names: Names::default(),
-            native: Native::new(native, &rules.clients, &tuning),
+            native: Native::new(native, codes, &rules.clients, &tuning),
             clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
             sources: Sources::new(tuning.known_sources),
@@ -198,7 +201,9 @@ impl Gate {
 
     /// The store has answered.
     pub fn handle_claimed(&mut self, now: Now, ticket: Ticket, answer: Claimed) {
-        let Some(Claiming { fresh, origin, dialect }) = self.pending.take_claim(ticket) else { return };
+        let Some(Claiming { fresh, origin, dialect }) = self.pending.take_claim(ticket) else {
+            return self.code_claimed(now, ticket, answer);
+        };
         let number = fresh.client();
         let Some(name) = self.clients.name(number) else {
             return self.verdict(now, origin, Some(dialect), None, Reason::UnknownClient);
@@ -210,7 +215,7 @@ impl Gate {
                 self.clients.saw(number, now);
                 self.took_native(&taken);
                 self.actions.extend(taken.accepted(now).map(Action::Accept));
-                self.decide(now, Claimant { taken, client: number });
+                self.decide(now, Claimant { taken, client: number, passed: false });
             }
             Err(outcome) => {
                 self.charge(origin);
@@ -261,7 +266,7 @@ impl Gate {
                 let late = Some(Stray { opening, name }).filter(|_| answer == Opened::Open && !revoked);
                 strays.into_iter().chain(late).for_each(|late| self.opened_too_late(now, late, dialect));
             }
-            Some(Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_)) | None => {}
+            Some(Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_)) | None => {}
         }
     }
 
@@ -269,8 +274,8 @@ impl Gate {
     /// has another key, is expired or will be before they end, may not knock any more from where its knock came, or has lost
     /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
-        let Keyring { openme: server, fwknop, gpg, native } = keys;
-        self.native.replace(native, &rules.clients, &self.tuning);
+        let Keyring { openme: server, fwknop, gpg, native, codes } = keys;
+        self.native.replace(native, codes, &rules.clients, &self.tuning);
         self.keysets = KeySets::new(fwknop, gpg, &rules.clients, self.tuning.lists_fields);
         self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
         self.server = server;
@@ -340,7 +345,12 @@ impl Gate {
                     let name = self.clients.name(fresh.client());
                     self.verdict(now, origin, Some(dialect), name, Reason::StoreUnavailable);
                 }
-                Overdue::Name(Claimant { taken, client }) => {
+                Overdue::Code(Coded { claimant: Claimant { taken, client, .. }, .. }) => {
+                    let name = self.clients.name(client);
+                    let (origin, dialect) = (taken.origin(), Some(taken.dialect()));
+                    self.verdict(now, origin, dialect, name, Reason::StoreUnavailable);
+                }
+                Overdue::Name(Claimant { taken, client, .. }) => {
                     let name = self.clients.name(client);
                     let detail =
                         Some(Detail::Said("the inner host's name was not found in time: knock again"));

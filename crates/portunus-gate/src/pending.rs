@@ -57,6 +57,8 @@ pub(crate) enum Waiting {
     Name(Claimant),
     /// An order that is with who runs it.
     Run(Ordered),
+    /// A code that is with the store.
+    Code(Coded),
 }
 
 /// A knock that is claimed, and not yet decided.
@@ -65,6 +67,17 @@ pub(crate) struct Claimant {
     pub(crate) taken: Taken,
     /// Whose it is: the first of its stanzas.
     pub(crate) client: u32,
+    /// Whether its one-time code was looked at, and is right.
+    pub(crate) passed: bool,
+}
+
+/// A claimed knock whose one-time code is right, and with the store: nobody else may use it.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    pub(crate) claimant: Claimant,
+    /// In which step the code was made, and for which attempt.
+    pub(crate) step: u64,
+    pub(crate) attempt: [u8; 8],
 }
 
 /// What was ordered.
@@ -84,6 +97,7 @@ pub(crate) enum Overdue {
     Open { client: ClientName, origin: Origin, dialect: Dialect },
     Name(Claimant),
     Run(Ordered),
+    Code(Coded),
 }
 
 #[derive(Debug)]
@@ -146,7 +160,11 @@ impl Pending {
     pub(crate) fn take_claim(&mut self, ticket: Ticket) -> Option<Claiming> {
         match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Claim(_)))? {
             Waiting::Claim(claiming) => Some(claiming),
-            Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
+            Waiting::Open(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_) => None,
         }
     }
 
@@ -158,14 +176,33 @@ impl Pending {
     pub(crate) fn take_name(&mut self, ticket: Ticket) -> Option<Claimant> {
         match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Name(_)))? {
             Waiting::Name(claimant) => Some(claimant),
-            Waiting::Claim(_) | Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_) => None,
+            Waiting::Claim(_)
+            | Waiting::Open(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_) => None,
         }
     }
 
     pub(crate) fn take_order(&mut self, ticket: Ticket) -> Option<Ordered> {
         match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Run(_)))? {
             Waiting::Run(ordered) => Some(ordered),
-            Waiting::Claim(_) | Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) => None,
+            Waiting::Claim(_)
+            | Waiting::Open(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Code(_) => None,
+        }
+    }
+
+    pub(crate) fn take_code(&mut self, ticket: Ticket) -> Option<Coded> {
+        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Code(_)))? {
+            Waiting::Code(coded) => Some(coded),
+            Waiting::Claim(_)
+            | Waiting::Open(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_) => None,
         }
     }
 
@@ -185,6 +222,7 @@ impl Pending {
             Waiting::Claim(claiming) => claiming.origin,
             Waiting::Name(claimant) => claimant.taken.origin(),
             Waiting::Run(ordered) => ordered.origin,
+            Waiting::Code(coded) => coded.claimant.taken.origin(),
         })
     }
 
@@ -194,7 +232,11 @@ impl Pending {
             Waiting::Claim(claiming) => {
                 claiming.fresh.text_sha256().map(|sha256| Packet::claim_key_of(&sha256))
             }
-            Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
+            Waiting::Open(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_) => None,
         }
     }
 
@@ -203,7 +245,7 @@ impl Pending {
         match self.peek(ticket)? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(&asked.name),
             Waiting::Run(ordered) => Some(&ordered.client),
-            Waiting::Claim(_) | Waiting::Name(_) => None,
+            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Code(_) => None,
         }
     }
 
@@ -223,7 +265,9 @@ impl Pending {
 
     fn is_asking(&self, ticket: Ticket) -> bool {
         match self.peek(ticket) {
-            Some(Waiting::Claim(_) | Waiting::Open(_) | Waiting::Name(_) | Waiting::Run(_)) => true,
+            Some(
+                Waiting::Claim(_) | Waiting::Open(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_),
+            ) => true,
             Some(Waiting::Abandoned(_)) | None => false,
         }
     }
@@ -251,6 +295,9 @@ impl Pending {
             if let Some(ordered) = self.take_order(ticket) {
                 return Some(Overdue::Run(ordered));
             }
+            if let Some(coded) = self.take_code(ticket) {
+                return Some(Overdue::Code(coded));
+            }
             if let Some(overdue) = self.abandon(ticket) {
                 return Some(overdue);
             }
@@ -266,9 +313,11 @@ impl Pending {
                 let (client, origin, dialect) = (asked.name.clone(), asked.origin, asked.dialect);
                 (Waiting::Abandoned(asked), Some(Overdue::Open { client, origin, dialect }))
             }
-            other @ (Waiting::Claim(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_)) => {
-                (other, None)
-            }
+            other @ (Waiting::Claim(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_)) => (other, None),
         };
         slot.waiting = Some(waiting);
         self.abandoned.push_back(ticket);
@@ -285,7 +334,7 @@ impl Pending {
     pub(crate) fn asked(&mut self) -> impl Iterator<Item = &mut Asked> {
         self.slots.iter_mut().filter_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(asked),
-            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) => None,
+            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) => None,
         })
     }
 
@@ -293,7 +342,11 @@ impl Pending {
     pub(crate) fn open_for(&mut self, client: &ClientName, address: IpAddr) -> Option<&mut Asked> {
         self.slots.iter_mut().find_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) => Some(asked).filter(|asked| asked.is_of(client, address)),
-            Waiting::Claim(_) | Waiting::Abandoned(_) | Waiting::Name(_) | Waiting::Run(_) => None,
+            Waiting::Claim(_)
+            | Waiting::Abandoned(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_) => None,
         })
     }
 
@@ -319,6 +372,9 @@ impl Pending {
                 Some(Waiting::Claim(claiming)) => claiming.fresh.renumber(&number),
                 Some(Waiting::Name(claimant)) => {
                     claimant.taken.renumber(&mut claimant.client, &number);
+                }
+                Some(Waiting::Code(coded)) => {
+                    coded.claimant.taken.renumber(&mut coded.claimant.client, &number);
                 }
                 Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_)) | None => (),
             }

@@ -76,6 +76,8 @@ pub(crate) enum Decision {
     Name(String),
     /// What is open for it is to be closed.
     Close,
+    /// Its one-time code is to be looked at first; then the question is asked again.
+    Code,
     /// It may not.
     Refuse(Reason, Option<Detail>),
 }
@@ -86,19 +88,28 @@ pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
     decide_for(knock, client, client.ports.clone(), client.lasting, now)
 }
 
-/// Decides on a native knock, which may ask for less than all. `closed`: its client closed after it was made.
+/// What is known of a native knock besides itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// Its client closed after it was made.
+    pub(crate) closed: bool,
+    /// Its one-time code was right, and nobody else's attempt.
+    pub(crate) passed: bool,
+}
+
+/// Decides on a native knock, which may ask for less than all.
 pub(crate) fn decide_native(
     knock: &Taken,
     asked: &native::Asked,
     client: &Client,
     rules: &Rules,
-    closed: bool,
+    known: Known,
     now: Now,
 ) -> Decision {
     if now.wall.distance(knock.stamp()) > rules.window {
         return Decision::Refuse(Reason::Stale, Some(chain::clock_offset(knock.stamp(), now)));
     }
-    if closed {
+    if known.closed {
         return refuse("it was made before its client closed");
     }
     match asked.kind {
@@ -106,8 +117,8 @@ pub(crate) fn decide_native(
         Kind::Enrol => return refuse("its client is enrolled already"),
         Kind::Knock | Kind::NewLink => (),
     }
-    if client.native.second_factor && asked.code.is_none() {
-        return Decision::Refuse(Reason::SecondFactor, None);
+    if client.native.second_factor && !known.passed {
+        return Decision::Code;
     }
     if client.native.must_bind && knock.target().is_none() {
         return refuse("it must name the address that it opens for");
@@ -253,7 +264,9 @@ mod tests {
         match decision {
             Decision::Grant(warrant) => Ok(warrant.address.to_string()),
             Decision::Refuse(reason, _) => Err(reason),
-            Decision::Run(_) | Decision::Name(_) | Decision::Close => unreachable!("openme asks for neither"),
+            Decision::Run(_) | Decision::Name(_) | Decision::Close | Decision::Code => {
+                unreachable!("openme asks for neither")
+            }
         }
     }
 
@@ -285,7 +298,11 @@ mod tests {
             let alice = Client { expires: Some(Unix::from_secs(expires)), ..client() };
             match decision(&alice, "192.0.2.7:1", None) {
                 Decision::Grant(warrant) => warrant.lasting.as_secs(),
-                other @ (Decision::Refuse(..) | Decision::Run(_) | Decision::Name(_) | Decision::Close) => {
+                other @ (Decision::Refuse(..)
+                | Decision::Run(_)
+                | Decision::Name(_)
+                | Decision::Close
+                | Decision::Code) => {
                     panic!("{other:?}")
                 }
             }

@@ -16,7 +16,7 @@ mod seal;
 
 pub use answer::{Answer, AnswerError, NewDoor, Pending, SHORTEST_ANSWER, Status};
 pub use chain::{Chain, ChainError, Day, MOST_STEPS};
-pub use open::{Asked, Door, DoorDay, Identified, OpenError, Opened, Reply};
+pub use open::{Asked, Door, DoorDay, Identified, OpenError, Opened, Reply, code_claim};
 pub use packet::{LONGEST, Packet, SHORTEST};
 pub use payload::{Code, Kind, LONGEST_PAYLOAD, Malformed, Payload, TooLong};
 pub use seal::{ClientKeys, SealError, seal};

@@ -1,10 +1,11 @@
 //! From a datagram to what a client said, in three steps, each with its own key: the day's tag, the door, the link.
 
 use std::fmt;
+use std::time::Duration;
 
 use portunus_crypto::x25519::PrivateKey;
-use portunus_crypto::{Entropy, LibraryRefused, Secret, blake2s, elligator, siphash};
-use portunus_model::{ClaimKey, ClientKey};
+use portunus_crypto::{Entropy, LibraryRefused, Secret, blake2s, elligator, siphash, totp};
+use portunus_model::{Claim, ClaimKey, ClientKey, Unix};
 
 use super::answer::{self, Answer, AnswerError};
 use super::chain::{Chain, ChainError, Day};
@@ -16,6 +17,7 @@ use crate::{Ask, Knock};
 const ADMISSION: &[u8] = b"portunus/1 admission";
 const PSK0: &[u8] = b"portunus/1 psk0";
 const CLAIM: &[u8] = b"portunus/1 claim";
+const CODE: &[u8] = b"portunus/1 code";
 
 /// The static key of a door.
 pub struct Door(PrivateKey);
@@ -254,6 +256,14 @@ impl Reply {
         let Self { state, client, point } = self;
         answer::seal(state, (&client, &point), answer, entropy)
     }
+}
+
+/// The one right to use a client's one-time code of that step: as long as a code of its step may come.
+#[must_use]
+pub fn code_claim(client: &[u8; 32], step: u64) -> Claim {
+    let key = ClaimKey(first_half(&blake2s::hash(&[CODE, client, &step.to_be_bytes()])));
+    let stamp = Unix::from_secs(i64::try_from(step.saturating_mul(totp::STEP)).unwrap_or(i64::MAX));
+    Claim { key, stamp, keep_until: stamp.after(Duration::from_secs(3 * totp::STEP)) }
 }
 
 /// Of the bytes that travelled: each knock draws its own, and a changed one opens nothing.

@@ -20,7 +20,7 @@ use crate::{Action, Door, Mandate, Warrant, stanza};
 impl Gate {
     /// Policy's word on a claimed knock, and what follows from it.
     pub(super) fn decide(&mut self, now: Now, claimant: Claimant) {
-        let Claimant { taken, client: number } = &claimant;
+        let Claimant { taken, client: number, passed } = &claimant;
         let (origin, dialect) = (taken.origin(), taken.dialect());
         let Some(client) = self.clients.get(*number) else {
             return self.verdict(now, origin, Some(dialect), None, Reason::UnknownClient);
@@ -28,7 +28,8 @@ impl Gate {
         let closed = taken.native_key().is_some_and(|key| self.native.links.has_closed(&key, taken.stamp()));
         let (name, decision) = match taken.ask() {
             Ask::Native(asked) => {
-                let decision = policy::decide_native(taken, asked, client, self.clients.rules(), closed, now);
+                let known = policy::Known { closed, passed: *passed };
+                let decision = policy::decide_native(taken, asked, client, self.clients.rules(), known, now);
                 (Some(client.name.clone()), decision)
             }
             Ask::All => (Some(client.name.clone()), policy::decide(taken, client, now)),
@@ -46,6 +47,7 @@ impl Gate {
                 self.close_by_client(now, taken, holder);
                 self.verdict(now, origin, Some(dialect), name, Reason::Closed);
             }
+            Decision::Code => self.look_at_code(now, claimant),
             Decision::Grant(warrant) => self.ask_grantor(now, origin, dialect, warrant),
             Decision::Run(mandate) => self.order(now, origin, dialect, mandate),
             Decision::Name(asked) => match self.pending.insert(now.mono, Waiting::Name(claimant)) {

@@ -2,16 +2,18 @@
 
 use portunus_dialect::native::{self, Answer, Day, Kind, Packet, Reply, Status};
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Detail, Dialect, Now, Reason};
+use portunus_model::{Claimed, Detail, Dialect, Now, Reason};
 
 use super::Gate;
 use crate::chain::{Origin, Outcome, Proven, Taken};
 use crate::lane::Job;
 use crate::native::{Admitted, Which};
-use crate::{Action, Answering, ChainOwner};
+use crate::pending::{Claimant, Coded, Waiting};
+use crate::{Action, Answering, ChainOwner, Ticket};
 
 /// What opening one takes: Elligator and a Diffie-Hellman, or another one for a client that was not heard of before.
 const UNITS: u32 = 2;
+const CODE_USED: &str = "the one-time code was used before";
 
 impl Gate {
     /// A chain as the store has it, at the start or after it was put there.
@@ -193,6 +195,61 @@ impl Gate {
         }
         let (client, address, cause) = (Some(holder), None, portunus_model::Cause::Close);
         let _ = self.close(now, &portunus_model::Closing { client, address, cause });
+    }
+
+    /// A client that needs a one-time code: each code opens for one attempt, which may come twice (by IPv4 and IPv6, or again
+    /// when an answer was lost), also across a restart.
+    pub(super) fn look_at_code(&mut self, now: Now, claimant: Claimant) {
+        let Claimant { taken, client, .. } = &claimant;
+        let (Ask::Native(asked), Some(public)) = (taken.ask(), taken.native_key()) else { return };
+        let Some(native::Code { value, attempt }) = asked.code else {
+            return self.refuse_code(now, &claimant, "a one-time code is needed");
+        };
+        if self.native.links.is_guessing(&public, now.mono) {
+            return self.refuse_code(now, &claimant, "too many wrong codes: none is looked at for now");
+        }
+        let Some(step) = self.native.step_of(&public, value, now) else {
+            self.native.links.was_wrong(&public, now.mono);
+            return self.refuse_code(now, &claimant, "the one-time code is wrong");
+        };
+        match self.native.links.coded(&public) {
+            Some(used) if used == (step, attempt) => self.decide(now, Claimant { passed: true, ..claimant }),
+            Some((used, _)) if used >= step => self.refuse_code(now, &claimant, CODE_USED),
+            Some(_) | None => {
+                let (origin, name) = (taken.origin(), self.clients.name(*client));
+                let claim = native::code_claim(&public, step);
+                let coded = Coded { claimant, step, attempt };
+                match self.pending.insert(now.mono, Waiting::Code(coded)) {
+                    Some(ticket) => self.actions.push_back(Action::Claim(ticket, claim)),
+                    None => self.verdict(now, origin, Some(Dialect::Native), name, Reason::Busy),
+                }
+            }
+        }
+    }
+
+    fn refuse_code(&mut self, now: Now, Claimant { taken, client, .. }: &Claimant, said: &'static str) {
+        let outcome = Outcome { reason: Reason::SecondFactor, detail: Some(Detail::Said(said)) };
+        self.conclude(now, taken.origin(), Some(Dialect::Native), self.clients.name(*client), outcome);
+    }
+
+    /// The store has answered whether a code was used.
+    pub(super) fn code_claimed(&mut self, now: Now, ticket: Ticket, answer: Claimed) {
+        let Some(Coded { claimant, step, attempt }) = self.pending.take_code(ticket) else { return };
+        let Some(public) = claimant.taken.native_key() else { return };
+        // Of a pair the first has just been answered.
+        let again = self.native.links.coded(&public) == Some((step, attempt));
+        match answer {
+            Claimed::Fresh => self.native.links.set_coded(&public, step, attempt),
+            Claimed::Replayed if again => (),
+            Claimed::Replayed | Claimed::BelowHorizon | Claimed::TooFarAhead => {
+                return self.refuse_code(now, &claimant, CODE_USED);
+            }
+            Claimed::Unavailable => {
+                let (origin, name) = (claimant.taken.origin(), self.clients.name(claimant.client));
+                return self.verdict(now, origin, Some(Dialect::Native), name, Reason::StoreUnavailable);
+            }
+        }
+        self.decide(now, Claimant { passed: true, ..claimant });
     }
 
     /// The answer to a knock whose verdict falls, where its client may have one.

@@ -1,5 +1,7 @@
 //! The clients of the native dialect by their public keys: one look, however many there are.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashTable;
 use portunus_crypto::{Secret, siphash};
 use portunus_dialect::native::{Chain, Day};
@@ -13,6 +15,9 @@ use crate::clients::NOBODY;
 const NOWHERE: u32 = u32::MAX;
 const NANOS_A_MILLI: i128 = 1_000_000;
 
+/// So many wrong codes of a client are looked at.
+const WRONG_AN_HOUR: usize = 5;
+const WRONG_A_DAY: usize = 20;
 /// So many clients lie together. They never move: what is secret of them leaves no copy behind.
 const TOGETHER: usize = 1024;
 
@@ -54,6 +59,10 @@ struct Rare {
     closed: Option<Closed>,
     /// The second of [`Mono`] in which it had its last answer.
     answered: u32,
+    /// In which step it used a one-time code last, and for which attempt.
+    coded: Option<(u64, [u8; 8])>,
+    /// In which seconds of [`Mono`] it sent its last wrong codes.
+    wrong: VecDeque<u32>,
 }
 
 struct Closed {
@@ -165,12 +174,41 @@ impl Links {
     /// Whether it had no answer in this second. It has one now.
     pub(crate) fn may_answer(&mut self, public: &[u8; 32], now: Mono) -> bool {
         // From 1 on, so that the first second is not taken for one in which there was an answer.
-        let second = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX).saturating_add(1);
+        let second = seconds(now).saturating_add(1);
         let Some(link) = self.get_mut(public) else { return false };
         let answered = &mut link.rare_mut().answered;
         let free = *answered != second;
         *answered = second;
         free
+    }
+
+    /// The step of the one-time code that it used last, and the attempt for which it did.
+    pub(crate) fn coded(&self, public: &[u8; 32]) -> Option<(u64, [u8; 8])> {
+        self.rare(public)?.coded
+    }
+
+    pub(crate) fn set_coded(&mut self, public: &[u8; 32], step: u64, attempt: [u8; 8]) {
+        if let Some(link) = self.get_mut(public) {
+            link.rare_mut().coded = Some((step, attempt));
+        }
+    }
+
+    /// It has sent a wrong code.
+    pub(crate) fn was_wrong(&mut self, public: &[u8; 32], now: Mono) {
+        if let Some(link) = self.get_mut(public) {
+            let wrong = &mut link.rare_mut().wrong;
+            wrong.truncate(WRONG_A_DAY - 1);
+            wrong.push_front(seconds(now));
+        }
+    }
+
+    /// Whether it has sent so many wrong codes that none is looked at any more, for some time.
+    pub(crate) fn is_guessing(&self, public: &[u8; 32], now: Mono) -> bool {
+        let Some(wrong) = self.rare(public).map(|rare| &rare.wrong) else { return false };
+        let within = |count: usize, span: u32| {
+            wrong.get(count - 1).is_some_and(|&at| seconds(now).saturating_sub(at) < span)
+        };
+        within(WRONG_AN_HOUR, 3600) || within(WRONG_A_DAY, 86_400)
     }
 
     pub(crate) fn close(&mut self, public: &[u8; 32], stamp: Unix) {
@@ -363,6 +401,10 @@ impl Link {
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
+}
+
+fn seconds(at: Mono) -> u32 {
+    u32::try_from(at.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
 fn millis(stamp: Unix) -> u64 {

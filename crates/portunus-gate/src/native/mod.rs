@@ -9,9 +9,10 @@ mod links;
 mod memory;
 mod replies;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use portunus_crypto::Secret;
+use portunus_crypto::totp::{self, Codes};
 use portunus_dialect::native::{Day, Door};
 use portunus_model::{Client, Mono, Now, Unix};
 
@@ -101,12 +102,21 @@ enum Wish {
     Close { client: [u8; 32], stamp: Unix },
 }
 
+/// Secrets of one-time codes, by the public keys of their clients.
+type Secrets = Vec<([u8; 32], Secret<{ totp::SECRET }>)>;
+
+fn by_key(codes: Secrets) -> HashMap<[u8; 32], Codes> {
+    codes.into_iter().map(|(key, secret)| (key, Codes::new(&secret))).collect()
+}
+
 /// All of it.
 pub(crate) struct Native {
     pub(crate) doors: Doors,
     pub(crate) links: Links,
     pub(crate) memory: Memory,
     pub(crate) replies: Replies,
+    /// What makes one-time codes, by their clients' public keys.
+    codes: HashMap<[u8; 32], Codes>,
     wishes: VecDeque<Wish>,
     /// What is with the store.
     asked: Vec<ChainChange>,
@@ -114,8 +124,9 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    pub(crate) fn new(doors: Vec<Door>, clients: &[Client], tuning: &Tuning) -> Self {
+    pub(crate) fn new(doors: Vec<Door>, codes: Secrets, clients: &[Client], tuning: &Tuning) -> Self {
         Self {
+            codes: by_key(codes),
             doors: Doors::new(doors, tuning),
             links: Links::new(clients, tuning.seed),
             memory: Memory::new(tuning.seed),
@@ -127,7 +138,8 @@ impl Native {
     }
 
     /// After a reload. What lies of whom is kept; the doors' lanes too.
-    pub(crate) fn replace(&mut self, doors: Vec<Door>, clients: &[Client], tuning: &Tuning) {
+    pub(crate) fn replace(&mut self, doors: Vec<Door>, codes: Secrets, clients: &[Client], tuning: &Tuning) {
+        self.codes = by_key(codes);
         self.doors.replace(doors, tuning);
         self.links.replace(clients);
     }
@@ -173,6 +185,12 @@ impl Native {
     /// A client has used the link that it had announced.
     pub(crate) fn promote(&mut self, client: [u8; 32]) {
         self.wish(Wish::Promote { client });
+    }
+
+    /// In which step this client's code was or will be the right one.
+    pub(crate) fn step_of(&self, client: &[u8; 32], code: u32, now: Now) -> Option<u64> {
+        let seconds = u64::try_from(now.wall.as_secs()).ok()?;
+        self.codes.get(client)?.step_of(code, seconds)
     }
 
     /// A client has closed what was open for it: nothing that it made up to then opens anything any more.
