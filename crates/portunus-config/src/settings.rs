@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use portunus_crypto::Secret;
+use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{Limits, Place, PortSpec, Proto, Rules, Stance};
@@ -191,6 +191,8 @@ pub struct Secrets {
     pub gpg: Vec<RawGpg>,
     /// X25519, the doors of the native dialect, the current one first; none: the dialect is off.
     pub native: Vec<Secret<32>>,
+    /// The secrets of one-time codes, by the public keys of the native clients that need them.
+    pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
 }
 
 impl fmt::Debug for Secrets {
@@ -201,6 +203,7 @@ impl fmt::Debug for Secrets {
             .field("fwknop", &self.fwknop.len())
             .field("gpg", &self.gpg.len())
             .field("native", &self.native.len())
+            .field("codes", &self.codes.len())
             .finish()
     }
 }

@@ -40,7 +40,7 @@ impl Pipeline {
     /// # Errors
     /// It has no key.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let Secrets { openme: key, fwknop, gpg, native: _ } = settings.secrets;
+        let Secrets { openme: key, fwknop, gpg, native: _, codes: _ } = settings.secrets;
         let openme = key.map(|key| server_key(&key).map(|ready| (key, ready))).transpose()?;
         if openme.is_none() && fwknop.is_empty() && gpg.is_empty() {
             let mend = "write dialects = [\"openme\"] into it, or enrol a client with `portunus add`";

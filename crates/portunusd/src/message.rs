@@ -128,6 +128,8 @@ pub(crate) struct Keys {
     pub(crate) gpg: Vec<GpgKeys>,
     /// The native doors, the current one first.
     pub(crate) native: Vec<[u8; 32]>,
+    /// Secrets of one-time codes, by their clients' public keys.
+    pub(crate) codes: Vec<([u8; 32], [u8; 20])>,
 }
 
 /// What judges GnuPG's packets: the front never has the passphrase.
@@ -205,6 +207,7 @@ impl Drop for Keys {
     fn drop(&mut self) {
         self.openme.zeroize();
         self.native.zeroize();
+        self.codes.iter_mut().for_each(|(_, secret)| secret.zeroize());
     }
 }
 

@@ -78,6 +78,7 @@ pub(super) fn settings(
             fwknop: keys.into_values().collect(),
             gpg: gpg.into_values().collect(),
             native: Vec::new(),
+            codes: Vec::new(),
         },
         admins: Vec::new(),
         on_exit: if close { OnExit::Close } else { OnExit::Keep },

@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_timestamp_of_another_day_than_its_keys_is_refused() {
         let mut ends = ends();
-        ends.stamp = ends.today.day().start().before(std::time::Duration::from_millis(1));
+        ends.stamp = ends.today.day().start().before(Duration::from_millis(1));
         let datagram = knock(&ends, Hashed::Wire);
         let packet = Packet::new_checked(&datagram).unwrap();
         let shared = ends.door.shared_with(ends.client.public()).unwrap();

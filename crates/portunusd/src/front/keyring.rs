@@ -29,7 +29,9 @@ pub(super) fn read(keys: &Keys) -> io::Result<Keyring> {
     let gpg = keys.gpg.iter().map(gpg_keys).collect::<io::Result<_>>()?;
     let native = keys.native.iter().map(|bytes| native::Door::new(&Secret::from_bytes(*bytes)));
     let native = native.collect::<Result<_, _>>().map_err(io::Error::other)?;
-    Ok(Keyring { openme: openme.transpose().map_err(io::Error::other)?, fwknop, gpg, native })
+    let codes = keys.codes.iter().map(|(key, secret)| (*key, Secret::from_bytes(*secret))).collect();
+    let openme = openme.transpose().map_err(io::Error::other)?;
+    Ok(Keyring { openme, fwknop, gpg, native, codes })
 }
 
 fn gpg_keys(raw: &message::GpgKeys) -> io::Result<gpg::GpgKeys> {
