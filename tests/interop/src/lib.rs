@@ -14,6 +14,7 @@ pub mod gpg;
 mod knocker;
 mod lag;
 mod namespace;
+pub mod native;
 mod original;
 pub mod told;
 mod tool;

@@ -1,0 +1,174 @@
+//! The native dialect at the real daemon: doors open, answers come back, chains survive and are forgotten.
+
+use std::fs;
+use std::time::Duration;
+
+use portunus_dialect::native::{Chain, Kind, Payload, Status};
+use portunus_interop::fwknop::within;
+use portunus_interop::native::{NativeKnocker, add, send, speaks_native, today, wall};
+use portunus_interop::{Firewall, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp};
+
+const SOON: Duration = Duration::from_secs(1);
+const DOOR: &str = "10.90.0.1:22";
+
+fn house(firewall: Firewall, lines: &str) -> (World, NativeKnocker) {
+    let world = World::new(firewall);
+    let door = speaks_native(&world);
+    let alice = add(&world, &door, "alice", lines);
+    (world, alice)
+}
+
+fn story(firewall: Firewall) {
+    let (world, alice) = house(firewall, "services = [\"ssh\"]\ngrant = \"2s\"\n");
+    let openme = world.add("bob", &["--ports", "ssh", "--for", "2s", "--dialect", "openme"]);
+    let daemon = world.serve();
+    for (host, door) in [(SERVER, DOOR), (SERVER6, "[fd90::1]:22")] {
+        let _listener = serve_tcp(&world.server, door);
+        assert!(closed(&world.client, door), "{door} is open before any knock");
+        assert_eq!(daemon.verdict(|| alice.knock(&world.client, host)), "granted", "{}", daemon.log());
+        assert!(open_within(&world.client, door, SOON).is_some(), "{door} stays closed");
+        std::thread::sleep(Duration::from_millis(2400));
+        assert!(closed(&world.client, door), "{door} is open after its time");
+    }
+    // The others are heard as before.
+    assert_eq!(daemon.verdict(|| openme.knock(&world.client, SERVER)), "granted");
+    let log = daemon.log();
+    assert!(log.contains("dialect=native") && log.contains("client=alice"), "{log}");
+}
+
+#[test]
+fn a_native_knock_opens_the_door_with_nftables() {
+    story(Firewall::PolicyDrop);
+}
+
+#[test]
+fn a_native_knock_opens_the_door_with_iptables() {
+    story(Firewall::Iptables);
+}
+
+#[test]
+fn what_is_no_knock_or_a_copy_opens_nothing() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    let good = alice.packet();
+    for place in (0..good.len()).step_by(7) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x40;
+        assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &bytes)), "noise", "{place}");
+    }
+    let wrong = NativeKnocker { link: Chain::new(today(), alice.door.value().duplicate()), ..alice };
+    assert_eq!(daemon.verdict(|| wrong.knock(&world.client, SERVER)), "unauthentic");
+    assert!(closed(&world.client, DOOR));
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &good)), "granted");
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &good)), "replayed");
+    // Also after a restart, which has forgotten whose ephemeral key it was.
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &good)), "replayed");
+}
+
+#[test]
+fn an_answer_comes_from_where_the_knock_went_and_tells_what_became_of_it() {
+    let (world, alice) =
+        house(Firewall::PolicyDrop, "services = [\"ssh\"]\ngrant = \"30s\"\nanswers = true\n");
+    // The server has a second address, and answers from the one that was asked.
+    world.server.run("ip", &["addr", "add", "10.90.7.7/8", "dev", "door0"]);
+    let daemon = world.serve();
+    let asking = || Payload { wants_answer: true, ..Payload::knock(wall()) };
+    for host in [SERVER, "10.90.7.7", SERVER6] {
+        let (answer, length) = alice.ask(&world.client, host, &asking(), SOON).expect("an answer");
+        assert_eq!((answer.status, answer.seconds), (Status::Granted, 30), "{host}");
+        let own = if host == SERVER6 { "fd90::2" } else { "10.90.0.2" };
+        assert_eq!(answer.seen, own.parse().ok());
+        assert!((160..=256).contains(&length), "{length}");
+        assert!(answer.time.distance(wall()) < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    let mut late = asking();
+    late.stamp = wall().before(Duration::from_secs(93));
+    let (answer, _) = alice.ask(&world.client, SERVER, &late, SOON).expect("an answer");
+    assert_eq!(answer.status, Status::Stale);
+    std::thread::sleep(Duration::from_millis(1100));
+    let other = Payload { services: vec!["nothing".into()], ..asking() };
+    let (answer, _) = alice.ask(&world.client, SERVER, &other, SOON).expect("an answer");
+    assert_eq!(answer.status, Status::NotAllowed);
+    std::thread::sleep(Duration::from_millis(1100));
+    // Who did not ask hears nothing, and nobody else either.
+    assert!(alice.ask(&world.client, SERVER, &Payload::knock(wall()), SOON).is_none());
+    assert!(daemon.log().contains("reason=stale"));
+}
+
+#[test]
+fn a_client_that_may_have_no_answer_gets_none() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let daemon = world.serve();
+    let asking = Payload { wants_answer: true, ..Payload::knock(wall()) };
+    let verdict = daemon.verdict(|| {
+        assert!(alice.ask(&world.client, SERVER, &asking, SOON).is_none());
+    });
+    assert_eq!(verdict, "granted");
+}
+
+#[test]
+fn a_client_closes_what_is_open_for_it() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\ngrant = \"60s\"\nanswers = true\n");
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    let withheld = alice.packet();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(connects(&world.client, DOOR, SOON));
+    let close = Payload { kind: Kind::Close, wants_answer: true, ..Payload::knock(wall()) };
+    let (answer, _) = alice.ask(&world.client, SERVER, &close, SOON).expect("an answer");
+    assert_eq!(answer.status, Status::Closed);
+    assert!(closed(&world.client, DOOR));
+    // Not even after a restart does an earlier knock undo it.
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &withheld)), "not-allowed");
+    let (_, earlier) =
+        (0, Payload { stamp: close.stamp.before(Duration::from_millis(5)), ..Payload::knock(wall()) });
+    let earlier = alice.sealed(&earlier).0;
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &earlier)), "not-allowed");
+    assert!(closed(&world.client, DOOR));
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+}
+
+#[test]
+fn who_is_added_while_it_runs_can_knock_and_who_is_revoked_cannot() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let daemon = world.serve();
+    let waiting = || fs::read_dir(world.place("state").join("chains.new")).map_or(0, Iterator::count);
+    assert_eq!(waiting(), 0, "what was left is in the store");
+    let carol = add(
+        &world,
+        &(alice.server, Chain::new(alice.door.day(), alice.door.value().duplicate())),
+        "carol",
+        "",
+    );
+    daemon.until_logged("clients=2");
+    assert!(within(SOON, || waiting() == 0));
+    assert_eq!(daemon.verdict(|| carol.knock(&world.client, SERVER)), "granted");
+    fs::remove_file(world.place("etc").join("clients/alice.toml")).expect("a client's file");
+    daemon.until_logged("clients=1");
+    assert!(within(SOON, || daemon.control().status().is_ok_and(|status| status.clients == 1)));
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "unknown-client");
+    // All of it is there after a restart, with the file of chains closed to others.
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| carol.knock(&world.client, SERVER)), "extended");
+    let meta = fs::metadata(world.place("state").join("chains")).expect("the store");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn chains_that_cannot_be_taken_up_are_told_and_stay() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let cut = world.place("state").join("chains.new/link-cut");
+    fs::write(&cut, "link AAAA").expect("a file");
+    fs::set_permissions(&cut, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("closed");
+    let daemon = world.serve();
+    daemon.until_logged("cannot be taken up");
+    assert!(cut.exists());
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+}
