@@ -124,9 +124,8 @@ fn a_client_closes_what_is_open_for_it() {
     assert!(closed(&world.client, DOOR));
     // Not even after a restart does an earlier knock undo it.
     assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &withheld)), "not-allowed");
-    let (_, earlier) =
-        (0, Payload { stamp: close.stamp.before(Duration::from_millis(5)), ..Payload::knock(wall()) });
-    let earlier = alice.sealed(&earlier).0;
+    let earlier = close.stamp.before(Duration::from_millis(5));
+    let earlier = alice.sealed(&Payload::knock(earlier)).0;
     drop(daemon);
     let daemon = world.serve();
     assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &earlier)), "not-allowed");
