@@ -31,15 +31,15 @@ impl Keeper {
 
     /// Before the first knock: a profile that others may have seen gets a link that nobody has. It is on the disk before it is
     /// announced, or it is not announced.
-    pub(crate) fn prepare(&mut self, keys: &mut NativeKeys) {
-        if !matches!(keys.renewal, Renewal::Due) {
+    pub(crate) fn prepare(&mut self, sealer: &mut NativeSealer) {
+        if !matches!(sealer.keys().renewal, Renewal::Due) {
             return;
         }
-        let drawn = self.rewrite(keys.public, |keys| {
+        let drawn = self.rewrite(sealer.keys().public, |keys| {
             announcing(keys, &mut SystemEntropy).map_err(|error| Failure::new(error, "", ""))
         });
         match drawn {
-            Ok(Some(written)) => *keys = written,
+            Ok(Some(written)) => sealer.go_on(written),
             Ok(None) => (),
             Err(failure) => self.warn(&failure),
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use portunus_client::native::NativeSealer;
 use portunus_client::{ClientError, Closed, Families, Heard, Request, Seal, Sealer, Sent, Whom};
-use portunus_config::profile::{Keys, Profile};
+use portunus_config::profile::Profile;
 use portunus_model::{PortSpec, Proto};
 
 use crate::keeping::Keeper;
@@ -58,14 +58,11 @@ impl Knocker {
     /// # Errors
     /// Its keys are refused, or cannot say what is asked for.
     pub(crate) fn new(
-        mut profile: Profile,
+        profile: Profile,
         families: Families,
         request: Request,
-        mut keeper: Option<Keeper>,
+        keeper: Option<Keeper>,
     ) -> Result<Self, Failure> {
-        if let (Keys::Native(keys), Some(keeper)) = (&mut profile.keys, &mut keeper) {
-            keeper.prepare(keys);
-        }
         let sealer = Sealer::new(&profile.keys, request)?;
         Ok(Self { profile, families, sealer, keeper, was_closed: false })
     }
@@ -84,10 +81,18 @@ impl Knocker {
     /// No knock went out.
     pub(crate) fn knock(&mut self, whom: Whom) -> Result<Knocked, Failure> {
         let to = self.addresses(self.profile.port)?;
+        self.prepare();
         self.sealer.begin();
         let (sent, heard) = portunus_client::knock_and_hear(&to, whom, &mut self.sealer)?;
         self.keep();
         Ok(Knocked { sent, heard })
+    }
+
+    /// Puts on the disk what has to be there before a knock: whoever only looks changes nothing.
+    pub(crate) fn prepare(&mut self) {
+        if let (Some(keeper), Some(sealer)) = (&mut self.keeper, self.sealer.native_mut()) {
+            keeper.prepare(sealer);
+        }
     }
 
     /// Writes down how the keys moved on.
@@ -97,11 +102,12 @@ impl Knocker {
         }
     }
 
-    /// Looks whether the door is closed, where that it opens would tell more of the keys.
+    /// Looks before a knock whether the door is closed, where that it opens would tell more of the keys.
     ///
     /// # Errors
     /// The name has no address.
     pub(crate) fn look_before(&mut self, port: u16) -> Result<(), Failure> {
+        self.prepare();
         self.was_closed = self.sealer.wonders() && self.look(port, LOOK_BEFORE)?.is_err();
         Ok(())
     }

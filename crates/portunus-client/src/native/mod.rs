@@ -69,10 +69,11 @@ impl NativeSealer {
         self.keys.source_port
     }
 
-    /// Whether an open door would say more of the link than is known: then it is worth a look whether it is closed before.
+    /// Whether an open door would say more of the link than is known, for there is no answer to say it: then it is worth a look
+    /// whether it is closed before.
     #[must_use]
     pub const fn wonders(&self) -> bool {
-        matches!(self.keys.renewal, Renewal::Announced(_))
+        !self.keys.answers && matches!(self.keys.renewal, Renewal::Announced(_))
     }
 
     /// Whether a further knock of this round goes another way than the first: one that a door did not open to is worth one more.

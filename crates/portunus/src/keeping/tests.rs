@@ -58,12 +58,15 @@ fn read(path: &Path) -> NativeKeys {
     }
 }
 
+fn ready(keys: NativeKeys) -> Sealer {
+    Sealer::new(&Keys::Native(Box::new(keys)), Request::default()).unwrap()
+}
+
 /// A run: ready, one knock, kept.
 fn run(path: &Path) -> (Keeper, NativeKeys) {
     let mut keeper = Keeper::new("test", path.to_owned());
-    let mut keys = read(path);
-    keeper.prepare(&mut keys);
-    let mut sealer = Sealer::new(&Keys::Native(Box::new(keys)), Request::default()).unwrap();
+    let mut sealer = ready(read(path));
+    keeper.prepare(sealer.native_mut().unwrap());
     let to = "127.0.0.1:9".parse().unwrap();
     sealer.seal(&Way { to, from: [127, 0, 0, 1].into(), target: None, source_port: None }).unwrap();
     keeper.keep(sealer.native_mut().unwrap());
@@ -86,38 +89,35 @@ fn a_knock_moves_the_keys_on_and_leaves_all_else() {
     assert!(!run(&path).0.warned);
 }
 
+/// Today's value of the link that is announced.
+fn announced(keys: &NativeKeys) -> Secret<32> {
+    match &keys.renewal {
+        Renewal::Announced(link) => link.at(today()).unwrap(),
+        Renewal::Done | Renewal::Due | Renewal::Replaced(_) => panic!("nothing is announced"),
+    }
+}
+
 #[test]
 fn a_link_of_its_own_is_on_the_disk_before_it_is_announced() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path(), &text(0, Renewal::Due));
-    let link = |keys: &NativeKeys| match &keys.renewal {
-        Renewal::Announced(link) => link.at(today()).unwrap(),
-        Renewal::Done | Renewal::Due | Renewal::Replaced(_) => panic!("nothing is announced"),
-    };
     let (_, used) = run(&path);
-    assert!(link(&used) == link(&read(&path)));
+    assert!(announced(&used) == announced(&read(&path)));
     // It stays the same one, whoever knocks next.
     let (_, again) = run(&path);
-    assert!(link(&again) == link(&used));
+    assert!(announced(&again) == announced(&used));
 }
 
 #[test]
-fn two_that_knock_at_once_announce_the_same_link() {
+fn eight_that_knock_at_once_announce_the_same_link() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path(), &text(3, Renewal::Due));
-    let knocks: Vec<_> =
-        (0..8).map(|_| path.clone()).map(|path| std::thread::spawn(move || run(&path).1)).collect();
-    let announced = |keys: &NativeKeys| match &keys.renewal {
-        Renewal::Announced(link) => link.at(today()).unwrap(),
-        Renewal::Done | Renewal::Due | Renewal::Replaced(_) => panic!("nothing is announced"),
-    };
-    let file = announced(&{
-        let all: Vec<_> = knocks.into_iter().map(|one| one.join().unwrap()).collect();
-        let last = read(&path);
-        assert!(all.iter().all(|keys| announced(keys) == announced(&last)));
-        last
+    let used: Vec<_> = std::thread::scope(|scope| {
+        let knocks: Vec<_> = (0..8).map(|_| scope.spawn(|| run(&path).1)).collect();
+        knocks.into_iter().map(|knock| knock.join().unwrap()).collect()
     });
-    assert!(file == announced(&read(&path)) && read(&path).newest == today());
+    let last = read(&path);
+    assert!(used.iter().all(|keys| announced(keys) == announced(&last)) && last.newest == today());
 }
 
 #[test]
@@ -138,6 +138,6 @@ fn another_client_s_profile_in_its_place_is_left_alone() {
     let mut keeper = Keeper::new("test", path.clone());
     let mut keys = read(&path);
     keys.public = [8; 32];
-    keeper.prepare(&mut keys);
+    keeper.prepare(ready(keys).native_mut().unwrap());
     assert!(matches!(read(&path).renewal, Renewal::Due) && !keeper.warned);
 }

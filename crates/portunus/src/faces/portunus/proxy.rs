@@ -21,6 +21,7 @@ pub(super) fn run(wish: &Proxy) -> Done {
     let profile = choose(&wallet, wish)?;
     let request = Request { code: second_factor::for_profile(&profile, false)?, ..Request::default() };
     let mut knocker = wallet.knocker(NAME, profile, wish.family.into(), request)?;
+    knocker.prepare();
     let opened = open(&mut knocker, wish)?;
     knocker.keep();
     if opened.to_whom == ToWhom::AddressAfterAll {
