@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use portunus_config::fwknop::{self, CommandLine, Host, Theirs, Variable};
-use portunus_config::profile::{self, Show};
+use portunus_config::profile::{self, Keys, Show};
 use portunus_config::{FileError, Files, NewClient, Secrecy, Settings, fwknoprc, native, openme, sessions};
 use portunus_model::{ClientName, Stanza};
 
@@ -48,10 +48,17 @@ pub(crate) fn theirs(data: &[u8]) {
     if let Ok(profile) = profile::native::parse(&text, path) {
         let again = profile::native::render(&profile, Show::All);
         assert!(profile::native::parse(&again, path).is_ok(), "{}", *again);
+        if let Keys::Native(keys) = &profile.keys {
+            let updated = profile::update(&again, path, keys).expect("what is rendered can be updated");
+            assert_eq!(*updated, *again);
+            // Any way of writing it may be one that cannot be edited; then it stays.
+            let _ = profile::update(&text, path, keys);
+        }
     }
     if let Ok(profiles) = profile::openme::parse(&text, path) {
         let all: Vec<_> = profiles.iter().collect();
-        let again = profile::openme::parse(&profile::openme::render(&all, Show::All), path);
+        let again = profile::openme::render(&all, Show::All).expect("it was openme's");
+        let again = profile::openme::parse(&again, path);
         assert_eq!(again.expect("what is rendered can be read").len(), profiles.len());
     }
     let _ = (profile::qr::parse(&text, path), sessions::parse(&text));

@@ -1,14 +1,16 @@
 //! The door itself: tried by TCP from the very address that the knock came from.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use portunus_dialect::native::Status;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::plain;
-use crate::{ClientError, Seal, Sent, Whom, knock_one};
+use crate::knock::Line;
+use crate::{ClientError, Heard, Seal, Sent, Whom};
 
 /// A handshake that meets a closed door waits a second for the kernel's own retry; a door opens in milliseconds. So
 /// the first tries are short and each next one has twice the time, for those who are far away.
@@ -20,6 +22,10 @@ const HEAD_START: Duration = Duration::from_millis(2);
 const REFUSED_LONG_ENOUGH: Duration = Duration::from_secs(2);
 /// Knocks that go out while one door is tried: a datagram can be lost, and one of several arrives.
 const MOST_KNOCKS: u32 = 4;
+/// A door for one source port is tried no longer: where the port is rewritten on the way it stays shut for ever.
+const ONE_FLOW: Duration = Duration::from_secs(3);
+/// A door that is open answers within this time, so that one that does not may be called closed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,19 @@ pub struct Opened {
     pub sent: Sent,
     /// From the first knock on.
     pub after: Duration,
+    /// For whom it is open.
+    pub to_whom: ToWhom,
+}
+
+/// For whom a door is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToWhom {
+    /// For all that comes from this address.
+    Address,
+    /// For this connection only.
+    Flow,
+    /// For this connection it was asked, and did not open: somebody rewrites the port on the way. So it is open for the address.
+    AddressAfterAll,
 }
 
 /// Why a door did not open.
@@ -51,6 +70,9 @@ pub enum Closed {
     /// Somebody answered, and refused.
     #[error("refused: {0}: no program listens there, or a firewall rejects")]
     Refused(SocketAddr),
+    /// The server said that it did not open.
+    #[error("{0}")]
+    Answered(Heard),
     /// Anything else.
     #[error("{why}: {to}")]
     Other {
@@ -62,7 +84,8 @@ pub enum Closed {
 }
 
 /// Knocks at `knock_at` and connects to `to`, both from the same address of ours; knocks again while the door stays
-/// shut, since a datagram may be lost.
+/// shut, since a datagram may be lost. Where it can be, the door is asked for this one connection only, and for the address
+/// when it stays shut.
 ///
 /// # Errors
 /// [`Closed`] says how it ended when the time was up.
@@ -72,29 +95,104 @@ pub fn knock_and_connect(
     patience: Patience,
     seal: &mut dyn Seal,
 ) -> Result<Opened, Closed> {
-    let start = Instant::now();
-    let mut sent = knock_one(knock_at, Whom::Source, seal)?;
+    let closed_before = seal.wonders() && reachable(to, LOOK).is_err();
+    let line = Line::open(knock_at)?;
     // The address of the knock is bound for the connection only where both go to one host: another host may need
     // another interface.
-    let from = (knock_at.ip() == to.ip()).then_some(sent.from);
-    sleep(HEAD_START);
-    let mut knocks = 1;
-    let mut limit = FIRST_TRY;
-    loop {
-        let left = patience.each.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Err(Closed::Silent(to));
-        }
-        match connect(to, from, limit.min(left)) {
-            Ok(stream) => return Ok(Opened { stream, sent, after: start.elapsed() }),
-            Err(error) => judge(to, &error, start.elapsed())?,
-        }
-        limit = (limit * 2).min(LONGEST_TRY);
-        if knocks < MOST_KNOCKS && limit > FIRST_TRY * 2 {
-            knocks += 1;
-            sent = knock_one(knock_at, Whom::Source, seal)?;
+    let from = (knock_at.ip() == to.ip()).then_some(line.from());
+    let start = Instant::now();
+    let asked = if seal.one_flow() { own_port(to, from) } else { None };
+    let visit = Visit { line: &line, to, from, start };
+    let mut to_whom = ToWhom::Address;
+    if let Some(port) = asked {
+        match visit.pay(patience.each.min(ONE_FLOW), Some(port), seal) {
+            Ok((stream, sent)) => {
+                to_whom = ToWhom::Flow;
+                return Ok(visit.opened((stream, sent), to_whom, closed_before, seal));
+            }
+            Err(closed @ (Closed::NotKnocked(_) | Closed::Answered(_))) => return Err(closed),
+            Err(Closed::Silent(_) | Closed::Refused(_) | Closed::Other { .. }) => {
+                to_whom = ToWhom::AddressAfterAll;
+            }
         }
     }
+    let came = visit.pay(patience.each, None, seal)?;
+    Ok(visit.opened(came, to_whom, closed_before, seal))
+}
+
+/// One visit to a door.
+struct Visit<'a> {
+    line: &'a Line,
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    start: Instant,
+}
+
+impl Visit<'_> {
+    /// Knocks and tries the door until `limit` is up, counted from now on.
+    fn pay(
+        &self,
+        limit: Duration,
+        port: Option<u16>,
+        seal: &mut dyn Seal,
+    ) -> Result<(TcpStream, Sent), Closed> {
+        let (start, to) = (Instant::now(), self.to);
+        let mut sent = self.line.knock(Whom::Source, port, seal)?;
+        sleep(HEAD_START);
+        let mut knocks = 1;
+        let mut this_try = FIRST_TRY;
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(Closed::Silent(to));
+            }
+            match connect(to, self.from, port, this_try.min(left)) {
+                Ok(stream) => return Ok((stream, sent)),
+                Err(error) => {
+                    self.refused(seal)?;
+                    judge(to, &error, start.elapsed())?;
+                }
+            }
+            this_try = (this_try * 2).min(LONGEST_TRY);
+            if knocks < MOST_KNOCKS && this_try > FIRST_TRY * 2 {
+                knocks += 1;
+                sent = self.line.knock(Whom::Source, port, seal)?;
+            }
+        }
+    }
+
+    /// Says so when the server answered that it does not open; a door that it opens may still be on its way.
+    fn refused(&self, seal: &mut dyn Seal) -> Result<(), Closed> {
+        match self.answer(seal) {
+            Some(heard) if heard.status != Status::Granted => Err(Closed::Answered(heard)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn answer(&self, seal: &mut dyn Seal) -> Option<Heard> {
+        if seal.listens() { self.line.hear(Duration::ZERO, seal) } else { None }
+    }
+
+    fn opened(
+        &self,
+        (stream, sent): (TcpStream, Sent),
+        to_whom: ToWhom,
+        closed_before: bool,
+        seal: &mut dyn Seal,
+    ) -> Opened {
+        // What it proves of the keys is worth a look; the door is open whatever it says.
+        self.answer(seal);
+        if closed_before {
+            seal.door_opened();
+        }
+        Opened { stream, sent, after: self.start.elapsed(), to_whom }
+    }
+}
+
+/// A port that nobody uses on the way to `to`: it is asked for in the knock, and then bound.
+fn own_port(to: SocketAddr, from: Option<IpAddr>) -> Option<u16> {
+    let socket = bound(to, from.or(Some(any(to))), 0).ok()?;
+    socket.local_addr().ok()?.as_socket().map(|address| address.port())
 }
 
 /// Whether a TCP connection to `to` comes about within `limit`. A door that rejects and one that drops are both closed.
@@ -103,7 +201,7 @@ pub fn knock_and_connect(
 /// [`Closed`] says in which way.
 pub fn reachable(to: SocketAddr, limit: Duration) -> Result<Duration, Closed> {
     let start = Instant::now();
-    match connect(to, None, limit) {
+    match connect(to, None, None, limit) {
         Ok(_) => Ok(start.elapsed()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::Silent(to)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Closed::Refused(to)),
@@ -133,16 +231,38 @@ fn judge(to: SocketAddr, error: &io::Error, passed: Duration) -> Result<(), Clos
     Err(Closed::Other { to, why: plain(error) })
 }
 
-fn connect(to: SocketAddr, from: Option<IpAddr>, limit: Duration) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    // A link-local address cannot be bound without its interface; the route chooses the same one anyway.
-    let bindable = from.filter(|from| !matches!(from, IpAddr::V6(a) if a.is_unicast_link_local()));
-    if let Some(from) = bindable {
-        socket.bind(&SocketAddr::new(from, 0).into())?;
-    }
+fn connect(
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    port: Option<u16>,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let socket = bound(to, from, port.unwrap_or(0))?;
     socket.connect_timeout(&to.into(), limit)?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
+}
+
+fn bound(to: SocketAddr, from: Option<IpAddr>, port: u16) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    // A link-local address cannot be bound without its interface; the route chooses the same one anyway.
+    let from = from.filter(|from| !matches!(from, IpAddr::V6(a) if a.is_unicast_link_local()));
+    if port != 0 {
+        // The try before this one used the same port.
+        socket.set_reuse_address(true)?;
+    }
+    if from.is_some() || port != 0 {
+        socket.bind(&SocketAddr::new(from.unwrap_or_else(|| any(to)), port).into())?;
+    }
+    Ok(socket)
+}
+
+/// Whichever address the route gives.
+const fn any(to: SocketAddr) -> IpAddr {
+    match to {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
 }
 
 #[cfg(test)]
@@ -151,11 +271,12 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::Way;
 
     struct Knocker;
 
     impl Seal for Knocker {
-        fn seal(&mut self, _target: Option<IpAddr>) -> Result<Vec<u8>, ClientError> {
+        fn seal(&mut self, _way: &Way) -> Result<Vec<u8>, ClientError> {
             Ok(b"knock".to_vec())
         }
     }

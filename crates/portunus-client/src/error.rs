@@ -64,6 +64,11 @@ pub enum ClientError {
         /// The address that it has.
         address: IpAddr,
     },
+    /// The profile's dialect has no word for it.
+    #[error(
+        "a knock of openme's dialect says only for whom: leave --service, --for and --code out, or ask for a profile of the native dialect"
+    )]
+    CannotSay,
     /// The bytes could not be made.
     #[error("{0}")]
     NotSealed(String),

@@ -1,17 +1,77 @@
-//! One knock, or one to every address.
+//! One knock, or one to every address, and what comes back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use portunus_dialect::native::{Code, SHORTEST};
 
 use crate::resolve::socket_towards;
-use crate::{ClientError, Whom};
+use crate::{ClientError, Heard, Whom};
+
+/// How long an answer is waited for after each knock. The first span is longer than the second in which a server answers
+/// one client once, so that the knock after it can be answered.
+const WAITS: [Duration; 3] =
+    [Duration::from_millis(1100), Duration::from_millis(1700), Duration::from_millis(2500)];
+/// How long one of several sockets is listened to before the next.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Makes the bytes of one knock; every call makes a fresh one, never the same bytes twice.
 pub trait Seal {
-    /// A knock that asks to open for `target`, or for its own source address.
+    /// A knock that goes this way.
     ///
     /// # Errors
     /// [`ClientError::NotSealed`] says why there are no bytes.
-    fn seal(&mut self, target: Option<IpAddr>) -> Result<Vec<u8>, ClientError>;
+    fn seal(&mut self, way: &Way) -> Result<Vec<u8>, ClientError>;
+
+    /// Whether answers are to be expected.
+    fn listens(&self) -> bool {
+        false
+    }
+
+    /// What `bytes` say, where they are the server's answer to one of these knocks.
+    fn hear(&mut self, _bytes: &[u8]) -> Option<Heard> {
+        None
+    }
+
+    /// Whether a door is to be open for one source port only, so that nobody else behind our address comes in.
+    fn one_flow(&self) -> bool {
+        false
+    }
+
+    /// Whether it is worth knowing that a door is closed before a knock.
+    fn wonders(&self) -> bool {
+        false
+    }
+
+    /// A door is open now that was closed before the knock.
+    fn door_opened(&mut self) {}
+}
+
+/// The way of one knock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// Where to.
+    pub to: SocketAddr,
+    /// From which address of ours.
+    pub from: IpAddr,
+    /// For whom the door is to open; `None`: for whom the server sees.
+    pub target: Option<IpAddr>,
+    /// For which source port only.
+    pub source_port: Option<u16>,
+}
+
+/// What a knock asks for besides: not every dialect can say it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// To close what is open, rather than to open.
+    pub close: bool,
+    /// For so many seconds; 0: as the server likes.
+    pub seconds: u32,
+    /// Only these services; none: all that the client may have.
+    pub services: Vec<Box<str>>,
+    /// The one-time code.
+    pub code: Option<Code>,
 }
 
 /// A knock that went out.
@@ -30,11 +90,137 @@ pub struct Sent {
 /// # Errors
 /// No way there, nobody to open for, or the system did not take it.
 pub fn knock_one(to: SocketAddr, whom: Whom, seal: &mut dyn Seal) -> Result<Sent, ClientError> {
-    let socket = socket_towards(to)?;
-    let from = socket.local_addr().map_err(|error| ClientError::no_route(to, &error))?.ip().to_canonical();
-    let bytes = seal.seal(whom.target(from)?)?;
-    let sent = socket.send(&bytes).map_err(|error| ClientError::not_sent(to, &error))?;
-    Ok(Sent { to, from, bytes: sent })
+    Line::open(to)?.knock(whom, None, seal)
+}
+
+/// A socket that knocks go out by, and answers come in.
+pub(crate) struct Line {
+    socket: UdpSocket,
+    to: SocketAddr,
+    from: IpAddr,
+}
+
+impl Line {
+    pub(crate) fn open(to: SocketAddr) -> Result<Self, ClientError> {
+        let socket = socket_towards(to)?;
+        let from = socket.local_addr().map_err(|error| ClientError::no_route(to, &error))?;
+        Ok(Self { socket, to, from: from.ip().to_canonical() })
+    }
+
+    /// From which address of ours.
+    pub(crate) const fn from(&self) -> IpAddr {
+        self.from
+    }
+
+    pub(crate) fn knock(
+        &self,
+        whom: Whom,
+        source_port: Option<u16>,
+        seal: &mut dyn Seal,
+    ) -> Result<Sent, ClientError> {
+        let (to, from) = (self.to, self.from);
+        let bytes = seal.seal(&Way { to, from, target: whom.target(from)?, source_port })?;
+        let mut sent = self.socket.send(&bytes);
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            // That is what became of the knock before this one.
+            sent = self.socket.send(&bytes);
+        }
+        Ok(Sent { to, from, bytes: sent.map_err(|error| ClientError::not_sent(to, &error))? })
+    }
+
+    /// The answer that comes within `limit`, if one does. What strangers send is passed over.
+    pub(crate) fn hear(&self, limit: Duration, seal: &mut dyn Seal) -> Option<Heard> {
+        let start = Instant::now();
+        // No answer is longer than the shortest knock; the byte more tells what is.
+        let mut bytes = [0; SHORTEST + 1];
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            // A socket takes no span of nothing.
+            self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).ok()?;
+            match self.socket.recv(&mut bytes) {
+                Ok(length) => {
+                    let heard = bytes.get(..length).and_then(|answer| seal.hear(answer));
+                    if heard.is_some() {
+                        return heard;
+                    }
+                }
+                Err(error) if is_late(&error) => return None,
+                // A host on the way says that nothing listens there: that proves nothing, and a knock is heard by who
+                // does not listen, too.
+                Err(_) => std::thread::sleep(TURN.min(left)),
+            }
+            if left.is_zero() {
+                return None;
+            }
+        }
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Knocks at each address, and where an answer may come, waits for it: a fresh knock goes out after each span without one.
+/// The first answer ends it, since a server answers a client once a second.
+///
+/// # Errors
+/// The first failure, when no knock at all went out.
+pub fn knock_and_hear(
+    to: &[SocketAddr],
+    whom: Whom,
+    seal: &mut dyn Seal,
+) -> Result<(Vec<Sent>, Option<Heard>), ClientError> {
+    if !seal.listens() {
+        return Ok((knock_all(to, whom, seal)?, None));
+    }
+    let mut first = None;
+    let mut lines = Vec::new();
+    for &address in to {
+        match Line::open(address) {
+            Ok(line) => lines.push(line),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    let mut all = Vec::new();
+    for wait in WAITS {
+        let mut sent = Vec::new();
+        for line in &lines {
+            match line.knock(whom, None, seal) {
+                Ok(one) => sent.push(one),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        if sent.is_empty() && all.is_empty() {
+            break;
+        }
+        all.append(&mut sent);
+        let heard = hear_any(&lines, wait, seal);
+        if heard.is_some() {
+            return Ok((all, heard));
+        }
+    }
+    match first {
+        Some(error) if all.is_empty() => Err(error),
+        Some(_) | None => Ok((all, None)),
+    }
+}
+
+/// The first answer on any of these lines.
+pub(crate) fn hear_any(lines: &[Line], limit: Duration, seal: &mut dyn Seal) -> Option<Heard> {
+    let start = Instant::now();
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        let turn = if lines.len() == 1 { left } else { TURN.min(left) };
+        for line in lines {
+            let heard = line.hear(turn, seal);
+            if heard.is_some() {
+                return heard;
+            }
+        }
+        if left.is_zero() || lines.is_empty() {
+            return None;
+        }
+    }
 }
 
 /// Sends a fresh knock to each address: every family that the host has, so that the door is open for whichever one
@@ -66,9 +252,9 @@ mod tests {
     struct Count(u8);
 
     impl Seal for Count {
-        fn seal(&mut self, target: Option<IpAddr>) -> Result<Vec<u8>, ClientError> {
+        fn seal(&mut self, way: &Way) -> Result<Vec<u8>, ClientError> {
             self.0 += 1;
-            Ok(format!("{} {target:?}", self.0).into_bytes())
+            Ok(format!("{} {:?}", self.0, way.target).into_bytes())
         }
     }
 

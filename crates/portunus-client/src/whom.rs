@@ -55,7 +55,7 @@ impl Whom {
 
 /// Whether an address is one that the world can reach (IANA special-purpose registries; the standard library's own
 /// test is not stable yet).
-fn global(address: IpAddr) -> bool {
+pub(crate) fn global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => {
             let [first, second, ..] = a.octets();

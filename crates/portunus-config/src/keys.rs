@@ -52,6 +52,17 @@ pub(crate) fn server_private(key: &str, word: &str) -> Result<(Secret<32>, [u8; 
     }
 }
 
+/// 32 secret bytes of a profile: a private key of X25519, or a chain's value.
+pub(crate) fn secret(key: &str, word: &str) -> Result<Secret<32>, ValueError> {
+    Secret::<32>::from_base64(word).map_err(|error| {
+        let what = match error {
+            TextError::NotBase64 => format!("{key} is not base64"),
+            TextError::Length { got, .. } => format!("{key} has {}, not 32", bytes(got)),
+        };
+        ValueError::new(what, "copy the whole of it: 44 characters, the last one is =")
+    })
+}
+
 /// A client's Ed25519 private key: seed and public key behind it, or the seed alone. Gives both halves.
 pub(crate) fn client_private(key: &str, word: &str) -> Result<(Secret<32>, [u8; 32]), ValueError> {
     let seed = match Secret::<32>::from_base64(word) {

@@ -1,11 +1,13 @@
-//! Adding a table to a TOML file, and taking one out, by cutting and pasting its lines only. What comes out is read
-//! again and compared before it is given back.
+//! Adding a table to a TOML file, taking one out, and setting keys, by cutting and pasting its lines only. What comes
+//! out is read again and compared before it is given back.
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::quote::toml_key;
 use crate::source::{Findings, Source};
-use crate::tree::{Node, Pair, Value, same_pairs};
+use crate::tree::{Map, Node, Pair, Value, same_pairs};
 use crate::{Diagnostic, EditError, toml_tree};
 
 /// `text` with the table `name` at its end; `body` are its lines.
@@ -49,6 +51,94 @@ pub(crate) fn remove(text: &str, path: &Path, name: &str) -> Result<String, Edit
         let (first, last) = pairs.split_at_checked(index).unwrap_or((pairs, &[]));
         same_pairs(head, first) && same_pairs(tail.get(1..).unwrap_or_default(), last)
     })
+}
+
+/// `text` with these keys set to these values (as TOML writes them), and those without one taken out. A key that was not
+/// there comes behind the last of `changes` before it that is.
+pub(crate) fn set(
+    text: &str,
+    path: &Path,
+    changes: &[(&str, Option<Zeroizing<String>>)],
+) -> Result<Zeroizing<String>, EditError> {
+    let source = Source::new(path, text);
+    let root = read(&source)?;
+    let map = root.as_map().ok_or_else(|| EditError::Broken(Vec::new()))?;
+    let eol = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut cuts: Vec<(usize, usize, Zeroizing<String>)> = Vec::new();
+    // Where a new key's line goes: behind all that its predecessor's line says.
+    let mut behind = 0;
+    for (key, value) in changes {
+        match (map.get(key), value) {
+            (Some(pair), Some(value)) => {
+                cuts.push((pair.node.span.first(), pair.node.span.last(), value.clone()));
+                behind = line_after(text, content_end(pair));
+            }
+            (Some(pair), None) => {
+                let line =
+                    text.get(..pair.at.first()).and_then(|head| head.rfind('\n')).map_or(0, |at| at + 1);
+                cuts.push((line, line_after(text, content_end(pair)), Zeroizing::default()));
+            }
+            (None, Some(value)) => {
+                let joint = if text.get(..behind).is_some_and(|head| head.ends_with('\n') || head.is_empty())
+                {
+                    ""
+                } else {
+                    eol
+                };
+                let mut line = Zeroizing::new(String::with_capacity(96));
+                line.extend([joint, key, " = ", value.as_str(), eol]);
+                cuts.push((behind, behind, line));
+            }
+            (None, None) => (),
+        }
+    }
+    let after = spliced(text, cuts);
+    if sets(path, &after, map, changes) {
+        return Ok(after);
+    }
+    let what = "its keys are written in a way that cannot be edited without touching something else";
+    Err(EditError::ByHand(Diagnostic::of_file(path, what, "write each key on a line of its own")))
+}
+
+/// The start of the line behind the one that `at` is on.
+fn line_after(text: &str, at: usize) -> usize {
+    text.get(at..).and_then(|rest| rest.find('\n')).map_or(text.len(), |end| at + end + 1)
+}
+
+/// `text` with each piece from the first to the second number replaced.
+fn spliced(text: &str, mut cuts: Vec<(usize, usize, Zeroizing<String>)>) -> Zeroizing<String> {
+    // Stable: what comes to one place stays in its order.
+    cuts.sort_by_key(|&(first, last, _)| (first, last));
+    // Never grown, so that no half of it is left behind in memory.
+    let room = text.len() + cuts.iter().map(|(_, _, new)| new.len()).sum::<usize>();
+    let mut out = Zeroizing::new(String::with_capacity(room));
+    let mut from = 0;
+    for (first, last, new) in &cuts {
+        out.push_str(text.get(from..*first).unwrap_or_default());
+        out.push_str(new);
+        from = (*last).max(from);
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    out
+}
+
+/// Whether `after` says what `before` says but for the changes.
+fn sets(path: &Path, after: &str, before: &Map<'_>, changes: &[(&str, Option<Zeroizing<String>>)]) -> bool {
+    let source = Source::new(path, after);
+    let root = toml_tree::parse(&source, &mut Findings::default());
+    let Some(map) = root.as_ref().and_then(Node::as_map) else { return false };
+    let changed = |key: &str| changes.iter().any(|(changed, _)| *changed == key);
+    let rest = |map: &Map<'_>| map.entries.iter().filter(|pair| !changed(&pair.key)).count();
+    let kept = before
+        .entries
+        .iter()
+        .filter(|pair| !changed(&pair.key))
+        .all(|pair| map.get(&pair.key).is_some_and(|now| now.node.same(&pair.node)));
+    let set = changes.iter().all(|(key, value)| {
+        let now = map.get(key).map(|pair| source.text.get(pair.node.span.first()..pair.node.span.last()));
+        now == value.as_ref().map(|value| Some(value.as_str()))
+    });
+    kept && set && rest(map) == rest(before)
 }
 
 fn read<'t>(source: &Source<'t>) -> Result<Node<'t>, EditError> {

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use portunus_client::{ClientError, Closed, Families, Sealer, Sent, Whom};
+use portunus_client::native::NativeSealer;
+use portunus_client::{ClientError, Closed, Families, Heard, Request, Seal, Sealer, Sent, Whom};
 use portunus_config::profile::Profile;
 use portunus_model::{PortSpec, Proto};
 
+use crate::keeping::Keeper;
 use crate::say::Failure;
 
 /// The time that a near server needs to open; a connection begun before that would wait for the kernel's own retry.
@@ -14,6 +16,8 @@ const HEAD_START: Duration = Duration::from_millis(3);
 /// The first look at a door after a knock; each further one waits twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(30);
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
+/// A door that is open answers within this time, so that one that does not may be called closed.
+const LOOK_BEFORE: Duration = Duration::from_secs(1);
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
@@ -35,16 +39,32 @@ pub(crate) struct Knocker {
     pub(crate) families: Families,
     /// Makes the bytes.
     pub(crate) sealer: Sealer,
+    keeper: Option<Keeper>,
+    /// A door was closed before the knock.
+    was_closed: bool,
+}
+
+/// What came of a round of knocks.
+pub(crate) struct Knocked {
+    /// Every knock that went out.
+    pub(crate) sent: Vec<Sent>,
+    /// What the server said, where it may.
+    pub(crate) heard: Option<Heard>,
 }
 
 impl Knocker {
-    /// Makes a profile ready.
+    /// Makes a profile ready, to ask for `request`; `keeper` has the file that its keys move on in.
     ///
     /// # Errors
-    /// Its keys are refused.
-    pub(crate) fn new(profile: Profile, families: Families) -> Result<Self, Failure> {
-        let sealer = Sealer::new(&profile.keys)?;
-        Ok(Self { profile, families, sealer })
+    /// Its keys are refused, or cannot say what is asked for.
+    pub(crate) fn new(
+        profile: Profile,
+        families: Families,
+        request: Request,
+        keeper: Option<Keeper>,
+    ) -> Result<Self, Failure> {
+        let sealer = Sealer::new(&profile.keys, request)?;
+        Ok(Self { profile, families, sealer, keeper, was_closed: false })
     }
 
     /// The server's addresses, asked for anew: a laptop moves, and names change.
@@ -55,13 +75,41 @@ impl Knocker {
         Ok(portunus_client::resolve(&self.profile.host, port, self.families)?)
     }
 
-    /// Knocks once at every address.
+    /// Knocks at every address, and waits for an answer where one may come.
     ///
     /// # Errors
     /// No knock went out.
-    pub(crate) fn knock(&mut self, whom: Whom) -> Result<Vec<Sent>, Failure> {
+    pub(crate) fn knock(&mut self, whom: Whom) -> Result<Knocked, Failure> {
         let to = self.addresses(self.profile.port)?;
-        Ok(portunus_client::knock_all(&to, whom, &mut self.sealer)?)
+        self.prepare();
+        self.sealer.begin();
+        let (sent, heard) = portunus_client::knock_and_hear(&to, whom, &mut self.sealer)?;
+        self.keep();
+        Ok(Knocked { sent, heard })
+    }
+
+    /// Puts on the disk what has to be there before a knock: whoever only looks changes nothing.
+    pub(crate) fn prepare(&mut self) {
+        if let (Some(keeper), Some(sealer)) = (&mut self.keeper, self.sealer.native_mut()) {
+            keeper.prepare(sealer);
+        }
+    }
+
+    /// Writes down how the keys moved on.
+    pub(crate) fn keep(&mut self) {
+        if let (Some(keeper), Some(sealer)) = (&mut self.keeper, self.sealer.native_mut()) {
+            keeper.keep(sealer);
+        }
+    }
+
+    /// Looks before a knock whether the door is closed, where that it opens would tell more of the keys.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub(crate) fn look_before(&mut self, port: u16) -> Result<(), Failure> {
+        self.prepare();
+        self.was_closed = self.sealer.wonders() && self.look(port, LOOK_BEFORE)?.is_err();
+        Ok(())
     }
 
     /// The TCP port that a running server answers on once the door is open.
@@ -119,25 +167,41 @@ impl Knocker {
     /// # Errors
     /// The name has no address.
     pub(crate) fn wait(
-        &self,
+        &mut self,
         port: u16,
         patience: Duration,
     ) -> Result<Result<(SocketAddr, Duration), Closed>, Failure> {
         let start = Instant::now();
         let mut limit = FIRST_LOOK;
+        let mut again = self.sealer.native().is_some_and(NativeSealer::falls_back);
         std::thread::sleep(HEAD_START);
         loop {
             let left = patience.saturating_sub(start.elapsed());
             let looked = self.look(port, limit.min(left.max(FIRST_LOOK)))?;
             let closed = match looked {
-                Ok((to, _)) => return Ok(Ok((to, start.elapsed()))),
+                Ok((to, _)) => {
+                    self.opened();
+                    return Ok(Ok((to, start.elapsed())));
+                }
                 Err(closed) => closed,
             };
             if start.elapsed() + FIRST_LOOK >= patience {
                 return Ok(Err(closed));
             }
+            if again && start.elapsed() > patience / 4 {
+                again = false;
+                let to = self.addresses(self.profile.port)?;
+                portunus_client::knock_all(&to, Whom::Source, &mut self.sealer)?;
+            }
             std::thread::sleep(Duration::from_millis(10));
             limit = (limit * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    fn opened(&mut self) {
+        if std::mem::take(&mut self.was_closed) {
+            self.sealer.door_opened();
+            self.keep();
         }
     }
 }

@@ -9,6 +9,7 @@ mod faces;
 mod files;
 mod here;
 mod identity;
+mod keeping;
 mod knocking;
 mod paper;
 mod picture;
@@ -17,6 +18,7 @@ mod places;
 mod ruleset;
 mod running;
 mod say;
+mod second_factor;
 mod values;
 mod wallet;
 

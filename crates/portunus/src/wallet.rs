@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use portunus_client::{Families, Request};
 use portunus_config::Secrecy;
 use portunus_config::profile::{Profile, Show, native};
 use portunus_config::{FileError, Files};
-use portunus_sys::files;
+use portunus_sys::files::{self, Lock};
 
 use crate::edit::{self, PRIVATE};
 use crate::files::RealFiles;
+use crate::keeping::Keeper;
+use crate::knocking::Knocker;
 use crate::places;
 use crate::say::{CONFIG, Failure};
 
@@ -81,6 +84,21 @@ impl Wallet {
         Ok(profile)
     }
 
+    /// Makes a profile ready to knock; its file is kept. `face` is the word before a warning.
+    ///
+    /// # Errors
+    /// Its keys are refused, or cannot say what is asked for.
+    pub(crate) fn knocker(
+        &self,
+        face: &'static str,
+        profile: Profile,
+        families: Families,
+        request: Request,
+    ) -> Result<Knocker, Failure> {
+        let keeper = Keeper::new(face, self.path(&profile.name));
+        Knocker::new(profile, families, request, Some(keeper))
+    }
+
     /// Writes one, 0600.
     ///
     /// # Errors
@@ -88,6 +106,7 @@ impl Wallet {
     pub(crate) fn save(&self, profile: &Profile, force: bool) -> Result<PathBuf, Failure> {
         files::make_folder(&self.dir, 0o700)?;
         let path = self.path(&profile.name);
+        let _lock = lock(&path)?;
         let text = native::render(profile, Show::All);
         edit::write_new(&path, &text, PRIVATE, force)?;
         Ok(path)
@@ -96,6 +115,18 @@ impl Wallet {
     fn none(&self, what: &str) -> Failure {
         Failure::file(what, &self.dir, "take one from a server: portunus join < PROFILE.toml")
     }
+}
+
+/// Takes the lock of the folder that a profile is in. Knocks write their profiles anew, several at a time.
+///
+/// # Errors
+/// The folder is not ours to write.
+pub(crate) fn lock(profile: &Path) -> Result<Lock, Failure> {
+    let dir = profile.parent().unwrap_or(Path::new("."));
+    let lock = Lock::wait(&dir.join(".lock"))?;
+    // Only who holds the lock makes drafts here: what lies about was left by one that was interrupted, and holds keys.
+    files::sweep_drafts(dir);
+    Ok(lock)
 }
 
 fn unknown(what: &str, names: &[String]) -> Failure {

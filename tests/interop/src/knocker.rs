@@ -29,7 +29,12 @@ impl Knocker {
         let profile = read.unwrap_or_else(|mistakes| {
             panic!("the profile that `add` printed does not load: {mistakes:?}\n{text}")
         });
-        let Keys::Openme { server, seed, .. } = profile.keys;
+        let Keys::Openme { server, seed, .. } = profile.keys else {
+            panic!(
+                "a profile of openme's dialect is needed:
+{text}"
+            );
+        };
         let client = SigningKey::new(&seed).expect("a seed makes a key");
         Self { keys: ClientKeys { server, client }, port: profile.port }
     }

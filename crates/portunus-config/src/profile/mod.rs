@@ -1,6 +1,7 @@
 //! A client's profile: all that it needs to knock at one server. Four spellings of one value.
 
 pub mod native;
+mod native_keys;
 pub mod openme;
 pub mod qr;
 
@@ -10,6 +11,8 @@ use std::path::Path;
 
 use portunus_crypto::Secret;
 use portunus_model::PortSpec;
+
+pub use native_keys::{NativeKeys, Renewal, update};
 
 /// All that a client needs to knock at one server.
 pub struct Profile {
@@ -43,6 +46,8 @@ pub enum Keys {
         /// The client's Ed25519 public key, which is `seed`'s (checked when it was read).
         public: [u8; 32],
     },
+    /// Our own.
+    Native(Box<NativeKeys>),
 }
 
 impl Keys {
@@ -53,16 +58,17 @@ impl Keys {
             Self::Openme { server, seed, public } => {
                 Self::Openme { server: *server, seed: seed.duplicate(), public: *public }
             }
+            Self::Native(keys) => Self::Native(Box::new(keys.duplicate())),
         }
     }
 }
 
-/// Whether a rendering shows the private key.
+/// Whether a rendering shows the private key and the chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
     /// As it must be in the file.
     All,
-    /// For eyes: the private key is replaced by a word.
+    /// For eyes: each secret is replaced by a word.
     Redacted,
 }
 
@@ -77,7 +83,7 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// What stands in a private key's place where it is not shown.
+/// What stands in a secret's place where it is not shown.
 const REDACTED: &str = "(not shown)";
 
 /// `home` of `home.example.org`; an address stands whole.

@@ -103,13 +103,16 @@ fn profile(source: &Source<'_>, pair: &Pair<'_>, findings: &mut Findings) -> Opt
 }
 
 /// Writes a whole file of `profiles`: what `add` prints.
-#[must_use]
-pub fn render(profiles: &[&Profile], show: Show) -> Zeroizing<String> {
+///
+/// # Errors
+/// [`EditError::ByHand`]: one of them has keys that openme does not know.
+pub fn render(profiles: &[&Profile], show: Show) -> Result<Zeroizing<String>, EditError> {
     let mut out = Zeroizing::new("profiles:\n".to_owned());
     for profile in profiles {
-        with_fields(profile, show, |fields| out.push_str(&yaml_edit::entry(&profile.name, fields)));
+        let file = Path::new(&profile.name);
+        with_fields(profile, file, show, |fields| out.push_str(&yaml_edit::entry(&profile.name, fields)))?;
     }
-    out
+    Ok(out)
 }
 
 /// `text` (may be empty) with one profile more. Only the `profiles` mapping changes.
@@ -117,7 +120,9 @@ pub fn render(profiles: &[&Profile], show: Show) -> Zeroizing<String> {
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn add(text: &str, file: &Path, profile: &Profile) -> Result<Zeroizing<String>, EditError> {
-    with_fields(profile, Show::All, |fields| yaml_edit::add(text, file, "profiles", &profile.name, fields))
+    with_fields(profile, file, Show::All, |fields| {
+        yaml_edit::add(text, file, "profiles", &profile.name, fields)
+    })?
 }
 
 /// `text` with one profile less. Only the `profiles` mapping changes.
@@ -128,8 +133,20 @@ pub fn remove(text: &str, file: &Path, name: &str) -> Result<Zeroizing<String>, 
     yaml_edit::remove(text, file, "profiles", name)
 }
 
-fn with_fields<T>(profile: &Profile, show: Show, see: impl FnOnce(&[Field<'_>]) -> T) -> T {
-    let Keys::Openme { server, seed, public } = &profile.keys;
+fn with_fields<T>(
+    profile: &Profile,
+    file: &Path,
+    show: Show,
+    see: impl FnOnce(&[Field<'_>]) -> T,
+) -> Result<T, EditError> {
+    let (server, seed, public) = match &profile.keys {
+        Keys::Openme { server, seed, public } => (server, seed, public),
+        Keys::Native(_) => {
+            let what = "openme's file has no place for a profile of the native dialect";
+            let mend = "use the `portunus` commands for it: portunus join, portunus knock";
+            return Err(EditError::ByHand(Diagnostic::of_file(file, what, mend)));
+        }
+    };
     let private = match show {
         Show::All => keys::pair_text(seed, public),
         Show::Redacted => Zeroizing::new(super::REDACTED.to_owned()),
@@ -145,5 +162,5 @@ fn with_fields<T>(profile: &Profile, show: Show, see: impl FnOnce(&[Field<'_>]) 
     if let Some(command) = &profile.post_knock {
         fields.push(Field::Text("post_knock", command));
     }
-    see(&fields)
+    Ok(see(&fields))
 }

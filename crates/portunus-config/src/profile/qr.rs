@@ -1,13 +1,13 @@
-//! The QR payload of openme's apps: one profile as JSON.
+//! What a profile's QR code holds: for openme's apps JSON, as they know it; of a native profile its own lines.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use portunus_crypto::text;
+use portunus_crypto::{Secret, text};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Keys, Profile};
+use super::{Keys, Profile, Show, native};
 use crate::lower::parse_host;
 use crate::quote::quoted;
 use crate::{Diagnostic, ValueError, keys};
@@ -28,8 +28,12 @@ struct Payload<'a> {
 /// Reads a payload.
 ///
 /// # Errors
-/// The mistake that was found.
+/// The mistakes that were found.
 pub fn parse(text: &str, file: &Path) -> Result<Profile, Vec<Diagnostic>> {
+    // No line of a profile begins so.
+    if !text.trim_start().starts_with(['{', '[']) {
+        return native::parse(text, file);
+    }
     let payload: Payload<'_> = serde_json::from_str(text).map_err(|error| vec![unreadable(&error, file)])?;
     profile(&payload).map_err(|fault| vec![Diagnostic::of_file(file, fault.what, fault.mend)])
 }
@@ -73,7 +77,16 @@ fn profile(payload: &Payload<'_>) -> Result<Profile, ValueError> {
 /// Writes the payload. It holds the private key.
 #[must_use]
 pub fn render(profile: &Profile) -> Zeroizing<String> {
-    let Keys::Openme { server, seed, public } = &profile.keys;
+    match &profile.keys {
+        Keys::Openme { server, seed, public } => openme(profile, (server, seed, public)),
+        Keys::Native(_) => native::lines(profile, Show::All),
+    }
+}
+
+fn openme(
+    profile: &Profile,
+    (server, seed, public): (&[u8; 32], &Secret<32>, &[u8; 32]),
+) -> Zeroizing<String> {
     let private = keys::pair_text(seed, public);
     let mut out = Zeroizing::new(String::with_capacity(512));
     out.push_str(&format!("{{\"profile\":{},\"host\":{},", quoted(&profile.name), quoted(&profile.host)));

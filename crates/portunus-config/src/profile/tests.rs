@@ -2,6 +2,8 @@ use super::*;
 use portunus_crypto::{ed25519::SigningKey, text};
 use proptest::prelude::*;
 
+mod native_dialect;
+
 fn profile(name: &str, post_knock: Option<&str>) -> Profile {
     let seed = Secret::from_bytes([7; 32]);
     let public = *SigningKey::new(&seed).unwrap().public();
@@ -21,7 +23,10 @@ fn same(a: &Profile, b: &Profile) {
     let (
         Keys::Openme { server: sa, seed: ka, public: pa },
         Keys::Openme { server: sb, seed: kb, public: pb },
-    ) = (&a.keys, &b.keys);
+    ) = (&a.keys, &b.keys)
+    else {
+        panic!("not openme's keys");
+    };
     assert_eq!((&a.name, &a.host, a.port, &a.post_knock), (&b.name, &b.host, b.port, &b.post_knock));
     assert_eq!((&a.opens, a.health, a.health_port, sa, pa), (&b.opens, b.health, b.health_port, sb, pb));
     assert!(ka == kb);
@@ -34,7 +39,7 @@ fn file(name: &str) -> &Path {
 #[test]
 fn every_spelling_is_read_as_it_was_written() {
     let mut one = profile("home", Some("ssh \"me\" # no comment\n\t\\ö"));
-    same(&openme::parse(&openme::render(&[&one], Show::All), file("c.yaml")).unwrap()[0], &one);
+    same(&openme::parse(&openme::render(&[&one], Show::All).unwrap(), file("c.yaml")).unwrap()[0], &one);
     let two = profile("work", None);
     same(&qr::parse(&qr::render(&two), file("qr")).unwrap(), &two);
     one.opens = PortSpec::parse("22").unwrap();
@@ -47,7 +52,7 @@ fn every_spelling_is_read_as_it_was_written() {
 #[test]
 fn the_shape_is_the_one_that_openme_documents() {
     assert_eq!(
-        openme::render(&[&profile("default", None)], Show::Redacted).as_str(),
+        openme::render(&[&profile("default", None)], Show::Redacted).unwrap().as_str(),
         "profiles:\n    default:\n        server_host: \"home.example.org\"\n        server_udp_port: 4321\n        \
          server_pubkey: \"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\"\n        private_key: \"(not shown)\"\n        \
          public_key: \"6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=\"\n"
@@ -61,11 +66,11 @@ fn the_shape_is_the_one_that_openme_documents() {
 #[test]
 fn no_private_key_is_shown_where_it_should_not_be() {
     let one = profile("home", None);
-    let Keys::Openme { seed, public, .. } = &one.keys;
+    let Keys::Openme { seed, public, .. } = &one.keys else { panic!("not openme's keys") };
     let secrets = [seed.to_base64(), crate::keys::pair_text(seed, public)];
     for text in [
         native::render(&one, Show::Redacted).to_string(),
-        openme::render(&[&one], Show::Redacted).to_string(),
+        openme::render(&[&one], Show::Redacted).unwrap().to_string(),
         format!("{one:?}"),
     ] {
         assert!(secrets.iter().all(|secret| !text.contains(&secret[..20])), "{text}");
@@ -83,7 +88,7 @@ fn a_profile_without_a_name_gets_one() {
 fn one_broken_profile_leaves_the_others_usable() {
     let text = format!(
         "{}    broken:\n        server_host: x\n",
-        &*openme::render(&[&profile("home", None)], Show::All)
+        &*openme::render(&[&profile("home", None)], Show::All).unwrap()
     );
     assert!(openme::find(&text, file("c"), "home").unwrap().is_some());
     assert!(openme::find(&text, file("c"), "nobody").unwrap().is_none());
@@ -115,7 +120,10 @@ fn each_mistake_in_a_native_profile_has_its_sentence() {
         "p.toml:3:8: the host \"home.example.org:22\" has a port: write the name or the address alone, as in \
          home.example.org"
     );
-    assert_eq!(said("\"openme\"", "\"fwknop\""), "p.toml:5:11: dialect is \"fwknop\": use one of: openme");
+    assert_eq!(
+        said("\"openme\"", "\"fwknop\""),
+        "p.toml:5:11: dialect is \"fwknop\": use one of: openme, native"
+    );
     assert_eq!(
         said("host = \"home.example.org\"\n", ""),
         "p.toml:1:1: the profile has no host: get the profile again from the server's `portunus add`"
@@ -159,7 +167,7 @@ proptest! {
     #[test]
     fn any_command_survives_every_spelling(command in any::<String>()) {
         let one = profile("home", Some(&command).filter(|c| !c.is_empty()).map(String::as_str));
-        same(&openme::parse(&openme::render(&[&one], Show::All), file("c.yaml")).unwrap()[0], &one);
+        same(&openme::parse(&openme::render(&[&one], Show::All).unwrap(), file("c.yaml")).unwrap()[0], &one);
         same(&native::parse(&native::render(&one, Show::All), file("x.toml")).unwrap(), &one);
     }
 

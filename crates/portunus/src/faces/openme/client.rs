@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use portunus_client::{Families, Whom};
+use portunus_client::{Families, Request, Whom};
 use portunus_config::profile::{Profile, Show, openme as profile_file};
 use portunus_config::{FileError, Files, Secrecy};
 use zeroize::Zeroizing;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// `openme knock`.
 pub(super) fn knock(file: Option<PathBuf>, wish: &Knock) -> Result<ExitCode, Failure> {
-    let mut knocker = Knocker::new(open(file, &wish.profile)?, Families::All)?;
+    let mut knocker = Knocker::new(open(file, &wish.profile)?, Families::All, Request::default(), None)?;
     let whom = wish.ip.unwrap_or(Whom::Source);
     let (host, port) = (knocker.profile.host.clone(), knocker.profile.port);
     let mut first = true;
@@ -32,7 +32,7 @@ pub(super) fn knock(file: Option<PathBuf>, wish: &Knock) -> Result<ExitCode, Fai
             Err(failure) if first => return Err(failure),
             Err(failure) => remark(NAME, failure),
         }
-        if first && wish.check && !check(&knocker)? {
+        if first && wish.check && !check(&mut knocker)? {
             return Ok(ExitCode::from(FAILED));
         }
         if let Some(command) = knocker.profile.post_knock.as_ref().filter(|_| first) {
@@ -54,7 +54,7 @@ fn place(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn check(knocker: &Knocker) -> Result<bool, Failure> {
+fn check(knocker: &mut Knocker) -> Result<bool, Failure> {
     let looked = knocker.wait(knocker.health_port(), PATIENCE)?;
     tell(knocker, looked.is_ok());
     Ok(looked.is_ok())
@@ -71,7 +71,7 @@ fn tell(knocker: &Knocker, open: bool) {
 
 /// `openme status`.
 pub(super) fn status(file: Option<PathBuf>, wish: &Status) -> Result<ExitCode, Failure> {
-    let mut knocker = Knocker::new(open(file, &wish.profile)?, Families::All)?;
+    let mut knocker = Knocker::new(open(file, &wish.profile)?, Families::All, Request::default(), None)?;
     let open = if wish.knock {
         line(format_args!("Knocking {} ...", place(&knocker.profile.host, knocker.profile.port)));
         knocker.knock(Whom::Source)?;
@@ -96,7 +96,7 @@ pub(super) fn profiles(file: Option<PathBuf>, name: Option<&str>) -> Done {
     let profiles = read(&path)?;
     if let Some(name) = name {
         let one = pick(&profiles, name, &path)?;
-        out(&*profile_file::render(&[one], Show::Redacted));
+        out(&*profile_file::render(&[one], Show::Redacted)?);
         return Ok(());
     }
     let mut table = Table::new(&["NAME", "SERVER", "PORT"]);

@@ -82,7 +82,7 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     line(format_args!("Client \"{}\" added to server config.", add.name));
     line("");
     line(RULE);
-    out(&*profile_file::render(&[&profile], Show::All));
+    out(&*profile_file::render(&[&profile], Show::All)?);
     line(RULE);
     line("");
     line(format_args!("Key fingerprint: {}", fingerprint(&public)));

@@ -340,15 +340,25 @@ fn since(text: &str) -> Result<Since, String> {
 /// `portunus close`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  sudo portunus close alice\n  sudo portunus close 198.51.100.7\n  sudo portunus close --all"
+    after_help = "On a server it closes a client's grants; with --client, what the server of a profile has open for you.
+
+Example:
+  sudo portunus close alice
+  sudo portunus close 198.51.100.7
+  sudo portunus close --all
+  portunus close --client home"
 )]
 pub(crate) struct Close {
     /// Whose grants, or for which address
-    #[arg(value_name = "NAME|ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME|ADDRESS", required_unless_present_any = ["all", "client"])]
+    #[arg(conflicts_with_all = ["all", "client"])]
     pub(crate) whose: Option<String>,
     /// Every grant
-    #[arg(long)]
+    #[arg(long, conflicts_with = "client")]
     pub(crate) all: bool,
+    /// Knock at the server of this profile, or of the one there is, so that it closes what is open for you
+    #[arg(long, value_name = "PROFILE", num_args = 0..=1)]
+    pub(crate) client: Option<Option<String>>,
 }
 
 /// `portunus doctor`
@@ -490,15 +500,27 @@ pub(crate) struct FamilyFlags {
 
 /// `portunus knock`
 #[derive(Args, Debug)]
-#[command(after_help = "Nothing ever comes back from the server: --check says whether the door is open.
+#[command(
+    after_help = "Nothing comes back from a server that does not answer this client: --check says whether the door is open.
 
 Example:
   portunus knock home
-  portunus knock home --continuous --interval 25s")]
+  portunus knock home --service ssh --for 5m
+  portunus knock home --continuous --interval 25s"
+)]
 pub(crate) struct Knock {
     /// The profile (`default`, or the only one, when it is left out)
     #[arg(value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
+    /// Only this service of the server (repeat for more; all that the client may have when it is left out)
+    #[arg(long = "service", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) services: Vec<String>,
+    /// For how long: 30s, 5m (as the server likes when it is left out, and never longer than it allows)
+    #[arg(long = "for", value_name = "TIME", value_parser = values::span)]
+    pub(crate) lasting: Option<Duration>,
+    /// Ask for a one-time code, as a profile with second_factor = true does by itself
+    #[arg(long)]
+    pub(crate) totp: bool,
     /// For whom the door opens: an address, `source` (what the server sees) or `public` (our own global address)
     #[arg(long, value_name = "WHOM", default_value = "source", value_parser = values::whom)]
     pub(crate) ip: portunus_client::Whom,

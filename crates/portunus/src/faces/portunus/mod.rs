@@ -75,7 +75,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Revoke(revoke) => clients::revoke(places, &revoke.name, revoke.kill),
         Command::Teardown(teardown) => teardown::run(places, teardown.force),
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
-        Command::Close(close) => sessions::close(places, &close),
+        Command::Close(close) => match &close.client {
+            Some(profile) => knock::close(profile.as_deref()),
+            None => sessions::close(places, &close),
+        },
         Command::Events(events) => sessions::events(places, events.json),
         Command::Alerts(wish) => return alerts::run(places, &wish),
         Command::Audit(audit) => audit::run(places, &audit),

@@ -141,11 +141,16 @@ fn list(loaded: &[Profile], json: bool, all: bool) {
 fn kind(profile: &Profile) -> (&'static str, String) {
     match &profile.keys {
         Keys::Openme { public, .. } => ("openme", fingerprint(public)),
+        Keys::Native(keys) => ("native", fingerprint(&keys.public)),
     }
 }
 
 fn row(profile: &Profile) -> serde_json::Value {
     let (dialect, print) = kind(profile);
+    let answers = match &profile.keys {
+        Keys::Openme { .. } => false,
+        Keys::Native(keys) => keys.answers,
+    };
     json!({
         "name": profile.name,
         "host": profile.host,
@@ -153,6 +158,7 @@ fn row(profile: &Profile) -> serde_json::Value {
         "health_port": profile.health_port.unwrap_or(profile.port),
         "dialect": dialect,
         "fingerprint": print,
+        "answers": answers,
         "opens": profile.opens.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "post_knock": profile.post_knock,
     })

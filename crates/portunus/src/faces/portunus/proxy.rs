@@ -4,20 +4,33 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 
-use portunus_client::{Closed, Opened, Patience, carry, knock_and_connect, resolve};
+use portunus_client::{Closed, Opened, Patience, Request, ToWhom, carry, knock_and_connect, resolve};
 use portunus_config::profile::Profile;
 use rustix::stdio;
 
+use super::NAME;
 use super::args::Proxy;
 use crate::knocking::Knocker;
-use crate::say::{Done, Failure};
+use crate::say::{Done, Failure, remark};
+use crate::second_factor;
 use crate::wallet::Wallet;
 
 /// `portunus proxy`.
 pub(super) fn run(wish: &Proxy) -> Done {
-    let profile = choose(&Wallet::mine()?, wish)?;
-    let mut knocker = Knocker::new(profile, wish.family.into())?;
+    let wallet = Wallet::mine()?;
+    let profile = choose(&wallet, wish)?;
+    let request = Request { code: second_factor::for_profile(&profile, false)?, ..Request::default() };
+    let mut knocker = wallet.knocker(NAME, profile, wish.family.into(), request)?;
+    knocker.prepare();
     let opened = open(&mut knocker, wish)?;
+    knocker.keep();
+    if opened.to_whom == ToWhom::AddressAfterAll {
+        remark(
+            NAME,
+            "a door for this connection alone did not open: a router on the way changes its port, so the door is open for this whole \
+             address (source_port = false in the profile asks for that at once)",
+        );
+    }
     let linger = !io::stdin().is_terminal();
     carry(&opened.stream, Input, Output, linger).map(|_| ()).map_err(|error| {
         Failure::new(format_args!("the connection broke ({error})"), &wish.host, "connect again")

@@ -26,7 +26,9 @@ impl Packet {
     /// Seals one with the profile that `add` printed.
     pub(super) fn seal(stage: &Stage) -> Result<Self, String> {
         let profile = stage.profile()?;
-        let portunus_config::profile::Keys::Openme { server, seed, .. } = profile.keys;
+        let portunus_config::profile::Keys::Openme { server, seed, .. } = profile.keys else {
+            return Err("alice's profile is not of openme's dialect".to_owned());
+        };
         let client = SigningKey::new(&seed).map_err(|error| error.to_string())?;
         let keys = ClientKeys { server, client };
         let bytes = seal(&keys, Wish::default(), portunus_sys::clock::wall(), &mut SystemEntropy);

@@ -1,0 +1,114 @@
+//! Which days' keys a profile keeps after its knocks, and which link. Pure: a clock may say what it likes here, and no day's
+//! key is erased that a right clock may still need.
+
+use portunus_config::profile::{NativeKeys, Renewal};
+use portunus_crypto::{Entropy, EntropyFailed, Secret};
+use portunus_dialect::native::{Chain, Day};
+
+/// So many days before the newest one are kept while no server has said what day it is, and so far ahead of what the file
+/// knows of may the clock be.
+const UNPROVEN: u32 = 30;
+/// A server that took the knock may have been past midnight when it did, or we.
+const PROVEN: u32 = 1;
+
+/// What became of a run's knocks.
+pub struct Outcome {
+    /// The newest day that one was made on.
+    pub knocked: Day,
+    /// The day that a server named, in a sealed answer that says that it did what was asked.
+    pub proven: Option<Day>,
+    /// What was learned of the link that is to be the client's own.
+    pub arrived: Arrived,
+}
+
+/// What was learned of a new link.
+pub enum Arrived {
+    /// Nothing.
+    Unknown,
+    /// A door that was closed before the knock was open after it: so does whoever wants us to believe it. The old link is
+    /// kept beside it.
+    Seemingly(Chain),
+    /// The server said so, under its own key.
+    Surely(Chain),
+}
+
+/// The keys to be written in the place of `keys`; `None` where nothing is to be changed.
+#[must_use]
+pub fn after(keys: &NativeKeys, outcome: &Outcome) -> Option<NativeKeys> {
+    let mut next = keys.duplicate();
+    let (first, newest) = days(keys.door.day(), keys.newest, outcome);
+    renew(&mut next, &outcome.arrived);
+    next.newest = newest;
+    next.door.advance(first).ok()?;
+    next.link.advance(first).ok()?;
+    match &mut next.renewal {
+        Renewal::Done | Renewal::Due => (),
+        Renewal::Announced(link) | Renewal::Replaced(link) => link.advance(first).ok()?,
+    }
+    let moved = first != keys.door.day() || newest != keys.newest;
+    (moved || !same_stage(&keys.renewal, &next.renewal)).then_some(next)
+}
+
+/// The keys with a link that nobody has seen, for a profile that is due to have one. It is to be on the disk before the first
+/// knock that announces it: who forgot it would be locked out by the server's first use of it.
+///
+/// # Errors
+/// [`EntropyFailed`]: no randomness.
+pub fn announcing(keys: &NativeKeys, entropy: &mut dyn Entropy) -> Result<Option<NativeKeys>, EntropyFailed> {
+    match keys.renewal {
+        Renewal::Done | Renewal::Announced(_) | Renewal::Replaced(_) => Ok(None),
+        Renewal::Due => {
+            let link = Chain::new(keys.link.day(), Secret::generate(entropy)?);
+            Ok(Some(NativeKeys { renewal: Renewal::Announced(link), ..keys.duplicate() }))
+        }
+    }
+}
+
+/// The first day to be kept, and the newest one.
+fn days(first: Day, newest: Day, outcome: &Outcome) -> (Day, Day) {
+    let knocked = outcome.knocked;
+    match outcome.proven {
+        Some(named) => (first.max(knocked.min(named).minus(PROVEN)), knocked.max(named)),
+        // A clock that is far ahead is more likely wrong than a profile so long unused.
+        None if knocked > newest.plus(UNPROVEN) => (first, newest),
+        None => {
+            let newest = newest.max(knocked);
+            (first.max(newest.minus(UNPROVEN)), newest)
+        }
+    }
+}
+
+/// Only the link that this run announced is taken: another run may have written the file in between, or a `join`.
+fn renew(keys: &mut NativeKeys, arrived: &Arrived) {
+    let stage = std::mem::replace(&mut keys.renewal, Renewal::Done);
+    keys.renewal = match (stage, arrived) {
+        (Renewal::Announced(next), Arrived::Surely(ours)) if same(&next, ours) => {
+            keys.link = next;
+            Renewal::Done
+        }
+        (Renewal::Announced(next), Arrived::Seemingly(ours)) if same(&next, ours) => {
+            Renewal::Replaced(std::mem::replace(&mut keys.link, next))
+        }
+        (Renewal::Replaced(_), Arrived::Surely(ours)) if same(&keys.link, ours) => Renewal::Done,
+        (stage, Arrived::Unknown | Arrived::Seemingly(_) | Arrived::Surely(_)) => stage,
+    };
+}
+
+/// Whether two chains are one, wherever they begin.
+fn same(a: &Chain, b: &Chain) -> bool {
+    let day = a.day().max(b.day());
+    matches!((a.at(day), b.at(day)), (Ok(a), Ok(b)) if a == b)
+}
+
+const fn same_stage(a: &Renewal, b: &Renewal) -> bool {
+    matches!(
+        (a, b),
+        (Renewal::Done, Renewal::Done)
+            | (Renewal::Due, Renewal::Due)
+            | (Renewal::Announced(_), Renewal::Announced(_))
+            | (Renewal::Replaced(_), Renewal::Replaced(_))
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! A profile's native keys, put to work: which of them a knock is sealed with, what it says, and what its answer proves.
+
+mod keeping;
+
+use std::net::{IpAddr, SocketAddr};
+
+use portunus_config::profile::{NativeKeys, Renewal};
+use portunus_crypto::x25519::PrivateKey;
+use portunus_crypto::{Entropy, LibraryRefused};
+use portunus_dialect::native::{self, Chain, ClientKeys, Day, Kind, Payload, Pending, SealError, Status};
+use portunus_model::Unix;
+
+pub use keeping::{Arrived, Outcome, after, announcing};
+
+use crate::whom::global;
+use crate::{Heard, Request, Way};
+
+/// Answers that are waited for at once: three tries at eight addresses. What is older is given up.
+const MOST_PENDING: usize = 24;
+
+/// Seals knocks with native keys.
+pub struct NativeSealer {
+    keys: NativeKeys,
+    client: PrivateKey,
+    request: Request,
+    /// How often each address was knocked at since [`Self::begin`].
+    tries: Vec<(SocketAddr, u32)>,
+    pending: Vec<Awaited>,
+    outcome: Option<Outcome>,
+}
+
+/// An answer that is waited for, and what it would prove.
+struct Awaited {
+    pending: Pending,
+    day: Day,
+    /// The link that the server has for sure when it did what this knock asked for.
+    proves: Option<Chain>,
+}
+
+/// What one knock is about: its link, its kind, and the link that it announces.
+struct Plan<'a> {
+    link: &'a Chain,
+    kind: Kind,
+    announced: Option<&'a Chain>,
+}
+
+impl NativeSealer {
+    pub(crate) fn new(keys: &NativeKeys, request: Request) -> Result<Self, LibraryRefused> {
+        let client = PrivateKey::new(&keys.secret)?;
+        let keys = keys.duplicate();
+        Ok(Self { keys, client, request, tries: Vec::new(), pending: Vec::new(), outcome: None })
+    }
+
+    /// A new round: its knocks are first tries again, and nothing is waited for from before.
+    pub fn begin(&mut self) {
+        self.tries.clear();
+        self.pending.clear();
+    }
+
+    /// Whether the server answers.
+    #[must_use]
+    pub const fn listens(&self) -> bool {
+        self.keys.answers
+    }
+
+    /// Whether a door is asked for that is open to one source port only.
+    #[must_use]
+    pub const fn one_flow(&self) -> bool {
+        self.keys.source_port
+    }
+
+    /// Whether an open door would say more of the link than is known, for there is no answer to say it: then it is worth a look
+    /// whether it is closed before.
+    #[must_use]
+    pub const fn wonders(&self) -> bool {
+        !self.keys.answers && matches!(self.keys.renewal, Renewal::Announced(_))
+    }
+
+    /// Whether a further knock of this round goes another way than the first: one that a door did not open to is worth one more.
+    #[must_use]
+    pub const fn falls_back(&self) -> bool {
+        matches!(self.keys.renewal, Renewal::Replaced(_))
+    }
+
+    /// Its keys.
+    #[must_use]
+    pub const fn keys(&self) -> &NativeKeys {
+        &self.keys
+    }
+
+    /// Goes on with these keys, which are written down.
+    pub fn go_on(&mut self, keys: NativeKeys) {
+        self.keys = keys;
+    }
+
+    /// What is to be written down of the knocks so far; nothing where none was made.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// A door opened that was closed before the knock.
+    pub fn door_opened(&mut self) {
+        if let (Some(outcome), Renewal::Announced(next)) = (&mut self.outcome, &self.keys.renewal)
+            && !matches!(outcome.arrived, Arrived::Surely(_))
+        {
+            outcome.arrived = Arrived::Seemingly(Chain::new(next.day(), next.value().duplicate()));
+        }
+    }
+
+    pub(crate) fn seal(
+        &mut self,
+        way: &Way,
+        now: Unix,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<u8>, SealError> {
+        let day = Day::of(now).ok_or(SealError::Clock)?;
+        let again = self.count(way.to);
+        let plan = plan(&self.keys, self.request.close, again);
+        let payload = Payload {
+            kind: plan.kind,
+            wants_answer: self.keys.answers,
+            target: way.target.or_else(|| own_address(way, self.keys.must_bind)),
+            seconds: self.request.seconds,
+            source_port: way.source_port.unwrap_or(0),
+            services: self.request.services.clone(),
+            code: self.request.code,
+            link: plan.announced.map(|link| link.at(day)).transpose()?,
+            ..Payload::knock(now)
+        };
+        let keys = ClientKeys {
+            server: self.keys.server,
+            client: &self.client,
+            door: &self.keys.door,
+            link: plan.link,
+        };
+        let (bytes, pending) = native::seal(&keys, &payload, entropy)?;
+        if self.keys.answers {
+            let proves = proves(&self.keys, &plan);
+            self.pending.truncate(MOST_PENDING - 1);
+            self.pending.insert(0, Awaited { pending, day, proves });
+        }
+        self.note(day);
+        Ok(bytes)
+    }
+
+    /// What `bytes` say where they are the answer to one of these knocks; each is answered once.
+    pub(crate) fn hear(&mut self, bytes: &[u8], now: Unix) -> Option<Heard> {
+        let opened = self.pending.iter().enumerate().find_map(|(place, awaited)| {
+            awaited.pending.open(&self.client, bytes).ok().map(|answer| (place, answer))
+        });
+        let (place, answer) = opened?;
+        let awaited = self.pending.remove(place);
+        if let (Some(outcome), Status::Granted | Status::Closed) = (&mut self.outcome, answer.status) {
+            // Both days are within the server's window of each other, or it would not have done it.
+            outcome.proven = Day::of(answer.time);
+            outcome.knocked = awaited.day;
+            if let Some(link) = awaited.proves {
+                outcome.arrived = Arrived::Surely(link);
+            }
+        }
+        let behind = (answer.time.as_nanos() - now.as_nanos()) / 1_000_000;
+        Some(Heard {
+            status: answer.status,
+            seconds: answer.seconds,
+            seen: answer.seen,
+            behind_ms: i64::try_from(behind).unwrap_or(if behind < 0 { i64::MIN } else { i64::MAX }),
+        })
+    }
+
+    /// A knock was made on `day`. What was proven of another day proves nothing of this one.
+    fn note(&mut self, day: Day) {
+        let outcome =
+            self.outcome.get_or_insert(Outcome { knocked: day, proven: None, arrived: Arrived::Unknown });
+        if outcome.knocked != day {
+            outcome.proven = None;
+            outcome.knocked = outcome.knocked.max(day);
+        }
+    }
+
+    /// How often `to` was knocked at before, counting this one in.
+    fn count(&mut self, to: SocketAddr) -> u32 {
+        if let Some((_, tries)) = self.tries.iter_mut().find(|(at, _)| *at == to) {
+            *tries = tries.saturating_add(1);
+            return *tries;
+        }
+        self.tries.push((to, 0));
+        0
+    }
+}
+
+/// A link that seems to have arrived is used first, and every other try falls back on the one before it, announcing it anew:
+/// whoever made us believe that it arrived locks nobody out.
+const fn plan(keys: &NativeKeys, close: bool, again: u32) -> Plan<'_> {
+    let (link, announced) = match &keys.renewal {
+        Renewal::Done | Renewal::Due => (&keys.link, None),
+        Renewal::Announced(next) => (&keys.link, Some(next)),
+        Renewal::Replaced(_) if again.is_multiple_of(2) => (&keys.link, None),
+        Renewal::Replaced(old) => (old, Some(&keys.link)),
+    };
+    match (close, announced) {
+        (true, _) => Plan { link, kind: Kind::Close, announced: None },
+        (false, Some(_)) => Plan { link, kind: Kind::NewLink, announced },
+        (false, None) => Plan { link, kind: Kind::Knock, announced },
+    }
+}
+
+/// The link that is the server's once it did what such a knock asks for.
+fn proves(keys: &NativeKeys, plan: &Plan<'_>) -> Option<Chain> {
+    let link = match (&keys.renewal, plan.announced) {
+        (Renewal::Announced(_) | Renewal::Replaced(_), Some(announced)) => announced,
+        // It was sealed with the new one.
+        (Renewal::Replaced(_), None) if std::ptr::eq(plan.link, &raw const keys.link) => plan.link,
+        (Renewal::Done | Renewal::Due | Renewal::Announced(_) | Renewal::Replaced(_), _) => return None,
+    };
+    Some(Chain::new(link.day(), link.value().duplicate()))
+}
+
+/// The address of ours that a knock names, so that a copy of it from elsewhere opens nothing; `None` where it is translated
+/// on the way, or may be.
+fn own_address(way: &Way, must: bool) -> Option<IpAddr> {
+    let unique_local = |address: IpAddr| matches!(address, IpAddr::V6(six) if six.is_unique_local());
+    let kept = match way.from {
+        IpAddr::V4(_) => global(way.from),
+        // Nobody translates these but on the way from a network of one's own to the world.
+        IpAddr::V6(_) => !unique_local(way.from) || unique_local(way.to.ip()),
+    };
+    (must || kept).then_some(way.from)
+}
+
+#[cfg(test)]
+mod tests;
