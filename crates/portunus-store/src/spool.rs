@@ -6,6 +6,7 @@
 //! another number of slots a second ring is written beside the first, and then the next head says that it is the one: a
 //! crash at any moment leaves either. Who has it open could not put another file in its place, having no right.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use portunus_crypto::digest;
@@ -25,6 +26,10 @@ const MAGIC: &[u8; 8] = b"PTSPOOL2";
 const HEADS: u64 = 2;
 /// Nothing waits for a way with this mark, and nothing is lost to it.
 const NOBODY: u64 = u64::MAX;
+/// What a head of ours can say at most: what says more is none, whatever its sum is.
+const MOST_SLOTS: u64 = 100_000;
+const MOST_BASE: u64 = 2 * MOST_SLOTS;
+const MOST_NUMBER: u64 = u64::MAX / 2;
 
 /// The ring.
 #[derive(Debug)]
@@ -44,10 +49,16 @@ struct Head {
     base: u64,
     /// The number of the next record; on disk that of a while ago. No number is given twice.
     next: u64,
+    ways: [Way; WAYS],
+}
+
+/// What is known of one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Way {
     /// The first number that is still to be told; [`NOBODY`] for a way that is not there.
-    marks: [u64; WAYS],
-    /// How many were lost since a way last said so.
-    lost: [u64; WAYS],
+    mark: u64,
+    /// How many were lost since it last said so.
+    lost: u64,
 }
 
 /// What a way has to tell, the oldest first.
@@ -72,19 +83,22 @@ impl<S: Segment> Spool<S> {
     /// # Errors
     /// As the system says: then it is as it was.
     pub fn open(disk: S, slots: u64) -> io::Result<Self> {
-        let heads = [read_head(&disk, 0)?, read_head(&disk, 1)?];
+        let heads = [read_head(&disk, 0), read_head(&disk, 1)];
         let found = heads.into_iter().flatten().max_by_key(|head| head.turn);
         let head = found.unwrap_or(Head { slots, ..Head::default() });
         let mut spool = Self { disk, head, forgot: 0 };
-        let told = head.marks.into_iter().filter(|mark| *mark != NOBODY).max().unwrap_or(0);
-        let behind = spool.last_number()?.map_or(0, |last| last.saturating_add(1));
-        spool.head.next = head.next.max(behind).max(told);
         if found.is_none() {
             // Whose marks nobody knows has nothing to tell.
-            spool.forgot = behind.min(slots);
-            spool.head.marks = [spool.head.next; WAYS];
+            let numbers = spool.all_numbers();
+            spool.forgot = numbers.len() as u64;
+            let next = numbers.last().map_or(0, |last| last.saturating_add(1));
+            (spool.head.next, spool.head.ways) = (next, [Way { mark: next, lost: 0 }; WAYS]);
             spool.write_head()?;
-        } else if head.slots != slots {
+            return Ok(spool);
+        }
+        let told = head.there().map(|way| way.mark).max().unwrap_or(0);
+        spool.head.next = spool.behind_the_last(head.next.max(told));
+        if head.slots != slots {
             spool.move_to(slots)?;
         }
         Ok(spool)
@@ -96,9 +110,9 @@ impl<S: Segment> Spool<S> {
         let base = if old.base >= slots { 0 } else { old.base.saturating_add(old.slots) };
         let mut new = Head { slots, base, ..old };
         new.keep_from(old.next.saturating_sub(slots));
-        let oldest = new.marks.into_iter().min().unwrap_or(NOBODY).max(old.next.saturating_sub(old.slots));
+        let oldest = new.oldest_mark().max(old.next.saturating_sub(old.slots));
         for number in oldest..old.next {
-            if let Some(record) = self.read(number)? {
+            if let Some(record) = self.read(number) {
                 self.disk.write_all_at(&slot(number, &record), new.place(number))?;
             }
         }
@@ -114,7 +128,7 @@ impl<S: Segment> Spool<S> {
     pub fn add(&mut self, record: &[u8]) -> io::Result<()> {
         let record = record.get(..record.len().min(LONGEST_RECORD)).unwrap_or_default();
         let Head { next, slots, .. } = self.head;
-        let full = self.head.marks.iter().any(|&mark| next.saturating_sub(mark) >= slots);
+        let full = self.head.ways.iter().any(|way| next.saturating_sub(way.mark) >= slots);
         if full {
             self.head.keep_from(next.saturating_sub(slots.saturating_sub(1)));
             self.write_head()?;
@@ -133,38 +147,44 @@ impl<S: Segment> Spool<S> {
         if count == 0 {
             return Ok(());
         }
-        let ways = self.head.marks.iter().zip(&mut self.head.lost);
-        for (_, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
-            *lost = lost.saturating_add(count);
-        }
+        self.head.there_mut().for_each(|way| way.lost = way.lost.saturating_add(count));
         self.write_head()
     }
 
-    /// What a way has to tell, `most` records of it.
+    /// The same for one way.
     ///
     /// # Errors
-    /// As the system says.
-    pub fn waiting(&self, way: usize, most: usize) -> io::Result<Waiting> {
+    /// As [`Self::lose`].
+    pub fn lose_to(&mut self, way: usize, count: u64) -> io::Result<()> {
+        if let Some(way) = self.head.ways.get_mut(way).filter(|way| way.mark != NOBODY && count > 0) {
+            way.lost = way.lost.saturating_add(count);
+            self.write_head()?;
+        }
+        Ok(())
+    }
+
+    /// What a way has to tell, `most` records of it.
+    #[must_use]
+    pub fn waiting(&self, way: usize, most: usize) -> Waiting {
         let next = self.head.next;
-        let mark = self.head.marks.get(way).copied().unwrap_or(next);
-        let mut waiting = Waiting { lost: self.counts(way).1, end: mark.min(next), ..Waiting::default() };
+        let Way { mark, lost } = self.way(way);
+        let mut waiting = Waiting { lost, end: mark.min(next), ..Waiting::default() };
         while waiting.end < next && waiting.records.len() < most {
-            match self.read(waiting.end)? {
+            match self.read(waiting.end) {
                 Some(record) => waiting.records.push(record),
                 None => waiting.rotten += 1,
             }
             waiting.end += 1;
         }
         waiting.more = next - waiting.end;
-        Ok(waiting)
+        waiting
     }
 
     /// How many a way has to tell, and how many it has lost since it last said so.
     #[must_use]
     pub fn counts(&self, way: usize) -> (u64, u64) {
-        let next = self.head.next;
-        let mark = self.head.marks.get(way).copied().unwrap_or(next);
-        (next.saturating_sub(mark), self.head.lost.get(way).copied().unwrap_or(0))
+        let Way { mark, lost } = self.way(way);
+        (self.head.next.saturating_sub(mark), lost)
     }
 
     /// How many are there of which nobody knew, when it was opened, whether they were told: both heads were damaged. They
@@ -189,19 +209,24 @@ impl<S: Segment> Spool<S> {
     /// The first number that some way has still to tell.
     #[must_use]
     pub fn slowest(&self) -> u64 {
-        self.head.marks.into_iter().min().unwrap_or(NOBODY).min(self.head.next)
+        self.head.oldest_mark().min(self.head.next)
     }
 
     /// Whether a way is there, and has nothing to tell.
     #[must_use]
     pub fn is_idle(&self, way: usize) -> bool {
-        self.counts(way) == (0, 0) && self.head.marks.get(way).is_some_and(|mark| *mark != NOBODY)
+        self.counts(way) == (0, 0) && self.way(way).mark != NOBODY
+    }
+
+    /// One that there never is has nothing to tell.
+    fn way(&self, way: usize) -> Way {
+        self.head.ways.get(way).copied().unwrap_or(Way { mark: NOBODY, lost: 0 })
     }
 
     /// What some way has still to tell, with its number, as far as it can be read.
     pub fn untold(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
         let numbers = self.slowest()..self.head.next;
-        numbers.filter_map(|number| Some((number, self.read(number).ok().flatten()?)))
+        numbers.filter_map(|number| Some((number, self.read(number)?)))
     }
 
     /// A way has told everything before `end`, and that it had lost so many.
@@ -210,9 +235,9 @@ impl<S: Segment> Spool<S> {
     /// As the system says: after a restart it is told once more.
     pub fn told(&mut self, way: usize, end: u64, lost: u64) -> io::Result<()> {
         let next = self.head.next;
-        if let (Some(mark), Some(left)) = (self.head.marks.get_mut(way), self.head.lost.get_mut(way)) {
-            *mark = (*mark).max(end.min(next));
-            *left = left.saturating_sub(lost);
+        if let Some(way) = self.head.ways.get_mut(way) {
+            way.mark = way.mark.max(end.min(next));
+            way.lost = way.lost.saturating_sub(lost);
         }
         self.write_head()
     }
@@ -229,10 +254,10 @@ impl<S: Segment> Spool<S> {
             let (waiting, lost) = self.counts(way);
             *cost = if there { 0 } else { waiting.saturating_add(lost) };
         }
-        for ((mark, lost), there) in self.head.marks.iter_mut().zip(&mut self.head.lost).zip(there) {
-            match (there, *mark == NOBODY) {
-                (true, true) => *mark = before.next,
-                (false, _) => (*mark, *lost) = (NOBODY, 0),
+        for (way, there) in self.head.ways.iter_mut().zip(there) {
+            match (there, way.mark == NOBODY) {
+                (true, true) => way.mark = before.next,
+                (false, _) => *way = Way { mark: NOBODY, lost: 0 },
                 (true, false) => (),
             }
         }
@@ -242,29 +267,57 @@ impl<S: Segment> Spool<S> {
         Ok(cost)
     }
 
-    fn read(&self, number: u64) -> io::Result<Option<Vec<u8>>> {
+    /// What cannot be read is as rotten as what has another sum: one bad sector is not in the way of the others.
+    fn read(&self, number: u64) -> Option<Vec<u8>> {
         let mut slot = [0; SLOT];
-        let read = self.disk.read_at(&mut slot, self.head.place(number))?;
-        Ok(record(slot.get(..read).unwrap_or_default())
-            .filter(|(found, _)| *found == number)
-            .map(|(_, record)| record))
+        let read = self.disk.read_at(&mut slot, self.head.place(number)).ok()?;
+        record(slot.get(..read)?).filter(|(found, _)| *found == number).map(|(_, record)| record)
     }
 
-    fn last_number(&self) -> io::Result<Option<u64>> {
-        let mut last = None;
+    /// The number behind the last record that is there, and behind `known` at least. Places behind that which cannot be
+    /// read may hold more of them: those are missed then, rather than written over unheard.
+    fn behind_the_last(&self, known: u64) -> u64 {
+        let slots = self.head.slots.max(1);
+        let (mut behind, mut unreadable) = (known, BTreeSet::new());
         let mut slot = [0; SLOT];
-        for at in 0..self.head.slots {
-            let read = self.disk.read_at(&mut slot, self.head.place(at))?;
-            let number = record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number);
-            last = last.max(number.filter(|number| number % self.head.slots == at));
+        for at in 0..slots {
+            match self.disk.read_at(&mut slot, self.head.place(at)) {
+                Ok(read) => {
+                    let found = record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number);
+                    let last = found.filter(|number| number % slots == at);
+                    behind = behind.max(last.map_or(0, |last| last.saturating_add(1)));
+                }
+                Err(_) => drop(unreadable.insert(at)),
+            }
         }
-        Ok(last)
+        while unreadable.remove(&(behind % slots)) {
+            behind += 1;
+        }
+        behind
     }
 
+    /// The numbers of all records that can be read, wherever a ring was.
+    fn all_numbers(&self) -> BTreeSet<u64> {
+        let (mut numbers, mut slot) = (BTreeSet::new(), [0; SLOT]);
+        for at in HEADS..HEADS + MOST_BASE + MOST_SLOTS {
+            match self.disk.read_at(&mut slot, at * SLOT as u64) {
+                Ok(0) => break,
+                Ok(read) => {
+                    numbers.extend(record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number));
+                }
+                Err(_) => (),
+            }
+        }
+        numbers
+    }
+
+    /// Where the last one stands stays untouched until this one is on the disk: what failed is written anew in its place.
     fn write_head(&mut self) -> io::Result<()> {
-        self.head.turn += 1;
-        self.disk.write_all_at(&self.head.bytes(), self.head.turn % HEADS * SLOT as u64)?;
-        self.disk.make_durable()
+        let head = Head { turn: self.head.turn + 1, ..self.head };
+        self.disk.write_all_at(&head.bytes(), head.turn % HEADS * SLOT as u64)?;
+        self.disk.make_durable()?;
+        self.head = head;
+        Ok(())
     }
 }
 
@@ -276,18 +329,39 @@ impl Head {
         (HEADS + self.base + number % self.slots.max(1)) * SLOT as u64
     }
 
+    fn there(&self) -> impl Iterator<Item = &Way> {
+        self.ways.iter().filter(|way| way.mark != NOBODY)
+    }
+
+    fn there_mut(&mut self) -> impl Iterator<Item = &mut Way> {
+        self.ways.iter_mut().filter(|way| way.mark != NOBODY)
+    }
+
+    fn oldest_mark(&self) -> u64 {
+        self.ways.iter().map(|way| way.mark).min().unwrap_or(NOBODY)
+    }
+
     /// What is older than `oldest` is lost to who has not told it.
     fn keep_from(&mut self, oldest: u64) {
-        let ways = self.marks.iter_mut().zip(&mut self.lost);
-        for (mark, lost) in ways.filter(|(mark, _)| **mark != NOBODY) {
-            *lost = lost.saturating_add(oldest.saturating_sub(*mark));
-            *mark = (*mark).max(oldest);
+        for way in self.there_mut() {
+            way.lost = way.lost.saturating_add(oldest.saturating_sub(way.mark));
+            way.mark = way.mark.max(oldest);
         }
     }
 
+    /// Whether one of ours can say so: then no sum of these numbers is too large.
+    fn is_sane(&self) -> bool {
+        (1..=MOST_SLOTS).contains(&self.slots)
+            && self.base <= MOST_BASE
+            && self.next < MOST_NUMBER
+            && self.turn < MOST_NUMBER
+            && self.there().all(|way| way.mark < MOST_NUMBER)
+    }
+
     fn bytes(&self) -> Vec<u8> {
-        let Self { turn, slots, base, next, marks, lost } = *self;
-        let words = [turn, slots, base, next].into_iter().chain(marks).chain(lost);
+        let Self { turn, slots, base, next, ways } = *self;
+        let words = [turn, slots, base, next].into_iter();
+        let words = words.chain(ways.map(|way| way.mark)).chain(ways.map(|way| way.lost));
         let mut bytes = MAGIC.to_vec();
         bytes.extend(words.flat_map(u64::to_le_bytes));
         let sum = digest::sha256(&[&bytes]);
@@ -296,22 +370,22 @@ impl Head {
     }
 }
 
-fn read_head(disk: &impl Segment, which: u64) -> io::Result<Option<Head>> {
+/// None that can be read, or none of ours.
+fn read_head(disk: &impl Segment, which: u64) -> Option<Head> {
     let mut bytes = [0; 8 + WORDS * 8 + CHECK];
-    if disk.read_at(&mut bytes, which * SLOT as u64)? < bytes.len() {
-        return Ok(None);
+    if disk.read_at(&mut bytes, which * SLOT as u64).ok()? < bytes.len() {
+        return None;
     }
     let (said, sum) = bytes.split_at(bytes.len() - CHECK);
     if !said.starts_with(MAGIC) || !digest::sha256(&[said]).starts_with(sum) {
-        return Ok(None);
+        return None;
     }
-    let mut words =
-        said.get(8..).unwrap_or_default().as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    let mut words = said.get(8..)?.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     let mut word = || words.next().unwrap_or_default();
     let (turn, slots, base, next) = (word(), word(), word(), word());
-    let marks = std::array::from_fn(|_| word());
-    let lost = std::array::from_fn(|_| word());
-    Ok(Some(Head { turn, slots, base, next, marks, lost }))
+    let marks: [u64; WAYS] = std::array::from_fn(|_| word());
+    let ways = marks.map(|mark| Way { mark, lost: word() });
+    Some(Head { turn, slots, base, next, ways }).filter(Head::is_sane)
 }
 
 fn check(number: u64, record: &[u8]) -> [u8; CHECK] {
@@ -334,7 +408,7 @@ fn record(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
     let length = usize::from(u16::from_le_bytes(*slot.get(8..)?.first_chunk()?));
     let sum: &[u8; CHECK] = slot.get(10..)?.first_chunk()?;
     let record = slot.get(RECORD_HEAD..)?.get(..length)?;
-    (check(number, record) == *sum).then(|| (number, record.to_vec()))
+    (check(number, record) == *sum && number < MOST_NUMBER).then(|| (number, record.to_vec()))
 }
 
 #[cfg(test)]

@@ -215,8 +215,10 @@ impl ChildEnd {
         Ok(Self { pidfd, group })
     }
 
-    /// Kills it and what it has started, as far as that stays in its group.
+    /// Kills it, and what it has started as far as that stays in its group.
     pub fn kill_group(&self) {
+        // By itself too: it may have gone into another group.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         // It was not waited for while this lives, so its number is nobody else's.
         let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
     }

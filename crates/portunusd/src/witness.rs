@@ -63,23 +63,23 @@ impl<T: Clone> Witness<T> {
                 Ok(()) => {
                     return Some((self.waiting.drain(..count).collect(), std::mem::take(&mut self.lost)));
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                // Who is gone hears nothing more; the next one may. A reset is one that left something unread.
-                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                    break;
-                }
                 // One that is too long is nobody's.
-                Err(_) => {
+                Err(error) if is_too_long(&error) && count > 0 => {
                     self.waiting.drain(..count);
                     self.lost = self.lost.saturating_add(count as u64);
-                    if count == 0 {
-                        break;
-                    }
                 }
+                // There is no room, or no memory, for a while; or nobody is there, and the next one may be.
+                Err(_) => break,
             }
         }
         None
     }
+}
+
+/// EMSGSIZE, which has no kind of its own (send(2)); or it is no message at all.
+fn is_too_long(error: &io::Error) -> bool {
+    const TOO_LONG: i32 = 90;
+    error.raw_os_error().is_none_or(|errno| errno == TOO_LONG)
 }
 
 /// A witness that keeps what it has said until it hears that it was taken. What one hearer had not taken when it died is
@@ -103,6 +103,11 @@ impl<T> Default for Patient<T> {
 }
 
 impl<T: Clone> Patient<T> {
+    /// So many happened, and nobody knows what they were.
+    pub(crate) fn missed(&mut self, count: u64) {
+        self.witness.lost = self.witness.lost.saturating_add(count);
+    }
+
     /// It happened.
     pub(crate) fn saw(&mut self, one: T) {
         self.witness.saw(one);
@@ -173,6 +178,20 @@ mod tests {
         witness.saw(vec![1]);
         witness.tell(&ours, |some, lost| (some, lost));
         assert!(witness.waits());
+    }
+
+    #[test]
+    fn only_what_is_too_long_is_lost() {
+        let (ours, _theirs) = Channel::pair().unwrap();
+        let mut witness = Witness::default();
+        witness.saw(vec![7_u8; 4 << 20]);
+        witness.tell(&ours, |some, lost| (some, lost));
+        assert!(!witness.waits(), "what is lost was told");
+        assert!(is_too_long(&message::try_send(&ours, &vec![7_u8; 4 << 20], &[]).unwrap_err()));
+        // What is no trouble of the message's stays.
+        for errno in [11, 12, 32, 104, 105] {
+            assert!(!is_too_long(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
     }
 
     #[test]

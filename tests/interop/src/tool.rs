@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The binary under test: `PORTUNUS_BIN`, or else what cargo builds now for the profile of this test.
 pub fn binary() -> PathBuf {
@@ -21,13 +22,21 @@ fn find_binary() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own program");
     let profile = own.ancestors().find(|p| p.ends_with("release") || p.ends_with("debug"));
     let profile = profile.expect("a test's program lies below target/PROFILE");
+    let start = Instant::now();
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "-p", "portunus"]);
+    cargo.args(["build", "--quiet", "--locked", "-p", "portunus"]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
     let done = cargo.status().expect("cargo runs");
     assert!(done.success(), "cargo could not build the binary under test");
+    // The first test that asks for it waits for this, minutes where all is to be built: let nobody look for them elsewhere.
+    if start.elapsed() > Duration::from_secs(2) {
+        eprintln!(
+            "the binary under test was built for {} s, as a part of this test",
+            start.elapsed().as_secs()
+        );
+    }
     profile.join("portunus")
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 
 use portunus_interop::fwknop::within;
-use portunus_interop::told::{SOON, Sink, WRONG, authority, house, http, private, set, smtp};
+use portunus_interop::told::{SOON, Sink, Stream, WRONG, authority, house, http, private, set, smtp};
 use portunus_interop::{Daemon, Knocker, SERVER, World};
 
 /// The password, and what base64 makes of it alone and in AUTH PLAIN.
@@ -102,6 +102,44 @@ fn a_page_is_told_whose_certificate_is_good_for_its_name() {
     let out = world.try_portunus(&["check"]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && !said.contains("sesame"), "{said}");
+}
+
+/// The real process, in its sandbox: what a server says without end becomes neither its memory nor its end.
+#[test]
+fn a_server_that_greets_without_end_is_left_and_ends_nobody() {
+    let (world, alice) = house("to = [\"root@localhost\"]\n");
+    let (pem, config) = authority("localhost");
+    let ca = world.folder().join("ca.pem");
+    fs::write(&ca, pem).expect("a file can be written");
+    let greets = |stream: &mut dyn Stream| {
+        // As much as it takes, and it must not take this.
+        for _ in 0..(64 << 20) / 4096 {
+            stream.write_all("220-there is more to say\r\n".repeat(160).as_bytes())?;
+        }
+        Ok(Some("all of it".to_owned()))
+    };
+    let endless = Sink::at(&world, "127.0.0.1:4467", Some(config), greets);
+    let section = format!("to = [\"root@localhost\"]\nsmtp = \"smtps://localhost:4467\"\nca_file = {ca:?}\n");
+    let daemon = not_told((&world, &alice), &endless, &section, "too large");
+    let teller = || {
+        daemon.processes().into_iter().find(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|&byte| byte == 0).any(|word| word == b"alerts")
+        })
+    };
+    let first = teller().expect("it runs");
+    let tries = || daemon.log().matches("alerts do not go out").count();
+    assert!(tries() >= 1, "{}", daemon.log());
+    let status = fs::read_to_string(format!("/proc/{first}/status")).expect("it is there");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    let peak: u64 = peak.and_then(|kb| kb.parse().ok()).expect("the kernel says it");
+    assert!(peak < 64 << 10, "{peak} kB");
+    assert!(daemon.log().lines().all(|line| line.len() < 2000), "{}", daemon.log());
+    // It is the same process, and tells by another server what waited.
+    let sink = Sink::at(&world, "127.0.0.1:2529", None, smtp);
+    set(&world, "to = [\"root@localhost\"]\nsmtp = \"smtp://127.0.0.1:2529\"\n");
+    assert!(sink.hears("granted alice"), "{:?}\n{}", sink.all(), daemon.log());
+    assert!(!daemon.log().contains("ended by itself"), "{}", daemon.log());
 }
 
 /// One certificate in `ca_file` that nobody can read, or one way that cannot be made, ends no other.

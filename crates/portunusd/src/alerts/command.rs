@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,39 +12,58 @@ use portunus_sys::poll;
 use portunus_sys::process::{self, ChildEnd};
 
 use super::PATIENCE;
+use super::failed::Failed;
 use super::text::Batch;
 
 /// What runs for this process.
 pub(super) static RUNNING: Running = Running::new();
 
 /// Runs it, without a shell; its exit says whether it has told.
-pub(super) fn run(words: &[String], batch: &Batch<'_>) -> Result<(), String> {
-    let (program, arguments) = words.split_first().ok_or("there is no command")?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+pub(super) fn run(words: &[String], batch: &Batch<'_>) -> Result<(), Failed> {
+    let (path, arguments) = words.split_first().ok_or_else(|| "there is no command".to_owned())?;
+    let mut command = program(Path::new(path));
+    command.args(arguments);
     let text = format!("{}\n", batch.json());
-    RUNNING.finish(command, PATIENCE, text.as_bytes())
+    Ok(RUNNING.finish(command, PATIENCE, text.as_bytes())?)
+}
+
+/// A program that is to be told by its standard input, and says nothing.
+pub(super) fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// Programs that run. They end with us, with what they have started.
-pub(super) struct Running(Mutex<All>);
+pub(super) struct Running {
+    all: Mutex<All>,
+    kill: fn(&ChildEnd),
+}
 
 struct All {
     /// Nothing begins any more.
     over: bool,
     groups: Vec<(u32, ChildEnd)>,
+    /// Those that were killed and did not end: they wait for a disk, or have become another user's. One of each program at
+    /// most, since no second one of it begins meanwhile.
+    stuck: Vec<(String, Child)>,
 }
+
+/// How long a program that was killed is waited for.
+const DYING: Duration = Duration::from_secs(2);
 
 impl Running {
     pub(super) const fn new() -> Self {
-        Self(Mutex::new(All { over: false, groups: Vec::new() }))
+        let all = All { over: false, groups: Vec::new(), stuck: Vec::new() };
+        Self { all: Mutex::new(all), kill: ChildEnd::kill_group }
     }
 
     /// Runs a program with this input and waits for its end, which comes in time: with what it has started, then.
     pub(super) fn finish(&self, mut command: Command, patience: Duration, text: &[u8]) -> Result<(), String> {
         let end = Instant::now() + patience;
         let program = command.get_program().display().to_string();
+        self.wait_for_the_last(&program)?;
         let mut child = self.start(&mut command).map_err(|error| format!("{program}: {error}"))?;
         let mut input = child.stdin.take().map(|input| (input, text));
         loop {
@@ -55,7 +75,12 @@ impl Running {
                 Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
                 Ok(None) => {
                     self.kill(child.id());
+                    let end = Instant::now() + DYING;
                     while matches!(self.ended(&mut child), Ok(None)) {
+                        if Instant::now() >= end {
+                            self.lock().stuck.push((program.clone(), child));
+                            return Err(format!("{program} did not end in time, and {CANNOT_BE_ENDED}"));
+                        }
                         thread::sleep(Duration::from_millis(1));
                     }
                     return Err(format!("the program did not end within {} s", patience.as_secs()));
@@ -65,11 +90,25 @@ impl Running {
         }
     }
 
+    /// One that could not be ended is asked for again; while it is there no other begins.
+    fn wait_for_the_last(&self, program: &str) -> Result<(), String> {
+        let stuck = std::mem::take(&mut self.lock().stuck);
+        let mut left = Vec::new();
+        for (name, mut child) in stuck {
+            if matches!(self.ended(&mut child), Ok(None)) {
+                left.push((name, child));
+            }
+        }
+        let there = left.iter().any(|(name, _)| name == program);
+        self.lock().stuck.append(&mut left);
+        if there { Err(format!("{program} of the last time {CANNOT_BE_ENDED}")) } else { Ok(()) }
+    }
+
     /// Ends all of them; nothing begins after this.
     pub(super) fn end(&self) {
         let mut all = self.lock();
         all.over = true;
-        all.groups.iter().for_each(|(_, group)| group.kill_group());
+        all.groups.iter().for_each(|(_, group)| (self.kill)(group));
     }
 
     fn start(&self, command: &mut Command) -> io::Result<Child> {
@@ -103,13 +142,15 @@ impl Running {
 
     fn kill(&self, number: u32) {
         let all = self.lock();
-        all.groups.iter().filter(|(one, _)| *one == number).for_each(|(_, group)| group.kill_group());
+        all.groups.iter().filter(|(one, _)| *one == number).for_each(|(_, group)| (self.kill)(group));
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const CANNOT_BE_ENDED: &str = "cannot be ended: nothing is told by it until it has ended by itself";
 
 /// As much as there is room for; what is left then. A program that does not read keeps nobody waiting here.
 fn feed(mut pipe: ChildStdin, mut text: &[u8]) -> Option<(ChildStdin, &[u8])> {
@@ -159,6 +200,55 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(5), "it goes on");
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Its number is all there is of it, wherever it has gone.
+    #[test]
+    fn a_program_that_leaves_its_group_ends_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let number = folder.path().join("number");
+        let script = format!(
+            "my $p = fork; if (!$p) {{ setpgrp(0, 0); sleep 600; exit }} sleep 1 until getpgrp($p) == $p; \
+             setpgrp(0, $p); open my $f, '>', '{}'; print $f $p; close $f; sleep 600",
+            number.display()
+        );
+        let mut command = Command::new("/usr/bin/perl");
+        command.args(["-e", &script]).stdin(Stdio::piped());
+        let start = Instant::now();
+        let why = Running::new().finish(command, Duration::from_secs(4), b"").unwrap_err();
+        assert!(why.contains("did not end within 4 s"), "{why}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        let other = std::fs::read_to_string(&number).unwrap();
+        let _ = Command::new("/bin/kill").args(["-9", other.trim()]).status();
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_ended_holds_nobody_and_no_second_one_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let number = folder.path().join("number");
+        let running = Running { kill: |_| (), ..Running::new() };
+        let script = format!("echo $$ >> {}; exec sleep 600", number.display());
+        let run = |name: &str| {
+            let mut command = Command::new(name);
+            command.args(["-c", &script]).stdin(Stdio::piped());
+            running.finish(command, Duration::from_millis(500), b"")
+        };
+        let begun = || std::fs::read_to_string(&number).unwrap();
+        let start = Instant::now();
+        assert!(run("/bin/sh").unwrap_err().contains("cannot be ended"));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        for _ in 0..3 {
+            assert!(run("/bin/sh").unwrap_err().contains("/bin/sh of the last time cannot be ended"));
+        }
+        assert_eq!(begun().lines().count(), 1);
+        // Once it has ended by itself another one begins.
+        let _ = Command::new("/bin/kill").args(["-9", begun().trim()]).status();
+        while run("/bin/sh").unwrap_err().contains("of the last time") {
+            assert!(start.elapsed() < Duration::from_secs(30));
+        }
+        let numbers = begun();
+        assert_eq!(numbers.lines().count(), 2);
+        let _ = Command::new("/bin/kill").args(["-9", numbers.lines().last().unwrap()]).status();
     }
 
     #[test]

@@ -6,8 +6,11 @@
 
 mod alert;
 mod command;
+mod failed;
+mod lookup;
 mod mail;
 mod ring;
+mod server;
 mod session;
 mod teller;
 mod text;
@@ -27,13 +30,14 @@ use portunus_store::spool::{Spool, WAYS};
 use portunus_sys::channel::Channel;
 use portunus_sys::confine::{self, Confinement};
 use portunus_sys::users::{self, Ids, Keep};
-use portunus_sys::{files, process, signals};
+use portunus_sys::{files, memfd, process, signals};
 
 use crate::keeper::shed_rights;
 use crate::keyrings::Trouble;
 use crate::message::{self, AlertsSnapshot, FromAlerts, ToAlerts};
 use crate::{log, sandbox_words};
 pub(crate) use alert::{Alert, is_fresh};
+use failed::Failed;
 use ring::Ring;
 use teller::{Desk, Teller};
 use text::Batch;
@@ -52,7 +56,7 @@ const NAMES: [&str; WAYS] = ["mail", "webhook", "command"];
 
 /// One way to tell people.
 enum Way {
-    Mail(mail::Mailer),
+    Mail(Box<mail::Mailer>),
     Webhook(webhook::Hook),
     Command(Vec<String>),
     /// One that cannot be used as it is; the others can, and what waits for it stays.
@@ -66,7 +70,10 @@ impl Way {
     /// Each in its place of the ring.
     fn all(alerts: &Alerts, host: &str) -> [Option<Self>; WAYS] {
         let or_unfit = |way: Result<Self, String>, name| way.unwrap_or_else(|why| Self::Unfit { name, why });
-        let mail = alerts.mail.as_ref().map(|mail| mail::Mailer::new(mail, host).map(Self::Mail));
+        let mail = alerts
+            .mail
+            .as_ref()
+            .map(|mail| mail::Mailer::new(mail, host).map(|mailer| Self::Mail(Box::new(mailer))));
         let webhook = alerts.webhook.as_ref().map(|hook| webhook::Hook::new(hook).map(Self::Webhook));
         let command = alerts.command.clone().map(Self::Command);
         let [by_mail, by_page, _] = NAMES;
@@ -84,17 +91,15 @@ impl Way {
     }
 
     /// Who does not hear it, and why, where others by the same way do.
-    fn tell(&mut self, batch: &Batch<'_>) -> Result<Option<String>, String> {
+    fn tell(&mut self, batch: &Batch<'_>) -> Result<Option<String>, Failed> {
         match self {
             Self::Mail(mailer) => mailer.send(batch),
             Self::Webhook(hook) => hook.send(batch).map(|()| None),
             Self::Command(words) => command::run(words, batch).map(|()| None),
-            Self::Unfit { why, .. } => Err(why.clone()),
+            Self::Unfit { why, .. } => Err(why.clone().into()),
         }
     }
-}
 
-impl Way {
     /// Where it waits for somebody: until when.
     fn waits_at_most(&self) -> Option<Duration> {
         match self {
@@ -146,7 +151,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         }
         None => (),
     }
-    let mut spool = open_spool(file, alerts.keep)?;
+    let (mut spool, lies) = open_somewhere(file, alerts.keep)?;
     let cost = spool.only(ways.each_ref().map(Option::is_some))?;
     for (way, lost) in NAMES.into_iter().zip(cost).filter(|(_, lost)| *lost > 0) {
         tracing::warn!(way, lost, "alerts are lost: they waited for a way that is configured no more");
@@ -156,13 +161,38 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         let Some(way) = way else { continue };
         let (desk, host, every) = (desk.clone(), host.clone(), alerts.every);
         let name = way.name().to_owned();
-        thread::Builder::new().name(name).spawn(move || {
-            Teller { desk, host, number, way, every, pause: every, said: None, partly: None }.run();
-        })?;
+        let teller = Teller::new(desk, host, (number, way), every);
+        thread::Builder::new().name(name).spawn(move || teller.run())?;
     }
     let taken = take_in(&keeper, &desk);
     command::RUNNING.end();
+    let left = (0..WAYS).map(|way| desk.lock().spool.counts(way)).map(|(waiting, lost)| waiting + lost).max();
+    if let (Lies::InMemory, Some(alerts @ 1..)) = (lies, left) {
+        tracing::warn!(alerts, "alerts are lost: they were in memory alone");
+    }
     taken
+}
+
+/// Where the ring is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lies {
+    OnDisk,
+    InMemory,
+}
+
+/// On the disk; where that takes nothing, as a full one on which there never was a ring, in memory: somebody is to hear of
+/// it all the same.
+fn open_somewhere(file: File, keep: u64) -> io::Result<(Spool<File>, Lies)> {
+    match open_spool(file, keep) {
+        Ok(spool) => Ok((spool, Lies::OnDisk)),
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "alerts.spool cannot be written: until the next start alerts wait in memory alone: is the disk full?"
+            );
+            Ok((open_spool(memfd::scratch("alerts", &[])?, keep)?, Lies::InMemory))
+        }
+    }
 }
 
 /// The ring, with its room on the disk.
@@ -222,7 +252,7 @@ fn take_in(keeper: &Channel, desk: &Desk) -> io::Result<()> {
         }
         log::flush();
     }
-    desk.lock().settle()
+    desk.lock().settle_for_good()
 }
 
 fn lost_by_any(ring: &Ring) -> u64 {
@@ -272,7 +302,7 @@ pub fn try_out(settings: &Settings, user: &str) -> io::Result<Vec<(&'static str,
     let alert = [Alert::test()];
     let batch = Batch { host: &host, alerts: &alert, lost: 0, more: 0 };
     let tried = ways.into_iter().flatten().map(|mut way| {
-        let told = way.tell(&batch);
+        let told = way.tell(&batch).map_err(|failed| failed.to_string());
         (way.name(), told.and_then(|missed| missed.map_or(Ok(()), Err)))
     });
     Ok(tried.collect())

@@ -53,30 +53,41 @@ impl Ring {
             held.pop_front();
         }
         if held.len() < self.most {
-            return self.add(alert);
+            // What fails too is known until we end.
+            return self.add(alert).or_else(|error| self.spool.lose(1).and(Err(error)));
         }
         self.unsaid.entry(alert.client.clone()).or_default().count(alert);
         // Whom nothing waits for would not hear of it before something else comes.
         if (0..WAYS).any(|way| self.spool.is_idle(way)) { self.settle() } else { Ok(()) }
     }
 
-    /// What was only counted is told from now on: once in a message, so that it is no way around a share.
+    /// What was only counted is told from now on: once in a message, so that it is no way around a share. What cannot be kept
+    /// stays counted.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         let mut kept = Ok(());
-        for (client, Unsaid { grants, refusals, address }) in std::mem::take(&mut self.unsaid) {
+        for (client, unsaid) in std::mem::take(&mut self.unsaid) {
+            let Unsaid { grants, refusals, address } = unsaid;
             let what = What::More { grants, refusals, address };
-            kept = kept.and(self.add(&Alert { at: clock::wall(), client, what }));
+            if let Err(error) = self.add(&Alert { at: clock::wall(), client: client.clone(), what }) {
+                self.unsaid.insert(client, unsaid);
+                kept = Err(error);
+            }
         }
         kept
     }
 
+    /// The same at the end, after which nobody counts any more.
+    pub(super) fn settle_for_good(&mut self) -> io::Result<()> {
+        let kept = self.settle();
+        let left = std::mem::take(&mut self.unsaid).into_values();
+        let left = left.map(|unsaid| unsaid.grants.saturating_add(unsaid.refusals));
+        self.spool.lose(left.fold(0, u64::saturating_add)).and(kept)
+    }
+
     fn add(&mut self, alert: &Alert) -> io::Result<()> {
         let number = self.spool.next_number();
-        match self.spool.add(&alert.record()) {
-            Ok(()) => self.held.entry(alert.client.clone()).or_default().push_back(number),
-            // What fails too is known until we end.
-            Err(error) => return self.spool.lose(1).and(Err(error)),
-        }
+        self.spool.add(&alert.record())?;
+        self.held.entry(alert.client.clone()).or_default().push_back(number);
         Ok(())
     }
 }
@@ -121,7 +132,7 @@ mod tests {
     }
 
     fn waiting(ring: &Ring) -> Vec<Alert> {
-        let waiting = ring.spool.waiting(0, usize::MAX).unwrap();
+        let waiting = ring.spool.waiting(0, usize::MAX);
         waiting.records.iter().map(|record| postcard::from_bytes(record).unwrap()).collect()
     }
 
@@ -142,7 +153,7 @@ mod tests {
         assert_eq!(all.len(), 1 + 30 + 1);
         assert_eq!((&all[0], &all[1], &all[31]), (&granted("alice"), &first, &granted("carol")));
         assert_eq!(ring.spool.counts(0).1, 0, "nobody has lost any");
-        let end = ring.spool.waiting(0, usize::MAX).unwrap().end;
+        let end = ring.spool.waiting(0, usize::MAX).end;
         ring.spool.told(0, end, 0).unwrap();
         ring.settle().unwrap();
         let address = Some([192, 0, 2, 1].into());
@@ -153,6 +164,23 @@ mod tests {
         assert_eq!(waiting(&ring).len(), 30);
     }
 
+    #[test]
+    fn a_count_that_the_disk_does_not_take_stays_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = open(&folder);
+        (0..35).for_each(|_| ring.keep(&granted("bob")).unwrap());
+        let good = std::mem::replace(&mut ring, {
+            // The same ring by a descriptor that cannot be written to.
+            let file = File::open(folder.path().join("spool")).unwrap();
+            Ring::new(Spool::open(file, 300).unwrap(), 300)
+        });
+        ring.unsaid = good.unsaid;
+        ring.settle().unwrap_err();
+        assert_eq!(ring.unsaid.get("bob").map(|unsaid| unsaid.grants), Some(5));
+        ring.settle_for_good().unwrap_err();
+        assert_eq!((ring.unsaid.len(), ring.spool.counts(0).1), (0, 5));
+    }
+
     /// One way is dead; the other hears of everybody all the same.
     #[test]
     fn a_way_that_waits_for_nothing_hears_of_what_is_beyond_a_share() {
@@ -160,7 +188,7 @@ mod tests {
         let mut ring = open(&folder);
         ring.spool.only([true, true, false]).unwrap();
         (0..30).for_each(|_| ring.keep(&granted("bob")).unwrap());
-        let end = ring.spool.waiting(1, usize::MAX).unwrap().end;
+        let end = ring.spool.waiting(1, usize::MAX).end;
         ring.spool.told(1, end, 0).unwrap();
         (0..50).for_each(|_| ring.keep(&granted("bob")).unwrap());
         assert_eq!(ring.spool.counts(1), (1, 0));

@@ -5,7 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portunus_store::spool::Waiting;
+
 use super::alert::Alert;
+use super::failed::Failed;
 use super::ring::Ring;
 use super::text::Batch;
 use super::{AT_ONCE, LONGEST_PAUSE, Way};
@@ -23,6 +26,17 @@ impl Desk {
     }
 }
 
+/// A message that was handed over, and nobody has said whether it was taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    /// How many alerts it tells: the same, and no more, when it goes once more.
+    alerts: usize,
+    times: u32,
+}
+
+/// How often a message is handed over that nobody says he has taken.
+const MOST_TIMES: u32 = 3;
+
 /// Who tells by one way.
 pub(super) struct Teller {
     pub(super) desk: Arc<Desk>,
@@ -36,9 +50,14 @@ pub(super) struct Teller {
     pub(super) said: Option<(String, Instant)>,
     /// The same of somebody whom the message does not reach.
     pub(super) partly: Option<(String, Instant)>,
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl Teller {
+    pub(super) fn new(desk: Arc<Desk>, host: String, (number, way): (usize, Way), every: Duration) -> Self {
+        Self { desk, host, number, way, every, pause: every, said: None, partly: None, doubt: None }
+    }
+
     pub(super) fn run(mut self) {
         loop {
             self.wait_for_some();
@@ -63,16 +82,24 @@ impl Teller {
     /// One message.
     pub(super) fn tell(&mut self) -> Result<(), String> {
         let words = |error: io::Error| format!("the ring of alerts: {error}");
-        let waiting = self.desk.lock().spool.waiting(self.number, AT_ONCE).map_err(words)?;
+        let most = self.doubt.map_or(AT_ONCE, |doubt| doubt.alerts);
+        let waiting = self.desk.lock().spool.waiting(self.number, most);
         let alerts: Vec<Alert> =
             waiting.records.iter().filter_map(|record| postcard::from_bytes(record).ok()).collect();
         // What nobody can read any more is gone over: it would be in the way for ever.
         let unread = waiting.rotten + (waiting.records.len() - alerts.len()) as u64;
         let (lost, more) = (waiting.lost + unread, waiting.more);
         if !alerts.is_empty() || lost > 0 {
-            let missed = self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more })?;
-            self.say_who_misses_it(missed);
+            match self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more }) {
+                Ok(missed) => self.say_who_misses_it(missed),
+                Err(failed @ Failed::NotTold(_)) => return Err(failed.to_string()),
+                Err(failed @ Failed::Unanswered(_)) => {
+                    self.doubt_it(waiting.records.len(), &failed)?;
+                    return self.give_up(&waiting, alerts.len() as u64, &failed).map_err(words);
+                }
+            }
         }
+        self.doubt = None;
         let way = self.way.name();
         if waiting.lost > 0 {
             tracing::warn!(way, lost = waiting.lost, "alerts were lost: there was no room for more");
@@ -95,6 +122,29 @@ impl Teller {
         }
         self.pause = self.every;
         Ok(())
+    }
+
+    /// It goes once more, a few times.
+    fn doubt_it(&mut self, alerts: usize, failed: &Failed) -> Result<(), String> {
+        let times = self.doubt.map_or(0, |doubt| doubt.times) + 1;
+        self.doubt = Some(Doubt { alerts, times });
+        if times < MOST_TIMES { Err(failed.to_string()) } else { Ok(()) }
+    }
+
+    /// It is not told any more: whoever never answers would have it for ever. What it told counts as lost, and the next
+    /// message says so; that it does is not said in another one.
+    fn give_up(&mut self, waiting: &Waiting, alerts: u64, failed: &Failed) -> io::Result<()> {
+        let (way, why) = (self.way.name(), failed.to_string());
+        tracing::warn!(
+            way,
+            alerts,
+            why,
+            "alerts may be lost: a message was handed over {MOST_TIMES} times, and nobody has said that he took it"
+        );
+        self.doubt = None;
+        let mut ring = self.desk.lock();
+        ring.spool.lose_to(self.number, alerts)?;
+        ring.spool.told(self.number, waiting.end, waiting.lost)
     }
 
     /// Once, and again when it is another trouble, or after an hour.

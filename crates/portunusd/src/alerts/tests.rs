@@ -62,7 +62,7 @@ fn teller(folder: &tempfile::TempDir, words: &[&str]) -> Teller {
     });
     let way = Way::Command(words.iter().map(ToString::to_string).collect());
     let every = Duration::ZERO;
-    Teller { desk, host: "gate".into(), number: 2, way, every, pause: every, said: None, partly: None }
+    Teller::new(desk, "gate".into(), (2, way), every)
 }
 
 #[test]
@@ -91,6 +91,20 @@ fn the_ring_has_its_room_on_the_disk_before_anything_is_in_it() {
     let meta = std::fs::metadata(&path).unwrap();
     assert_eq!(meta.len(), spool.room());
     assert!(meta.blocks() * 512 >= spool.room(), "{}", meta.blocks());
+}
+
+/// A full disk, on which there never was a ring.
+#[test]
+fn where_the_disk_takes_nothing_alerts_wait_in_memory() {
+    let path = tempfile::tempdir().unwrap().keep();
+    let place = path.join("spool");
+    std::fs::write(&place, "").unwrap();
+    let (mut spool, lies) = open_somewhere(File::open(&place).unwrap(), 1000).unwrap();
+    spool.add(&Alert::test().record()).unwrap();
+    assert_eq!((spool.counts(0), lies), ((1, 0), Lies::InMemory));
+    let file = File::options().read(true).write(true).open(&place).unwrap();
+    assert_eq!(open_somewhere(file, 1000).unwrap().1, Lies::OnDisk);
+    std::fs::remove_dir_all(path).unwrap();
 }
 
 #[test]

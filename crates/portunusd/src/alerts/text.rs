@@ -23,7 +23,7 @@ impl Batch<'_> {
     /// One line. There is nothing in it that a header could not carry.
     pub(super) fn subject(&self) -> String {
         let what = match self.alerts {
-            [] => format!("{} alerts lost", self.lost),
+            [] => format!("{} lost", several(self.lost, "alert")),
             [one] => one.short(),
             all => {
                 let (granted, refused) =
@@ -31,9 +31,8 @@ impl Batch<'_> {
                         (one.0.saturating_add(granted), one.1.saturating_add(refused))
                     });
                 match (granted, refused) {
-                    (_, 0) => several(granted, "grant"),
-                    (0, _) => several(refused, "refusal"),
-                    _ => format!("{}, {}", several(granted, "grant"), several(refused, "refusal")),
+                    (0, 0) => several(all.len() as u64, "alert"),
+                    (granted, refused) => counted(granted, refused, ""),
                 }
             }
         };
@@ -52,8 +51,8 @@ impl Batch<'_> {
         if self.lost > 0 {
             let _ = writeln!(
                 out,
-                "\n{} alerts were lost: there was no room for more, or the disk has not kept them. `portunus audit` has them.",
-                self.lost
+                "\n{} lost, or may be: there was no room for more, the disk has not kept them, or nobody said that a message was taken. `portunus audit` has them.",
+                if self.lost == 1 { "1 alert was".to_owned() } else { format!("{} alerts were", self.lost) }
             );
         }
         out
@@ -69,7 +68,8 @@ impl Alert {
     /// How many grants and refusals it tells of.
     fn counts(&self) -> (u64, u64) {
         match self.what {
-            What::Granted { .. } | What::Test => (1, 0),
+            What::Granted { .. } => (1, 0),
+            What::Test => (0, 0),
             What::Refused { .. } => (0, 1),
             What::More { grants, refusals, .. } => (grants, refusals),
         }
@@ -86,7 +86,7 @@ impl Alert {
             What::Refused { reason, .. } => format!("{} refused: {}", self.client, reason.as_str()),
             What::Test => "a test: alerts come through".to_owned(),
             What::More { grants, refusals, .. } => {
-                format!("{}: {}", self.client, more(*grants, *refusals))
+                format!("{}: {}", self.client, counted(*grants, *refusals, "more "))
             }
         }
     }
@@ -106,7 +106,7 @@ impl Alert {
             What::Test => format!("{at} a test: nothing happened"),
             What::More { grants, refusals, address } => {
                 let last = address.map_or_else(String::new, |address| format!(", the last for {address}"));
-                format!("{at} more of {}: {}{last}", self.client, more(*grants, *refusals))
+                format!("{at} more of {}: {}{last}", self.client, counted(*grants, *refusals, "more "))
             }
         }
     }
@@ -131,11 +131,13 @@ impl Alert {
     }
 }
 
-fn more(grants: u64, refusals: u64) -> String {
+fn counted(grants: u64, refusals: u64, more: &str) -> String {
+    let (granted, refused) =
+        (several(grants, &format!("{more}grant")), several(refusals, &format!("{more}refusal")));
     match (grants, refusals) {
-        (_, 0) => several(grants, "more grant"),
-        (0, _) => several(refusals, "more refusal"),
-        _ => format!("{}, {}", several(grants, "more grant"), several(refusals, "more refusal")),
+        (_, 0) => granted,
+        (0, _) => refused,
+        _ => format!("{granted}, {refused}"),
     }
 }
 
@@ -188,6 +190,14 @@ mod tests {
         let words = "more of bob: 1050 more grants, 1 more refusal, the last for 192.0.2.7\n";
         assert!(three.body().contains(words), "{}", three.body());
         assert_eq!(Batch { host: "gate", alerts: &[], lost: 3, more: 0 }.subject(), "[gate] 3 alerts lost");
+        let one = Batch { host: "gate", alerts: &[], lost: 1, more: 0 };
+        assert_eq!(one.subject(), "[gate] 1 alert lost");
+        assert!(one.body().contains("\n1 alert was lost, or may be: "), "{}", one.body());
+        // A test is neither.
+        let alerts = [Alert::test(), refused("bob"), Alert::test()];
+        let subject = |alerts| Batch { host: "gate", alerts, lost: 0, more: 0 }.subject();
+        assert_eq!(subject(&alerts), "[gate] 1 refusal");
+        assert_eq!(subject(&[Alert::test(), Alert::test()]), "[gate] 2 alerts");
     }
 
     /// No name of ours has such letters; whatever comes, no header and no line begins in the middle of one.

@@ -1,14 +1,21 @@
 //! A page that is told by POST, in JSON.
 
+use std::io;
 use std::sync::Arc;
 
 use portunus_config::alerts;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use ureq::config::Config;
+use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::PATIENCE;
+use super::failed::{Failed, cut};
+use super::lookup::only_here;
 use super::text::Batch;
 
 /// The page, and how it is spoken to.
@@ -36,11 +43,14 @@ impl Hook {
             .user_agent("portunus")
             .tls_config(tls)
             .build();
-        Ok(Self { agent: ureq::Agent::new_with_config(config), page: page.clone() })
+        let here = page.url.expose().starts_with("http://");
+        let names = Names { here, all: DefaultResolver::default() };
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), names);
+        Ok(Self { agent, page: page.clone() })
     }
 
     /// Any answer below 300 is a yes.
-    pub(super) fn send(&self, batch: &Batch<'_>) -> Result<(), String> {
+    pub(super) fn send(&self, batch: &Batch<'_>) -> Result<(), Failed> {
         let mut request = self.agent.post(self.page.url.expose()).header("Content-Type", "application/json");
         if let Some(token) = &self.page.token {
             request = request.header("Authorization", format!("Bearer {}", token.expose()));
@@ -48,9 +58,38 @@ impl Hook {
         let body = batch.json().to_string();
         match request.send(body) {
             Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(format!("the page answers {}", answer.status())),
-            Err(error) => Err(error.to_string().replace(self.page.url.expose(), &self.page.shown)),
+            Ok(answer) => Err(format!("the page answers {}", answer.status()).into()),
+            Err(error) => {
+                Err(cut(&error.to_string().replace(self.page.url.expose(), &self.page.shown)).into())
+            }
         }
+    }
+}
+
+/// The addresses of a page's name; what goes there in the clear goes to this machine only.
+#[derive(Debug)]
+struct Names<All = DefaultResolver> {
+    here: bool,
+    all: All,
+}
+
+impl<All: Resolver> Resolver for Names<All> {
+    fn resolve(
+        &self,
+        page: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.all.resolve(page, config, timeout)?;
+        if !self.here {
+            return Ok(found);
+        }
+        let here = only_here(page.host().unwrap_or_default(), found.to_vec());
+        let mut kept = self.empty();
+        for address in here.map_err(|why| ureq::Error::Io(io::Error::other(why)))? {
+            kept.push(address);
+        }
+        Ok(kept)
     }
 }
 
@@ -66,4 +105,52 @@ pub(super) fn authorities(named: Option<&str>) -> Vec<Vec<u8>> {
     };
     let readable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
     found.into_iter().filter(readable).map(|der| der.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::super::Alert;
+    use super::*;
+
+    /// A hosts file that has put another machine beside this one.
+    #[derive(Debug)]
+    struct Hosts(Vec<SocketAddr>);
+
+    impl Resolver for Hosts {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            let mut all = self.empty();
+            self.0.iter().for_each(|address| all.push(*address));
+            Ok(all)
+        }
+    }
+
+    #[test]
+    fn what_goes_in_the_clear_goes_to_this_machine_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        let away = SocketAddr::new([192, 0, 2, 1].into(), here.port());
+        let url = format!("http://localhost:{}/", here.port());
+        let page = alerts::parse_webhook(&url).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut room = [0; 4096];
+                let _ = stream.read(&mut room);
+                let _ = stream.write_all(b"HTTP/1.1 204 x\r\nConnection: close\r\n\r\n");
+            }
+        });
+        let told = |addresses: Vec<SocketAddr>| {
+            let names = Names { here: true, all: Hosts(addresses) };
+            let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build();
+            let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), names);
+            let alerts = [Alert::test()];
+            let batch = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+            Hook { agent, page: page.clone() }.send(&batch).map_err(|failed| failed.to_string())
+        };
+        assert_eq!(told(vec![away, here]), Ok(()));
+        let why = told(vec![away]).unwrap_err();
+        assert!(why.contains("localhost is another machine"), "{why}");
+    }
 }

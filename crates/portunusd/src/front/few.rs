@@ -10,10 +10,10 @@ use crate::alerts::is_fresh;
 
 /// Refusals of one client for one reason that are told a minute.
 pub(super) const EACH: u32 = 20;
-/// All together.
-pub(super) const ALL: u32 = 60;
-/// Of all, those that somebody's copies can cause: what only a fresh packet can is told beside any number of them.
+/// Of all clients, those that somebody's copies can cause.
 const COPIES: u32 = 40;
+/// And those that only a fresh packet can: they are told beside any number of copies, and of more than one client.
+const FRESH: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Counts them, a minute at a time. It remembers one number for each client and reason at most.
@@ -21,8 +21,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Few {
     since: Mono,
     told: HashMap<(ClientName, Reason), Told>,
-    told_in_all: u32,
     copies_told: u32,
+    fresh_told: u32,
     unsaid: u64,
     unsaid_in_all: u64,
 }
@@ -53,14 +53,15 @@ impl Few {
         let mut last = None;
         if now.since(self.since) >= MINUTE {
             self.since = now;
-            (self.told_in_all, self.copies_told) = (0, 0);
+            (self.copies_told, self.fresh_told) = (0, 0);
             self.told.retain(|_, told| told.unsaid > 0);
             self.told.values_mut().for_each(|told| told.told = 0);
             last = Some(std::mem::take(&mut self.unsaid)).filter(|unsaid| *unsaid > 0);
         }
         let key = (client.clone(), reason);
-        let copy = !is_fresh(reason);
-        if self.told_in_all >= ALL || copy && self.copies_told >= COPIES {
+        let (told_of_these, most) =
+            if is_fresh(reason) { (&mut self.fresh_told, FRESH) } else { (&mut self.copies_told, COPIES) };
+        if *told_of_these >= most {
             self.unsaid += 1;
             self.unsaid_in_all += 1;
             if let Some(told) = self.told.get_mut(&key) {
@@ -76,8 +77,7 @@ impl Few {
             return (Tell::No, last);
         }
         told.told += 1;
-        self.told_in_all += 1;
-        self.copies_told += u32::from(copy);
+        *told_of_these += 1;
         (Tell::Yes { unsaid: std::mem::take(&mut told.unsaid) }, last)
     }
 }
@@ -106,13 +106,13 @@ mod tests {
             }
             yes
         };
-        assert_eq!(told(1, 100), vec![0; EACH as usize]);
+        assert_eq!(told(1, 100), vec![0; 20]);
         assert_eq!(told(1, 159), [0; 0]);
         // What was not told is told with the next one.
         let next = told(1, 160);
-        assert_eq!((next.len(), next.first(), next.last()), (EACH as usize, Some(&(20_000 - 20)), Some(&0)));
-        assert_eq!(told(500, 300).len(), COPIES as usize);
-        assert!(few.told.len() <= ALL as usize + 1, "{}", few.told.len());
+        assert_eq!((next.len(), next.first(), next.last()), (20, Some(&(20_000 - 20)), Some(&0)));
+        assert_eq!(told(500, 300).len(), 40);
+        assert!(few.told.len() <= 61, "{}", few.told.len());
     }
 
     /// Whoever plays recorded packets, of however many clients, keeps nobody from hearing what a client really does.
@@ -131,20 +131,33 @@ mod tests {
             }
         }
         // All together have their bound all the same.
-        let mut told = 5 * fresh.len() as u32 + COPIES;
+        let mut told = 20;
         for n in 0..10_000 {
             for reason in fresh {
                 told += u32::from(few.count(&name(n % 500), reason, at(102)).0 != Tell::No);
             }
         }
-        assert_eq!(told, ALL);
+        assert_eq!(told, 30);
         assert_eq!(few.count(&name(1), Reason::NotAllowed, at(102)).0, Tell::No);
+    }
+
+    /// Nor does one client's key in a loop.
+    #[test]
+    fn one_client_leaves_room_for_the_others() {
+        let mut few = Few::default();
+        let yes =
+            |few: &mut Few, n, reason, secs| u32::from(few.count(&name(n), reason, at(secs)).0 != Tell::No);
+        let one: u32 = (0..1000).map(|_| yes(&mut few, 1, Reason::NotAllowed, 100)).sum();
+        let others: u32 = (2..100).map(|n| yes(&mut few, n, Reason::NotAllowed, 101)).sum();
+        assert_eq!((one, others), (20, 10));
+        let copies = |reason| (0..1000).map(|_| yes(&mut few, 1, reason, 102)).sum::<u32>();
+        assert_eq!([Reason::Replayed, Reason::Stale].map(copies), [20, 20]);
     }
 
     #[test]
     fn another_reason_is_another_line_and_the_sum_is_told_once() {
         let mut few = Few::default();
-        for _ in 0..EACH + 5 {
+        for _ in 0..20 + 5 {
             let _ = few.count(&name(1), Reason::Replayed, at(100));
         }
         assert_eq!(few.count(&name(1), Reason::Stale, at(101)), (Tell::Yes { unsaid: 0 }, None));

@@ -88,6 +88,13 @@ impl Alerts {
         }
     }
 
+    /// So many grants, or what comes of them, were lost on their way here.
+    pub(super) fn missed(&mut self, count: u64) {
+        if self.wish.as_ref().is_some_and(|wish| wish.grants) {
+            self.witness.missed(count);
+        }
+    }
+
     /// Passes on what there is, as far as there is room.
     pub(super) fn tell(&mut self) {
         self.hear();

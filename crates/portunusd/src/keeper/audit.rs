@@ -91,6 +91,9 @@ impl Audit {
 
     pub(super) fn add_all(&mut self, by: By, facts: Vec<Fact>, lost: u64) {
         facts.into_iter().for_each(|fact| self.add(by, fact));
+        if by == By::Grantor {
+            self.alerts.missed(lost);
+        }
         self.lose(by, lost);
     }
 

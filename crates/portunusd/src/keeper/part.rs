@@ -20,6 +20,9 @@ use crate::{PART_FLAG, Plan};
 /// What a part inherits of the environment.
 const VARIABLES: [&str; 2] = ["JOURNAL_STREAM", "RUST_BACKTRACE"];
 
+/// How long one that was killed is waited for.
+const DYING: Duration = Duration::from_secs(1);
+
 /// A part that runs.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -85,7 +88,13 @@ impl Part {
             std::thread::sleep(Duration::from_millis(2));
         }
         // Without CAP_KILL this may fail; then the closed channel ends it.
-        let _ = self.child.kill();
+        if self.child.kill().is_ok() {
+            // What it held is free once it is gone: the next of its kind may have the same file.
+            let deadline = Instant::now() + DYING;
+            while self.ended().is_none() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
     }
 }
 
