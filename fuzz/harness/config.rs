@@ -19,6 +19,8 @@ pub(crate) fn ours(data: &[u8]) {
     let mut disk = Disk(files.collect());
     let key = native::key_text(&portunus_crypto::Secret::from_bytes([7; 32]));
     disk.0.insert("/etc/p/keys/openme.key".into(), key.to_string());
+    let door = native::key_text(&portunus_crypto::Secret::from_bytes([8; 32]));
+    disk.0.insert("/etc/p/keys/native.key".into(), door.to_string());
     let dir = Path::new("/etc/p");
     if let Ok(settings) = native::load(&disk, dir) {
         holds(&settings);

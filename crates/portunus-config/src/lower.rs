@@ -6,8 +6,8 @@ use std::time::Duration;
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
-    Client, ClientKey, ClientName, Dialect, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto,
-    Rules, Service, Stanza, Unix,
+    Client, ClientKey, ClientName, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto, Rules,
+    Service, Stanza, Unix,
 };
 
 use crate::client::Entry;
@@ -51,15 +51,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) const fn dialect(&self) -> Dialect {
-        match self {
-            Self::Openme(_) => Dialect::Openme,
-            Self::Native(_) => Dialect::Native,
-            Self::Fwknop(_) => Dialect::Fwknop,
-        }
-    }
-
-    fn of_client(&self) -> ClientKey {
+    pub(crate) fn of_client(&self) -> ClientKey {
         match self {
             Self::Openme(key) => ClientKey::Openme(*key),
             Self::Native(key) => ClientKey::Native(*key),

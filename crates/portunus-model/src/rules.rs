@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientName, Mark, Nat, NatSource, Net, PortSpec, Unix, Way};
+use crate::{ClientName, Dialect, Mark, Nat, NatSource, Net, PortSpec, Unix, Way};
 
 /// What the front decides by. Made by portunus-config, swapped whole on reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -181,6 +181,16 @@ pub enum ClientKey {
 }
 
 impl ClientKey {
+    /// How it knocks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Openme(_) => Dialect::Openme,
+            Self::Fwknop(_) => Dialect::Fwknop,
+            Self::Native(_) => Dialect::Native,
+        }
+    }
+
     /// The bytes by which people and files tell keys apart: a public key, or a hash of secret ones.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

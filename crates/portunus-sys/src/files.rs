@@ -402,6 +402,20 @@ pub fn open_state(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
+/// Opens a state file to look at it beside who writes it. Never follows a link, as [`open_state`].
+///
+/// # Errors
+/// [`FileError`].
+pub fn open_to_read(path: &Path) -> Result<File, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let of = |e: &io::Error| FileError::of(path, e);
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| of(&e.into()))?);
+    if !file.metadata().map_err(|e| of(&e))?.is_file() {
+        return Err(FileError::NotAFile(path.to_owned()));
+    }
+    Ok(file)
+}
+
 /// Takes the room on the disk for so many bytes of a file: what is written there later finds it, however full the disk is by
 /// then. What is in it stays.
 ///

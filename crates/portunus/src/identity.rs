@@ -31,19 +31,19 @@ impl Identity {
     }
 }
 
-/// A server's fresh private key.
+/// A fresh X25519 private key: a server's, or that of a client of the native dialect.
 ///
 /// # Errors
 /// The system gave no randomness.
-pub(crate) fn server_key() -> Result<Secret<32>, Failure> {
+pub(crate) fn x25519_key() -> Result<Secret<32>, Failure> {
     draw()
 }
 
-/// The public half of a server's key.
+/// The public half of such a key.
 ///
 /// # Errors
 /// The cryptographic library refused it.
-pub(crate) fn server_public(key: &Secret<32>) -> Result<[u8; 32], Failure> {
+pub(crate) fn x25519_public(key: &Secret<32>) -> Result<[u8; 32], Failure> {
     Ok(*PrivateKey::new(key).map_err(|error| refused(&error))?.public())
 }
 

@@ -4,6 +4,7 @@
 //! shared by faces: places, failures, edits, pictures.
 
 mod capture;
+mod chains;
 mod edit;
 mod faces;
 mod files;

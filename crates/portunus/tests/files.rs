@@ -130,7 +130,10 @@ fn server(at: &str) -> (UdpSocket, TcpListener) {
 }
 
 fn profile_for(home: &Path, host: &str, port: u16) {
-    good(&run(home, &["init", "--host", host, "--port", &port.to_string(), "--place", "own", "--force"]));
+    let port = port.to_string();
+    let words =
+        ["init", "--host", host, "--port", &port, "--place", "own", "--force", "--dialects", "openme"];
+    good(&run(home, &words));
     let profile = good(&run(home, &["add", "alice"]));
     fs::write(home.join("alice.toml"), profile).unwrap();
     good(&run(home, &["join", "alice.toml", "--as", "home"]));

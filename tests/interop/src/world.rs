@@ -77,7 +77,7 @@ impl World {
         world
     }
 
-    /// The same, with `portunus init` done.
+    /// The same, with `portunus init` done; it speaks openme, unless more words say otherwise.
     #[must_use]
     pub fn new(firewall: Firewall) -> Self {
         Self::with_init(firewall, &[])
@@ -87,7 +87,8 @@ impl World {
     #[must_use]
     pub fn with_init(firewall: Firewall, more: &[&str]) -> Self {
         let world = Self::bare(firewall);
-        world.portunus(&[&["init", "--host", SERVER], more].concat());
+        let dialects = if more.contains(&"--dialects") { &[][..] } else { &["--dialects", "openme"] };
+        world.portunus(&[&["init", "--host", SERVER], dialects, more].concat());
         world
     }
 

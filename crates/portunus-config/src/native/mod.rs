@@ -101,6 +101,19 @@ pub fn clients(files: &dyn Files, dir: &Path) -> Result<Vec<Entry>, Vec<Diagnost
     Ok(entries)
 }
 
+/// A client as written, as far as its own lines can be read, whatever else is wrong.
+#[must_use]
+pub fn find(files: &dyn Files, dir: &Path, name: &ClientName) -> Option<Entry> {
+    let mut found = None;
+    let mut findings = Findings::default();
+    clients::each(files, &Paths::new(dir), Duration::MAX, &mut findings, &mut |source, written, _| {
+        if written.name == *name {
+            found = Some(written.entry(source));
+        }
+    });
+    found
+}
+
 /// The named services, in the file's order.
 ///
 /// # Errors

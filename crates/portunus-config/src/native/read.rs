@@ -109,7 +109,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
-        let dialect = written.key.dialect();
+        let dialect = written.key.of_client().dialect();
         if !server.spoken.hears(dialect) {
             let how = match dialect {
                 Dialect::Native => "in the native dialect",

@@ -26,8 +26,8 @@ pub(super) fn init(config: &Path, wish: &Init) -> Done {
         files::make_folder(dir, 0o755)?;
     }
     let _lock = edit::lock_file(config)?;
-    let key = identity::server_key()?;
-    let public = identity::server_public(&key)?;
+    let key = identity::x25519_key()?;
+    let public = identity::x25519_public(&key)?;
     let text = openme::init_text(&openme::Init {
         host: &wish.server,
         port: wish.port,
@@ -147,7 +147,7 @@ fn profile(settings: Settings, name: Option<String>, identity: Identity) -> Resu
         port: settings.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port),
         health: true,
         health_port: None,
-        keys: identity.keys(identity::server_public(key)?),
+        keys: identity.keys(identity::x25519_public(key)?),
         post_knock: None,
         opens: Vec::new(),
     })

@@ -118,7 +118,7 @@ pub(crate) struct Init {
     #[arg(long = "interface", value_name = "NAME", value_parser = values::interface)]
     pub(crate) interfaces: Vec<String>,
     /// Which dialects to speak
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "openme")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "native,openme")]
     pub(crate) dialects: Vec<DialectName>,
     /// Where our rules stand: own, iptables or attach:FAMILY/TABLE/CHAIN (repeat for more; found when it is left out)
     #[arg(long, value_name = "PLACE", value_parser = values::place)]
@@ -146,10 +146,21 @@ pub(crate) enum FirewallKind {
 /// A dialect's name.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DialectName {
+    // Our own
+    Native,
     // openme v1
     Openme,
     // fwknop 2.x, symmetric keys
     Fwknop,
+}
+
+/// Whether a knock names the address that it opens for.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bind {
+    // Where it is the client's own, seen from everywhere
+    Auto,
+    // Always
+    Must,
 }
 
 /// `portunus serve`
@@ -202,9 +213,15 @@ pub(crate) struct Add {
     /// How long one grant lasts: 30s, 5m, 2h
     #[arg(long = "for", value_name = "TIME", value_parser = values::span)]
     pub(crate) lasting: Option<Duration>,
-    /// The dialect of its knocks
-    #[arg(long, value_enum, default_value_t = DialectName::Openme)]
-    pub(crate) dialect: DialectName,
+    /// The dialect of its knocks (the first of native, openme and fwknop that the server speaks, when it is left out)
+    #[arg(long, value_enum)]
+    pub(crate) dialect: Option<DialectName>,
+    /// Answer its knocks, sealed: it hears why a door stays shut (native)
+    #[arg(long)]
+    pub(crate) answers: bool,
+    /// Whether each knock must name the address that it opens for; a client behind a translated address cannot (native)
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(crate) bind: Option<Bind>,
     /// Let it open for addresses other than its own
     #[arg(long)]
     pub(crate) any_target: bool,

@@ -5,23 +5,24 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use portunus_config::Diagnostic;
-use portunus_config::profile::{Profile, Show as Reveal, native as profile_file};
+use portunus_config::profile::{Keys, Profile, Show as Reveal, native as profile_file};
 use portunus_config::{
     EditError, Entry, FileChange, Files, NewClient, Overlay, Settings, fingerprint, native, render_date,
     render_duration,
 };
 use portunus_ctl::control::{Client, ControlError, Killed, Session};
-use portunus_model::{ClientKey, ClientName, PortSpec};
+use portunus_model::{ClientKey, ClientName, Dialect, PortSpec};
+use portunus_store::handover::Handover;
 use serde_json::json;
 
 use super::args::{Add, DialectName, Show};
-use super::{NAME, clients_fwknop};
+use super::{NAME, clients_fwknop, clients_native};
 use crate::files::RealFiles;
 use crate::identity::Identity;
 use crate::picture::Picture;
 use crate::places::Places;
 use crate::say::{self, CONFIG, Done, FAILED, Failure, Table, line, out, remark};
-use crate::{edit, running};
+use crate::{chains, edit, running};
 
 /// How long a daemon is waited for that is asked for no more than a word beside the work.
 const AT_LAST: Duration = Duration::from_secs(2);
@@ -33,9 +34,15 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     let before = load(&RealFiles, places)?;
     known_services(places, &add.ports)?;
     say::in_the_future(add.expires)?;
-    match add.dialect {
-        DialectName::Openme => {}
+    let dialect = add.dialect.unwrap_or_else(|| first_spoken(&before));
+    let made = match dialect {
+        DialectName::Native => clients_native::draw(places, &before, &add)?,
+        DialectName::Openme => {
+            clients_native::refuse_flags(&add)?;
+            openme(&before)?
+        }
         DialectName::Fwknop => {
+            clients_native::refuse_flags(&add)?;
             let made = clients_fwknop::add(places, &before, &add)?;
             drop(lock);
             running::take_up(NAME, &places.run_dir);
@@ -45,9 +52,9 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
             }
             return made.print();
         }
-    }
-    let identity = Identity::generate()?;
-    let mut client = NewClient::new(add.name.clone(), identity.public);
+    };
+    let mut client = NewClient::new(add.name.clone(), made.public);
+    client.native = (dialect == DialectName::Native).then(|| clients_native::rule(&add));
     client.services = add.ports;
     client.expires = add.expires;
     client.lasting = add.lasting;
@@ -55,13 +62,23 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     let change = native::add_client(&RealFiles, dir, &client)?;
     // What the daemon would say of it, before a byte is written.
     let settings = native::load(&laid(&change), dir).map_err(|found| refused(&found))?;
-    let profile = profile(before, &settings, &add.name, identity)?;
+    let profile = profile(before, &settings, &add.name, made.keys)?;
     // The pictures come first: a client whose profile could not be handed over would be useless.
     let picture = (add.qr || add.qr_out.is_some()).then(|| crate::picture::of(&profile)).transpose()?;
     if let (Some(picture), Some(path)) = (&picture, &add.qr_out) {
         picture.write(path)?;
     }
-    edit::apply(&change)?;
+    // A client that is there has its link: the daemon takes up both at once.
+    if let Some(link) = &made.link {
+        chains::leave(&places.state_dir, link)?;
+    }
+    if let Err(failure) = edit::apply(&change) {
+        if let Some(link) = &made.link {
+            // A link that is nobody's opens nothing: the failure that counts is the other one.
+            let _ = chains::take_back(&places.state_dir, link);
+        }
+        return Err(failure);
+    }
     drop(lock);
     running::take_up(NAME, &places.run_dir);
     say::shut_to_others(NAME);
@@ -70,6 +87,43 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
         show(picture.as_ref());
     }
     Ok(())
+}
+
+/// What is drawn for a new client.
+pub(super) struct Made {
+    /// The public half, which its file has.
+    pub(super) public: [u8; 32],
+    /// What its profile has.
+    pub(super) keys: Keys,
+    /// What the daemon is to take up besides.
+    pub(super) link: Option<Handover>,
+}
+
+/// The dialect of a client for which none was named.
+const fn first_spoken(before: &Settings) -> DialectName {
+    if !before.secrets.native.is_empty() {
+        DialectName::Native
+    } else if before.secrets.openme.is_some() {
+        DialectName::Openme
+    } else {
+        DialectName::Fwknop
+    }
+}
+
+fn openme(before: &Settings) -> Result<Made, Failure> {
+    let key = before.secrets.openme.as_ref().ok_or_else(|| not_spoken("openme"))?;
+    let server = crate::identity::x25519_public(key)?;
+    let identity = Identity::generate()?;
+    Ok(Made { public: identity.public, keys: identity.keys(server), link: None })
+}
+
+/// The server does not speak what a client is to speak.
+pub(super) fn not_spoken(dialect: &str) -> Failure {
+    Failure::new(
+        format_args!("the server does not speak {dialect}"),
+        "portunus.toml",
+        format_args!("write {dialect:?} into its dialects, or add the client with another --dialect"),
+    )
 }
 
 /// What the server says of a client that is not written yet: the place in its file is no place to look at.
@@ -126,24 +180,12 @@ fn ports_mend(services: &[&str]) -> String {
     format!("use one of {}, or a port such as 22/tcp", services.join(", "))
 }
 
-fn profile(
-    before: Settings,
-    after: &Settings,
-    name: &ClientName,
-    identity: Identity,
-) -> Result<Profile, Failure> {
+fn profile(before: Settings, after: &Settings, name: &ClientName, keys: Keys) -> Result<Profile, Failure> {
     let host = before.host.ok_or_else(|| {
         Failure::new(
             "the server's file has no host for the profile",
             "portunus.toml",
             "write host = \"NAME\" into it",
-        )
-    })?;
-    let key = before.secrets.openme.as_ref().ok_or_else(|| {
-        Failure::new(
-            "the server does not speak openme",
-            "portunus.toml",
-            "write \"openme\" into its dialects, or add the client with --dialect fwknop",
         )
     })?;
     let port = before.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port);
@@ -163,7 +205,7 @@ fn profile(
         port,
         health: health.is_some(),
         health_port: health.filter(|&health| health != port),
-        keys: identity.keys(crate::identity::server_public(key)?),
+        keys,
         post_knock: None,
         opens,
     })
@@ -177,10 +219,11 @@ pub(super) fn list(places: &Places, json: bool) -> Done {
         line(format_args!("{:#}", serde_json::Value::from(rows)));
         return Ok(());
     }
-    let mut table = Table::new(&["NAME", "FINGERPRINT", "PORTS", "EXPIRES", "GRANT"]);
+    let mut table = Table::new(&["NAME", "DIALECT", "FINGERPRINT", "PORTS", "EXPIRES", "GRANT"]);
     for entry in &entries {
         table.row([
             entry.name.to_string(),
+            entry.key.dialect().as_str().to_owned(),
             print_of(entry),
             ports(entry),
             entry.expires.map_or_else(|| "never".to_owned(), render_date),
@@ -207,6 +250,7 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
     }
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     line(format_args!("name         {}", entry.name));
+    line(format_args!("dialect      {}", entry.key.dialect().as_str()));
     line(format_args!("fingerprint  {}", print_of(entry)));
     line(format_args!("ports        {}", ports(entry)));
     line(format_args!("expires      {}", entry.expires.map_or_else(|| "never".to_owned(), render_date)));
@@ -216,6 +260,10 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
     ));
     line(format_args!("any target   {}", yes(entry.any_target)));
     line(format_args!("health port  {}", yes(entry.health_port)));
+    if entry.key.dialect() == Dialect::Native {
+        line(format_args!("answers      {}", yes(entry.native.answers)));
+        line(format_args!("bind         {}", bind(entry)));
+    }
     line(format_args!("file         {}:{}", entry.file.display(), entry.line));
     Ok(())
 }
@@ -224,12 +272,18 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
 pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     let held = addresses_of(places, name);
     let lock = edit::lock_folder(&places.config_dir)?;
+    let entry = native::find(&RealFiles, &places.config_dir, name);
     let change = match native::remove_client(&RealFiles, &places.config_dir, name) {
         // Revoked before, without a thought of what is established.
         Err(EditError::Unknown(_)) if kill => return kill_revoked(places, name),
         change => change?,
     };
     edit::apply(&change)?;
+    if let Some(ClientKey::Native(key)) = entry.map(|entry| entry.key)
+        && let Err(failure) = chains::erase(&places.state_dir, key)
+    {
+        remark(NAME, format_args!("{name} cannot knock any more, but its link is not erased: {failure}"));
+    }
     drop(lock);
     let gone = running::let_go(NAME, &places.run_dir, name);
     if gone.is_ok() {
@@ -327,6 +381,11 @@ fn print_of(entry: &Entry) -> String {
     }
 }
 
+/// The word of the client's file.
+const fn bind(entry: &Entry) -> &'static str {
+    if entry.native.must_bind { "must" } else { "auto" }
+}
+
 fn ports(entry: &Entry) -> String {
     if entry.any_port {
         return "any".to_owned();
@@ -335,14 +394,18 @@ fn ports(entry: &Entry) -> String {
 }
 
 fn row(entry: &Entry) -> serde_json::Value {
+    let native = entry.key.dialect() == Dialect::Native;
     json!({
         "name": entry.name.as_str(),
+        "dialect": entry.key.dialect().as_str(),
         "fingerprint": print_of(entry),
         "ports": entry.services,
         "expires": entry.expires.map(render_date),
         "grant_s": entry.lasting.map(|lasting| lasting.as_secs()),
         "any_target": entry.any_target,
         "health_port": entry.health_port,
+        "answers": native.then_some(entry.native.answers),
+        "bind": native.then(|| bind(entry)),
         "file": entry.file.display().to_string(),
         "line": entry.line,
     })

@@ -37,7 +37,7 @@ pub(super) fn run(places: &Places, from: &Path) -> Done {
         new.push((paths.server(), server_text(from, &theirs), 0o644));
         // So that new clients can be of our own.
         if !paths.openme_key().exists() {
-            let key = identity::server_key()?;
+            let key = identity::x25519_key()?;
             new.push((paths.openme_key(), native::key_text(&key).to_string(), PRIVATE));
         }
     }

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use portunus_config::native::{self, Paths};
 use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place};
+use portunus_crypto::Secret;
 use portunus_model::{Dialect, Place};
-use portunus_sys::files;
+use portunus_store::handover::Handover;
+use portunus_sys::files::{self, Secrecy};
+use zeroize::Zeroizing;
 
 use super::args::{DialectName, FirewallKind, Init};
 use super::{NAME, trial};
@@ -14,7 +17,7 @@ use crate::files::RealFiles;
 use crate::places::{Places, no_server};
 use crate::ruleset::{self, Look};
 use crate::say::{CONFIG, Done, Failure, USAGE, line, remark};
-use crate::{identity, values};
+use crate::{chains, identity, values};
 
 /// `portunus init`.
 pub(super) fn run(places: &Places, wish: &Init) -> Done {
@@ -44,6 +47,9 @@ fn make(places: &Places, wish: &Init, host: &str) -> Done {
     }
     let aside = edit::keep_aside(&paths.server())?;
     write(&paths, wish, host, asked.clone())?;
+    if wish.dialects.contains(&DialectName::Native) {
+        open_door(&paths, &places.state_dir)?;
+    }
     let settings = native::load(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
     let look = ruleset::look(&settings);
     let place = asked.clone().or_else(|| look.as_ref().ok().and_then(|look| look.place.clone()));
@@ -81,6 +87,7 @@ fn template(wish: &Init, host: &str, place: Option<Place>) -> native::Init {
             .dialects
             .iter()
             .map(|dialect| match dialect {
+                DialectName::Native => Dialect::Native,
                 DialectName::Openme => Dialect::Openme,
                 DialectName::Fwknop => Dialect::Fwknop,
             })
@@ -92,8 +99,8 @@ fn template(wish: &Init, host: &str, place: Option<Place>) -> native::Init {
 fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
     files::make_folder(&paths.keys_dir(), 0o700)?;
     files::make_folder(&paths.clients_dir(), 0o700)?;
-    if !paths.openme_key().exists() {
-        let key = identity::server_key()?;
+    if wish.dialects.contains(&DialectName::Openme) && !paths.openme_key().exists() {
+        let key = identity::x25519_key()?;
         files::create(&paths.openme_key(), native::key_text(&key).as_bytes(), PRIVATE)?;
     }
     if !paths.services().exists() {
@@ -103,11 +110,43 @@ fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
     Ok(files::replace(&paths.server(), text.as_bytes(), 0o644)?)
 }
 
+/// The native dialect's door: its key, and the first value of its chain, which the daemon takes up.
+fn open_door(paths: &Paths, state_dir: &Path) -> Done {
+    let path = paths.native_key();
+    let there = path.exists();
+    if !there {
+        // The chain first: a door without one is none, a chain without a door is nobody's.
+        let key = identity::x25519_key()?;
+        give_chain(state_dir, &key)?;
+        return Ok(files::create(&path, native::key_text(&key).as_bytes(), PRIVATE)?);
+    }
+    let text = Zeroizing::new(files::read(&path, Secrecy::Secret)?);
+    // What is no key the daemon's own check says, with its mend.
+    let Ok(key) = Secret::from_base64(&text) else { return Ok(()) };
+    if chains::door(state_dir, &identity::x25519_public(&key)?)?.is_none() {
+        give_chain(state_dir, &key)?;
+        remark(
+            NAME,
+            "the native door had a key and no chain: it has a new one, and profiles of before are useless",
+        );
+    }
+    Ok(())
+}
+
+fn give_chain(state_dir: &Path, key: &Secret<32>) -> Done {
+    let public = identity::x25519_public(key)?;
+    chains::leave(state_dir, &Handover::Door(chains::new(public, &chains::begun()?)))
+}
+
 fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Look, Failure>) -> Done {
     line(format_args!("configuration  {}", dir.display()));
+    if let Some(key) = settings.secrets.native.first() {
+        let public = portunus_crypto::text::encode(&identity::x25519_public(key)?);
+        line(format_args!("native key     {public}"));
+    }
     if let Some(key) = &settings.secrets.openme {
-        let public = portunus_crypto::text::encode(&identity::server_public(key)?);
-        line(format_args!("public key     {public}"));
+        let public = portunus_crypto::text::encode(&identity::x25519_public(key)?);
+        line(format_args!("openme key     {public}"));
     }
     for listen in &settings.listen {
         line(format_args!("knock port     {listen}/udp"));

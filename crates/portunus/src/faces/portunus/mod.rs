@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod clients;
 mod clients_fwknop;
+mod clients_native;
 mod connect;
 mod demo;
 mod doctor;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::NAME;
 use super::args::{LogLevel, Serve};
+use crate::chains;
 use crate::files::RealFiles;
 use crate::places::{Places, USER};
 use crate::say::{FAILED, Failure, line, remark};
@@ -55,7 +56,11 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     let dir = &places.config_dir;
     let loaded = native::load(&RealFiles, dir);
     let rings = loaded.as_ref().map(keyrings::look).unwrap_or_default();
-    let programs = loaded.as_ref().map(portunusd::alerts::look).unwrap_or_default();
+    let mut beside = loaded.as_ref().map(portunusd::alerts::look).unwrap_or_default();
+    if let Ok(settings) = &loaded {
+        let entries = native::clients(&RealFiles, dir).unwrap_or_default();
+        beside.extend(chains::look(&places.state_dir, settings, &entries));
+    }
     let (mistakes, warnings) = match &loaded {
         Ok(settings) => (&[][..], settings.warnings.as_slice()),
         Err(mistakes) => (mistakes.as_slice(), &[][..]),
@@ -63,11 +68,11 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     if json {
         let rows = |found: &[Diagnostic]| found.iter().map(row).collect::<Vec<_>>();
         let errors = [rows(mistakes), rings.iter().map(row_of_ring).collect()].concat();
-        let warnings = [rows(warnings), programs.iter().map(row_of_ring).collect()].concat();
+        let warnings = [rows(warnings), beside.iter().map(row_of_ring).collect()].concat();
         line(format_args!("{:#}", json!({ "errors": errors, "warnings": warnings })));
     } else {
         warnings.iter().for_each(|warning| remark(NAME, format_args!("warning: {warning}")));
-        for Trouble { what, place, mend } in &programs {
+        for Trouble { what, place, mend } in &beside {
             remark(NAME, format_args!("warning: {}: {what}: {mend}", place.display()));
         }
     }

@@ -119,7 +119,7 @@ impl Stage {
         run(server.command("nft").args(["-f", "-"]), RULES)?;
         listen(&server)?;
         let mut stage = Self { server, client, folder: Folder::new()?, profile: String::new() };
-        run(&mut stage.portunus(&["init", "--host", SERVER])?, "")?;
+        run(&mut stage.portunus(&["init", "--host", SERVER, "--dialects", "openme"])?, "")?;
         let lasting = format!("{}s", lasting.as_secs());
         stage.profile =
             run(&mut stage.portunus(&["add", "alice", "--ports", "ssh", "--for", &lasting])?, "")?;
