@@ -198,3 +198,25 @@ fn try_start(
     part.say(&ToAlerts::Setup { host: host_name(settings) }, &[snapshot.as_fd(), file.as_fd()])?;
     Ok(part)
 }
+
+#[cfg(test)]
+mod tests {
+    use portunus_store::audit::{Bounds, By};
+
+    use super::super::audit::Audit;
+    use super::*;
+
+    #[test]
+    fn what_the_grantor_lost_on_its_way_is_lost_to_who_is_told_of_grants() {
+        let folder = tempfile::tempdir().unwrap();
+        for (grants, lost) in [(true, 3), (false, 0)] {
+            let wish = Wish { grants, ..Wish::default() };
+            let alerts = Alerts { wish: Some(wish), ..Alerts::new(None) };
+            let mut audit = Audit::open(folder.path(), Bounds::default(), true, alerts).unwrap();
+            audit.add_all(By::Grantor, Vec::new(), 3);
+            // What commands came to is told to nobody.
+            audit.add_all(By::Commands, Vec::new(), 9);
+            assert_eq!(audit.alerts.witness.untaken(), lost);
+        }
+    }
+}
