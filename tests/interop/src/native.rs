@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use portunus_crypto::x25519::PrivateKey;
@@ -67,9 +67,9 @@ pub fn speaks_native(world: &World) -> ([u8; 32], Chain) {
     let file: String = lines.map(|line| format!("{line}\n")).collect();
     let first = file.find("\n[").unwrap_or(file.len());
     let (top, rest) = file.split_at(first);
-    write(path, &format!("{top}\ndialects = [\"native\", \"openme\"]\n{rest}"));
+    write(&path, &format!("{top}\ndialects = [\"native\", \"openme\"]\n{rest}"));
     let (secret, key) = private();
-    write(world.place("etc").join("keys/native.key"), &format!("{}\n", *secret.to_base64()));
+    write(&world.place("etc").join("keys/native.key"), &format!("{}\n", *secret.to_base64()));
     let chain = Chain::new(today(), fresh());
     hand_over(world, "door", key.public(), &chain);
     (*key.public(), chain)
@@ -82,7 +82,7 @@ pub fn add(world: &World, (server, door): &([u8; 32], Chain), name: &str, lines:
     hand_over(world, "link", key.public(), &link);
     let public = text::encode(key.public());
     let file = format!("dialect = \"native\"\npublic_key = \"{public}\"\n{lines}");
-    write(world.place("etc").join(format!("clients/{name}.toml")), &file);
+    write(&world.place("etc").join(format!("clients/{name}.toml")), &file);
     let door = Chain::new(door.day(), door.value().duplicate());
     NativeKnocker { server: *server, door, key, link }
 }
@@ -94,15 +94,15 @@ pub fn hand_over(world: &World, kind: &str, public: &[u8; 32], chain: &Chain) {
     let (day, value) = (chain.day().number(), chain.value().to_base64());
     let line = format!("{kind} {} {day} {}\n", text::encode(public), *value);
     let name: String = public.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    write(folder.join(format!("{kind}-{name}")), &line);
+    write(&folder.join(format!("{kind}-{name}")), &line);
 }
 
-fn write(path: PathBuf, text: &str) {
+fn write(path: &Path, text: &str) {
     // Whoever reads it meanwhile sees all of it or nothing.
     let draft = path.with_file_name(".draft");
     fs::write(&draft, text).expect("a file can be written");
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).expect("it can be closed to others");
-    fs::rename(&draft, &path).expect("it can be put in its place");
+    fs::rename(&draft, path).expect("it can be put in its place");
 }
 
 impl NativeKnocker {
