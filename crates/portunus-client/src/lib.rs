@@ -7,6 +7,7 @@
 
 pub mod carrier;
 mod carry;
+mod dial;
 mod door;
 mod error;
 pub mod gpg;

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod clock;
 pub mod confine;
 pub mod files;
+pub mod lead;
 pub mod links;
 pub mod memfd;
 pub mod memory;

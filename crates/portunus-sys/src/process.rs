@@ -156,6 +156,16 @@ pub fn bound_memory(bytes: u64) {
     let _ = rustix::process::setrlimit(Resource::As, limit);
 }
 
+/// Lets a child, and what it starts, have no more memory than this many bytes of addresses.
+pub fn bound_child(command: &mut Command, bytes: u64) {
+    let first = move || {
+        bound_memory(bytes);
+        Ok(())
+    };
+    // SAFETY: the closure makes a system call and nothing else: it takes no memory and no lock.
+    unsafe { command.pre_exec(first) };
+}
+
 /// Lets this process have no more data in memory than so many bytes; what it asks for beyond that ends it. A child that was
 /// made by [`as_child`] has again what the system gives.
 pub fn bound_data(bytes: u64) {

@@ -16,7 +16,7 @@ const BORDER: usize = 4;
 /// The side of a module in a PNG, in pixels.
 const SCALE: usize = 8;
 
-/// The picture of a profile, as openme's apps read it.
+/// The picture of a profile: as openme's apps read it, or of the native dialect as `join` does.
 ///
 /// # Errors
 /// The profile is too long for any QR code.

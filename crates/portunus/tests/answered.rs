@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use answering::{LINK, Scene, all, chain, now, text, today};
+use answering::{LINK, PROGRAM, Scene, all, chain, now, text, today};
 use portunus_config::profile::Renewal;
 use portunus_dialect::native::{Kind, Status};
 
@@ -112,6 +112,29 @@ fn a_server_that_says_nothing_is_asked_thrice_and_then_the_door_is_looked_at() {
     assert_eq!(all(&told).len(), 3);
     let output = scene.run(&["knock", "-v", "--check", "home"]);
     assert!(output.status.success() && text(&output.stdout).contains("home is reachable at 127.0.0.1:"));
+}
+
+#[test]
+fn a_one_time_code_is_asked_for_once_a_run_and_sent_with_each_try() {
+    let scene = Scene::new();
+    scene.profile(0, |_, keys| keys.second_factor = true);
+    let mut knocks = 0;
+    let answer = move |_: &answering::Seen| {
+        knocks += 1;
+        (knocks > 1).then(|| (Status::Granted, now()))
+    };
+    let told = scene.serve(vec![chain(LINK)], Box::new(answer));
+    // Without a terminal of its own, whoever runs this, it reads its standard input.
+    let mut knock = scene.command_of("setsid");
+    knock.args(["--wait", PROGRAM, "knock", "home"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut knock = knock.spawn().unwrap();
+    knock.stdin.take().unwrap().write_all(b"012 345\n").unwrap();
+    let output = knock.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let codes: Vec<_> = all(&told).iter().map(|seen| seen.payload.code.unwrap()).collect();
+    assert!(codes.len() == 2 && codes[0].value == 12_345);
+    assert_eq!(codes[0], codes[1], "the same attempt: a server takes it as often as it comes");
+    assert_ne!(codes[0].attempt, [0; 8]);
 }
 
 #[test]

@@ -304,7 +304,9 @@ impl Conf {
 /// Whether a line that begins with this name, and is not understood, must not be passed over: it says where packets come
 /// from, or held something back.
 fn decides(name: &str) -> bool {
-    matches!(name, "AUTH_MODE" | "NFLOG_GROUP") || matches!(era::of_conf(name, "Y"), Some(Old::Limit(_)))
+    let receives =
+        matches!(name, "AUTH_MODE" | "NFLOG_GROUP" | "ENABLE_UDP_SERVER" | "PCAP_FILE" | "PCAP_PKT_FILE");
+    receives || matches!(era::of_conf(name, "Y"), Some(Old::Limit(_)))
 }
 
 fn check_number(name: &str, text: &str, spot: &Spot, (least, most): (u64, u64), findings: &mut Findings) {

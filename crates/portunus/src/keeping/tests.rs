@@ -132,6 +132,18 @@ fn a_profile_that_cannot_be_written_knocks_under_its_old_link_and_warns() {
 }
 
 #[test]
+fn a_profile_with_all_that_it_may_have_fits_in_a_picture() {
+    let chain = Chain::new(today(), Secret::from_bytes([5; 32]));
+    let text =
+        text(20, Renewal::Announced(chain)).replace("127.0.0.1", &format!("{}.example.org", "a".repeat(63)));
+    let mut profile = native::parse(&text, Path::new("home.toml")).unwrap();
+    profile.post_knock = Some("x".repeat(200));
+    profile.opens =
+        (1..=40).flat_map(|port| portunus_model::PortSpec::parse(&port.to_string()).unwrap()).collect();
+    assert!(crate::picture::of(&profile).is_ok());
+}
+
+#[test]
 fn another_client_s_profile_in_its_place_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path(), &text(3, Renewal::Due));

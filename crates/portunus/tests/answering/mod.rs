@@ -19,6 +19,8 @@ use portunus_model::Unix;
 const DOOR: u8 = 3;
 pub(crate) const LINK: u8 = 4;
 
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portunus");
+
 pub(crate) fn now() -> Unix {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     Unix::from_nanos(0).after(since)
@@ -142,9 +144,14 @@ impl Scene {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let home = self.home.path();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
-        command.env_clear().env("HOME", home).current_dir(home);
+        self.command_of(PROGRAM)
+    }
+
+    /// Another program, in the client's home.
+    pub(crate) fn command_of(&self, program: &str) -> Command {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.home.path()).env("PATH", path).current_dir(self.home.path());
         command
     }
 }

@@ -6,6 +6,8 @@ use portunus_config::Diagnostic;
 use portunus_rx::OpenError;
 use portunus_sys::files;
 
+use crate::keyrings::Trouble;
+
 /// The exit code of what does not mend itself (sysexits.h, EX_CONFIG): the supervisor is told not to try again.
 pub(crate) const EX_CONFIG: u8 = 78;
 /// The exit code of what may pass by itself: the supervisor tries again.
@@ -52,7 +54,7 @@ pub(crate) enum StartError {
     #[error("no user number between 61184 and 65519 is free to run as: make the user portunus")]
     NoUser,
     #[error("{0}")]
-    Keyring(String),
+    Keyring(#[from] Trouble),
     #[error("{0}: {1}")]
     System(&'static str, String),
     #[error("the {name} process did not come up: its own words are above")]

@@ -1,13 +1,15 @@
 //! As whom gpg runs: as the owner of the keyrings, since it uses nobody else's.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use portunus_config::Settings;
+use portunus_sys::lead;
 use portunus_sys::users::{self, Ids};
 
-use super::error::StartError;
+use crate::keyrings::Trouble;
 use crate::message::{Named, OracleSnapshot, Ring};
 
 /// The keyrings of a configuration, each once.
@@ -29,26 +31,20 @@ pub(super) fn snapshot(settings: &Settings) -> OracleSnapshot {
     OracleSnapshot { rings }
 }
 
-/// Whose they are; `None`: there are none.
-pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
+/// Whose they are; `None`: there are none. Asked once, and gpg runs as who it said, whoever owns the folders later.
+///
+/// # Errors
+/// A folder that is not there, or that others can get into or exchange; or nobody whom gpg could run as.
+pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, Trouble> {
     let mut owner: Option<(&Path, Ids)> = None;
-    for home in settings.secrets.gpg.iter().map(|keys| keys.ring().home()) {
-        let shown = home.display();
-        let meta = std::fs::metadata(home).map_err(|e| {
-            wrong(format!("the keyring {shown} cannot be read: {e}: name it with GPG_HOME_DIR"))
-        })?;
-        if meta.mode() & 0o077 != 0 {
-            return Err(wrong(format!(
-                "the keyring {shown} is open to others than its owner: chmod -R go= {shown}"
-            )));
-        }
-        let ids = Ids { uid: meta.uid(), gid: meta.gid() };
+    let homes: BTreeSet<&Path> = settings.secrets.gpg.iter().map(|keys| keys.ring().home()).collect();
+    for home in homes {
+        let ids = owner_of(home)?;
         match owner {
             Some((other, first)) if first.uid != ids.uid => {
-                return Err(wrong(format!(
-                    "the keyrings {} and {shown} belong to two users, and gpg runs as one: chown one of them",
-                    other.display()
-                )));
+                let what =
+                    format!("this keyring and {} belong to two users, and gpg runs as one", other.display());
+                return Err(Trouble::new(what, home, "chown one of them"));
             }
             Some(_) => {}
             None => owner = Some((home, ids)),
@@ -57,28 +53,45 @@ pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, StartError> {
     let Some((home, ids)) = owner else { return Ok(None) };
     let own = users::effective_uid();
     if own != 0 && own != ids.uid {
-        return Err(wrong(format!(
-            "the keyring {} belongs to uid {}, and this daemon runs as uid {own}: chown -R it, or see \
-             /usr/share/portunus/units/portunus-gpg.conf",
-            home.display(),
-            ids.uid
-        )));
+        let what = format!("the keyring belongs to uid {}, and this runs as uid {own}", ids.uid);
+        let mend = "chown -R it, or see /usr/share/portunus/units/portunus-gpg.conf";
+        return Err(Trouble::new(what, home, mend));
     }
     Ok(Some(ids))
 }
 
-/// A keyring of root's, where there is one: gpg runs as root then.
-pub(super) fn roots(settings: &Settings) -> Option<&Path> {
-    let mut homes = settings.secrets.gpg.iter().map(|keys| keys.ring().home());
-    homes.find(|home| std::fs::metadata(home).is_ok_and(|meta| meta.uid() == 0))
+/// Whose one is. What gpg finds in root's it does as root, down to programs that its gpg.conf names: so nobody else may be
+/// able to put another folder in its place.
+fn owner_of(home: &Path) -> Result<Ids, Trouble> {
+    let unseen = |error: io::Error| {
+        let mend = "make it, or name another folder with gpg_home (GPG_HOME_DIR)";
+        Trouble::new(format!("the keyring cannot be looked at ({error})"), home, mend)
+    };
+    let meta = std::fs::metadata(home).map_err(unseen)?;
+    if !meta.is_dir() {
+        let mend = "name its folder with gpg_home (GPG_HOME_DIR)";
+        return Err(Trouble::new("the keyring is no folder", home, mend));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let mend = format!("chmod -R go= {}", home.display());
+        return Err(Trouble::new("the keyring is open to others than its owner", home, mend));
+    }
+    if meta.uid() == 0
+        && users::effective_uid() == 0
+        && let Some(at) = lead::by_others(home).map_err(unseen)?
+    {
+        let shown = at.display();
+        let what = format!(
+            "gpg would run as root with this keyring, and others than root can put another in its place, by {shown}"
+        );
+        let mend =
+            format!("chown root {shown} and chmod go-w {shown}, or give the keyring a user of its own");
+        return Err(Trouble::new(what, home, mend));
+    }
+    Ok(Ids { uid: meta.uid(), gid: meta.gid() })
 }
 
-fn wrong(what: String) -> StartError {
-    StartError::Keyring(what)
-}
-
-/// As whom the gpg process is started: `None` where we are no other already.
-pub(super) fn ids(settings: &Settings) -> io::Result<Option<Ids>> {
-    let owner = owner(settings).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(owner.filter(|_| users::effective_uid() == 0))
+/// As whom gpg is started: `None` where we are no other already.
+pub(crate) fn becomes(owner: Option<Ids>) -> Option<Ids> {
+    owner.filter(|_| users::effective_uid() == 0)
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use portunus_config::Settings;
@@ -22,11 +23,25 @@ pub(super) struct Helpers {
     /// With the keyrings that it has.
     oracle: Option<(Part, OracleSnapshot)>,
     ids: Option<Ids>,
+    /// Whose the keyrings are, as it was found when they were read.
+    keyrings_owner: Option<Ids>,
 }
 
 impl Helpers {
-    pub(super) fn new(ids: Option<Ids>) -> Self {
-        Self { ids, ..Self::default() }
+    pub(super) fn new(ids: Option<Ids>, keyrings_owner: Option<Ids>) -> Self {
+        Self { ids, keyrings_owner, ..Self::default() }
+    }
+
+    /// Other keyrings, whose gpg is to run from the next [`Self::start`] on.
+    pub(super) fn keyrings_belong_to(&mut self, owner: Option<Ids>) {
+        self.keyrings_owner = owner;
+    }
+
+    /// A keyring of root's, where they are: gpg runs as root then.
+    pub(super) fn roots_keyring(&self) -> Option<&Path> {
+        let (_, snapshot) = self.oracle.as_ref()?;
+        let is_roots = self.keyrings_owner.is_some_and(|owner| owner.uid == 0);
+        snapshot.rings.first().map(|ring| ring.home.as_path()).filter(|_| is_roots)
     }
 
     /// Starts who is needed and does not run yet; the front's ends of their channels.
@@ -77,7 +92,8 @@ impl Helpers {
         }
         let (front_end, own_end) = Channel::pair()?;
         if !snapshot.rings.is_empty() {
-            let part = Part::start(plan, "gpg", (gpg::ids(settings)?, Some(Keep::Nothing)), stderr())?;
+            let part =
+                Part::start(plan, "gpg", (gpg::becomes(self.keyrings_owner), Some(Keep::Nothing)), stderr())?;
             let beside = message::beside(&snapshot)?;
             part.say(&ToOracle::Setup, &[beside.as_fd(), own_end.as_fd()])?;
             self.oracle = Some((part, snapshot));

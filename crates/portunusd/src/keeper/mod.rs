@@ -42,7 +42,7 @@ use crate::{Plan, log, witness};
 use audit::Audit;
 pub(crate) use error::EX_CONFIG;
 use follow::Follower;
-pub(crate) use gpg::owner as keyring_owner;
+pub(crate) use gpg::{becomes as becomes_owner, owner as keyring_owner};
 use helpers::Helpers;
 use logs::Logs;
 use marks::Marks;

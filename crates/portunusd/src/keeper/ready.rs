@@ -5,8 +5,8 @@ use portunus_config::fwknop::Receive;
 use portunus_model::Now;
 use portunus_sys::clock;
 
+use super::Keeper;
 use super::sniff::Sniffer;
-use super::{Keeper, gpg};
 use crate::words::Words;
 
 impl Keeper<'_> {
@@ -20,7 +20,7 @@ impl Keeper<'_> {
     }
 
     pub(super) fn say_ready(&self, since: Now) {
-        if let Some(home) = gpg::roots(&self.settings) {
+        if let Some(home) = self.helpers.roots_keyring() {
             tracing::info!(
                 keyring = %home.display(),
                 "less confined: gpg runs as root, for the keyring is root's; it has no capability and no network"

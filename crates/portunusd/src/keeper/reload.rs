@@ -190,7 +190,7 @@ impl Keeper<'_> {
         let mut new = loaded
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         check(&new)?;
-        super::gpg::owner(&new).map_err(|error| error.to_string())?;
+        let keyrings_owner = super::gpg::owner(&new).map_err(|error| error.to_string())?;
         self.marks.give(&mut new);
         let mut warnings: Vec<String> = new.warnings.iter().map(ToString::to_string).collect();
         if new.listen != self.settings.listen || new.health_port != self.settings.health_port {
@@ -221,6 +221,7 @@ impl Keeper<'_> {
         self.audit.set_bounds(super::audit::bounds(&self.settings));
         self.open_alerts();
         self.generation += 1;
+        self.helpers.keyrings_belong_to(keyrings_owner);
         self.reload_helpers()?;
         self.reload_front()?;
         if self.trial.until.is_none() {

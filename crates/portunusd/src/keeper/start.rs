@@ -48,7 +48,7 @@ impl<'p> Keeper<'p> {
         let marks = Marks::open(&plan.state_dir)?;
         marks.give(&mut settings);
         let ids = parts_user(plan)?;
-        gpg::owner(&settings)?;
+        let keyrings_owner = gpg::owner(&settings)?;
         let mut audit = Audit::open(&plan.state_dir, audit::bounds(&settings), plan.dry(), Alerts::new(ids))
             .map_err(|e| {
                 StartError::System("the audit log", format!("{}: {}", plan.state_dir.display(), e.kind()))
@@ -93,7 +93,7 @@ impl<'p> Keeper<'p> {
             generation: 1,
             let_go: std::collections::BTreeSet::new(),
             errand: None,
-            helpers: Helpers::new(ids),
+            helpers: Helpers::new(ids, keyrings_owner),
             logs,
             sniffer,
             follower,

@@ -3,6 +3,7 @@
 //!
 //! What a stranger sends comes as far as gpg, so gpg is bounded: few at once, each for a short time, and with little to say.
 
+mod listing;
 mod run;
 mod trouble;
 
@@ -23,13 +24,12 @@ use portunus_sys::{process, signals, users};
 use crate::keeper::shed_rights;
 use crate::message::{self, OracleSnapshot, Ring, ToOracle};
 use crate::{log, sandbox_words};
+pub(crate) use listing::{Keys, Unlisted, has_secret_key_of, keys_of};
+pub(crate) use run::{Gpg, RunError};
 use trouble::Trouble;
 
 /// How many run at once.
 const WORKERS: usize = 2;
-/// Bytes of addresses for us, and for each gpg: a message of two thousand letters can make it take a hundred times as much
-/// in three seconds as a knock needs.
-const MOST_MEMORY: u64 = 512 << 20;
 /// How many wait for that here; the front has a queue of its own.
 const WAITING: usize = 8;
 
@@ -59,7 +59,7 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let snapshot: OracleSnapshot = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     shed_rights(ids, Keep::Nothing)?;
-    process::bound_memory(MOST_MEMORY);
+    process::bound_memory(run::MOST_MEMORY);
     let own = own_folders(&snapshot.rings);
     let own: Vec<&Path> = own.iter().map(AsRef::as_ref).collect();
     let programs: Vec<&Path> = snapshot.rings.iter().map(|ring| ring.program.as_path()).collect();
@@ -139,10 +139,10 @@ fn work(shared: &Shared, asked: &Mutex<Receiver<Job>>) {
                 let (text, report) = (spoken.text.as_slice(), spoken.report.as_slice());
                 answer(&shared.front, number, &Answer::Spoken { text, report });
             }
-            Err(run::RunError::TooSlow) => answer(&shared.front, number, &Answer::TooSlow),
-            Err(run::RunError::TooMuch) => answer(&shared.front, number, &Answer::TooMuch),
-            Err(run::RunError::Killed(_)) => answer(&shared.front, number, &Answer::Killed),
-            Err(run::RunError::NotRun(_)) => answer(&shared.front, number, &Answer::NotRun),
+            Err(RunError::TooSlow(_)) => answer(&shared.front, number, &Answer::TooSlow),
+            Err(RunError::TooMuch) => answer(&shared.front, number, &Answer::TooMuch),
+            Err(RunError::Killed(_)) => answer(&shared.front, number, &Answer::Killed),
+            Err(RunError::NotRun(_)) => answer(&shared.front, number, &Answer::NotRun),
         }
     }
 }
@@ -155,8 +155,7 @@ fn answer(front: &Channel, number: u64, answer: &Answer<'_>) {
 /// Whether each keyring can be used at all, said at the start rather than when somebody knocks.
 fn look_at(shared: &Shared) {
     for ring in shared.rings.values() {
-        let told = trouble::before(ring).or_else(|| trouble::without_signers(ring));
-        if let Some(trouble) = told {
+        if let Some(trouble) = trouble::before(ring) {
             shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).say(&trouble);
         }
     }

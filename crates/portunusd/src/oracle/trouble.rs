@@ -9,14 +9,17 @@ use portunus_dialect::fwknop::gpg::{Signers, Status};
 use portunus_model::Mono;
 use portunus_sys::clock;
 
-use super::run::{self, RunError, Spoken};
-use crate::keyrings::prints;
+use super::listing::{self, Unlisted};
+use super::run::{Gpg, MOST_WORDS, PATIENCE, RunError, Spoken};
 use crate::message::{Named, Ring};
 
 /// How often one kind of trouble with one keyring is said.
 const EVERY: Duration = Duration::from_secs(60);
 /// How many are remembered.
 const MOST: usize = 256;
+
+const UNUSABLE: &str = "gpg cannot use the keyring";
+const LOOK: &str = "look at the folder as its owner: gpg --homedir FOLDER --list-secret-keys";
 
 /// One.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +64,9 @@ pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
             let status = Status::read(&spoken.report);
             if status.no_passphrase {
                 let mend = "write its passphrase into GPG_DECRYPT_PW, or use a key that has none and GPG_ALLOW_NO_PW";
-                return one("the server's secret key cannot be used", words(spoken), mend);
+                return one("the server's secret key cannot be used", spoken.own_words(), mend);
             }
-            let mend = "look at the folder as its owner: gpg --homedir FOLDER --list-secret-keys";
-            if has_read(&spoken.report) {
-                None
-            } else {
-                one("gpg cannot use the keyring", words(spoken), mend)
-            }
+            if has_read(&spoken.report) { None } else { one(UNUSABLE, spoken.own_words(), LOOK) }
         }
         Err(RunError::NotRun(error)) => not_run(ring, error),
         // Whoever has the public key can write that.
@@ -77,7 +75,7 @@ pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
             let mend = "the kernel's log may say by whom (out of memory?); where packets do it, an HMAC key keeps them from it";
             one("gpg was ended while it ran", error.to_string(), mend)
         }
-        Err(error @ RunError::TooSlow) => {
+        Err(error @ RunError::TooSlow(_)) => {
             let mend = "an agent that hangs: gpgconf --homedir FOLDER --kill gpg-agent; or somebody sends what takes gpg long, \
                  which an HMAC key keeps from it";
             one("gpg was stopped", error.to_string(), mend)
@@ -85,46 +83,41 @@ pub(super) fn of(ring: &Ring, run: &Result<Spoken, RunError>) -> Option<One> {
     }
 }
 
-/// What can be told before anybody knocks.
+/// What can be told before anybody knocks: that it cannot be used, that nothing can be opened with it, or that the keys of a
+/// client's signers are not in it.
 pub(super) fn before(ring: &Ring) -> Option<One> {
-    let home = ring.home.display().to_string();
-    match run::list(ring) {
-        Ok(spoken) if spoken.text.starts_with(b"sec:") || spoken.text.windows(5).any(|w| w == b"\nsec:") => {
-            None
-        }
-        Ok(spoken) => Some(One {
-            what: "the keyring has no secret key, so no packet of GnuPG's can be opened",
-            home,
-            why: words(&spoken),
-            mend: "make one: gpg --homedir FOLDER --full-generate-key; or is it another folder, or another user's?",
-        }),
-        Err(RunError::NotRun(error)) => not_run(ring, &error),
+    let one = |what, why: String, mend| Some(One { what, home: ring.home.display().to_string(), why, mend });
+    let keys = match listing::keys_of(&Gpg::of(ring), PATIENCE) {
+        Ok(keys) => keys,
+        Err(Unlisted::NotRun(RunError::NotRun(error))) => return not_run(ring, &error),
+        Err(Unlisted::Failed(words)) => return one(UNUSABLE, words, LOOK),
         // A long list is no trouble, and a slow one is seen when somebody knocks.
-        Err(RunError::TooSlow | RunError::TooMuch | RunError::Killed(_)) => None,
+        Err(Unlisted::NotRun(RunError::TooSlow(_) | RunError::TooMuch | RunError::Killed(_))) => return None,
+    };
+    if !keys.can_open() {
+        let mend =
+            "make one: gpg --homedir FOLDER --full-generate-key; or is it another folder, or another user's?";
+        return one(
+            "the keyring has no secret key, so no packet of GnuPG's can be opened",
+            keys.why_so_few(),
+            mend,
+        );
     }
+    let missing: Vec<String> =
+        ring.signers.iter().filter_map(|named| keys.without(&signers(named))).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    one(
+        "the keyring has none of the keys that must sign a client's packets, so nobody ever comes in by them",
+        missing.join("; ").chars().take(MOST_WORDS).collect(),
+        "gpg --homedir FOLDER --import the client's public key, and --lsign-key it; or mend GPG_FINGERPRINT_ID, GPG_REMOTE_ID",
+    )
 }
 
-/// Signers whose keys it does not have, told before one of them knocks.
-pub(super) fn without_signers(ring: &Ring) -> Option<One> {
-    // Why it cannot be listed is told of the secret keys, or when somebody knocks.
-    let known = prints(&String::from_utf8_lossy(&run::list_public(ring).ok()?.text));
-    let missing: Vec<String> = ring.signers.iter().filter_map(|named| missing(named, &known)).collect();
-    let why: String = missing.join("; ").chars().take(400).collect();
-    Some(One {
-        what: "the keyring has none of the keys that must sign a client's packets, so nobody ever comes in by them",
-        home: ring.home.display().to_string(),
-        why,
-        mend: "gpg --homedir FOLDER --import the client's public key, and --lsign-key it; or mend GPG_FINGERPRINT_ID, GPG_REMOTE_ID",
-    })
-    .filter(|_| !missing.is_empty())
-}
-
-/// Who is named, if no key is theirs.
-fn missing(named: &Named, known: &[[String; 2]]) -> Option<String> {
-    let Named { ids, fingerprints } = named;
-    let signers = Signers { ids: ids.clone(), fingerprints: fingerprints.clone(), ..Signers::default() };
-    let is_there = known.iter().any(|[key, owner]| signers.have([key, owner]));
-    (!is_there).then(|| [fingerprints.as_slice(), ids].concat().join(", "))
+fn signers(named: &Named) -> Signers {
+    let Named { ids, fingerprints } = named.clone();
+    Signers { ids, fingerprints, ..Signers::default() }
 }
 
 /// Whether it came as far as the message: then whatever is wrong is wrong with that.
@@ -144,33 +137,9 @@ fn not_run(ring: &Ring, error: &io::Error) -> Option<One> {
     })
 }
 
-/// Its own words, as one line of plain text.
-fn words(spoken: &Spoken) -> String {
-    let text = String::from_utf8_lossy(&spoken.words);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let all = if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("; ") };
-    all.chars().filter(|c| !c.is_control()).take(400).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_client_is_missed_when_no_key_is_any_of_its_signers() {
-        let (key, owner) = ("A".repeat(40), "B".repeat(40));
-        let known = [[key.clone(), owner.clone()]];
-        let named = |ids: &[&str], fingerprints: &[&String]| Named {
-            ids: ids.iter().map(|&id| id.to_owned()).collect(),
-            fingerprints: fingerprints.iter().map(|&print| print.clone()).collect(),
-        };
-        let nobody = "C".repeat(40);
-        assert_eq!(missing(&named(&[], &[&nobody, &owner]), &known), None);
-        assert_eq!(missing(&named(&["AAAAAAAA"], &[]), &known), None);
-        assert_eq!(missing(&named(&["CCCCCCCC"], &[&key]), &known), Some(format!("{key}, CCCCCCCC")));
-        assert_eq!(missing(&named(&[], &[&nobody]), &known), Some(nobody));
-        assert_eq!(missing(&named(&[], &[&key]), &[]), Some(key));
-    }
 
     #[test]
     fn the_same_trouble_is_said_once_a_minute() {

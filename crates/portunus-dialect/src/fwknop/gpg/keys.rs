@@ -28,6 +28,8 @@ impl Ring {
     /// The keyring in the folder `home`, used by `program`; without a passphrase its key must not need one.
     #[must_use]
     pub fn new(home: &Path, program: &Path, passphrase: Option<&[u8]>) -> Self {
+        // By their components: a slash more makes no other folder.
+        let [home, program] = [home, program].map(|path| path.components().collect::<PathBuf>());
         let parts = [
             home.as_os_str().as_encoded_bytes(),
             program.as_os_str().as_encoded_bytes(),
@@ -35,10 +37,10 @@ impl Ring {
             passphrase.unwrap_or_default(),
         ];
         Self {
-            home: home.to_owned(),
-            program: program.to_owned(),
             passphrase: passphrase.map(|bytes| Zeroizing::new(bytes.to_vec())),
             id: RingId(named(b"portunus gpg ring", &parts)),
+            home,
+            program,
         }
     }
 
@@ -361,6 +363,20 @@ mod tests {
         ];
         for (n, id) in ids.iter().enumerate() {
             assert!(!ids[n + 1..].contains(id), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_ring_is_one_however_its_folder_and_program_are_spelled() {
+        let ring = |home: &str, program: &str| Ring::new(Path::new(home), Path::new(program), None);
+        let plain = ring("/root/.gnupg", "/usr/bin/gpg");
+        for home in ["/root/.gnupg/", "/root//.gnupg", "//root/./.gnupg/."] {
+            let other = ring(home, "/usr/bin//gpg");
+            assert_eq!((other.id(), other.home()), (plain.id(), plain.home()), "{home}");
+        }
+        // Where a link stands before it, .. leads elsewhere.
+        for home in ["/root/x/../.gnupg", "/root/.gnupg2", "root/.gnupg", "/root"] {
+            assert_ne!(ring(home, "/usr/bin/gpg").id(), plain.id(), "{home}");
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn in_todays_words(mut words: Vec<OsString>) -> (Vec<OsString>, Vec<S
                 replace(&mut words, flag.at, "-D");
             }
             (old, _) if old.starts_with("-k=") && opens && !makes_keys => {
-                let server = old.trim_start_matches("-k=");
+                let server = old.strip_prefix("-k=").unwrap_or(old);
                 said.push(format!(
                     "{old} is how fwknop 1.9 named the server: write -D {server} today, for -k makes keys"
                 ));
@@ -68,9 +68,10 @@ const RENAMED: [(&str, &str); 4] = [
     ("test-mode", "test"),
 ];
 
-/// What to do about a flag of 1.9 that is none today.
+/// What to do about a flag of 1.9 that is none today. A long one may have capitals; of a short one they are another's.
 pub(super) fn mend_of(flag: &str) -> Option<&'static str> {
-    match flag {
+    let small = flag.to_ascii_lowercase();
+    match if flag.starts_with("--") { small.as_str() } else { flag } {
         "-q" | "--quiet" => Some("leave it out: little is said anyway"),
         "--server-mode" => Some("leave it out: one packet is all that is sent"),
         "--last-host" => {
@@ -174,6 +175,7 @@ mod tests {
             ("-k gate -A tcp/22 -w", "-D gate -A tcp/22 -R", 2),
             ("-k gate -C ls -s", "-D gate -C ls -s", 1),
             ("-A tcp/22 -s -k=gate", "-A tcp/22 -s --destination=gate", 1),
+            ("-A tcp/22 -s -k=-k=gate", "-A tcp/22 -s --destination=-k=gate", 1),
             ("-A tcp/22 --whatismyip -k gate", "-A tcp/22 --resolve-ip-https -D gate", 2),
             ("-A tcp/22 --Resolve-external-IP -k gate", "-A tcp/22 --resolve-ip-https -D gate", 2),
             ("-A tcp/22 --gpg-path /x -D gate", "-A tcp/22 --gpg-exe /x -D gate", 1),
@@ -184,6 +186,14 @@ mod tests {
         ] {
             assert_eq!(read(old), (new.to_owned(), said), "{old}");
         }
+    }
+
+    #[test]
+    fn capitals_are_passed_over_in_long_flags_only() {
+        assert!(
+            mend_of("--Quiet").is_some() && mend_of("--server-mode").is_some() && mend_of("-q").is_some()
+        );
+        assert_eq!((mend_of("-Q"), mend_of("--quieter")), (None, None));
     }
 
     /// Whatever means something today is left as it is.

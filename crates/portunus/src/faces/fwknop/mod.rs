@@ -91,7 +91,7 @@ fn sort(words: Vec<OsString>) -> Result<Line, ExitCode> {
         }
         Err(error) => {
             let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-            if let Some(mend) = era::mend_of(&flag.to_ascii_lowercase()) {
+            if let Some(mend) = era::mend_of(&flag) {
                 remark(NAME, format_args!("{flag} is a flag of fwknop 1.9: {mend}"));
                 return Err(ExitCode::from(FAILED));
             }

@@ -202,7 +202,7 @@ fn signed_offset(text: &str) -> Result<i64, Refused> {
 /// What stands for nothing is a variable of a script's that was not set: nobody wants another key, or none, for it.
 fn named(text: &str, nothing: &str) -> Result<String, Refused> {
     if text.trim().is_empty() {
-        return Err((format!("an empty word names {nothing}"), "name it, or leave the flag out".to_owned()));
+        return Err((format!("an empty word names {nothing}"), "name it, or leave it out".to_owned()));
     }
     Ok(text.to_owned())
 }

@@ -247,6 +247,14 @@ fn the_way(daemon: &Daemon) -> Option<String> {
     ))
 }
 
+/// Where packets come in after the import.
+const fn received(daemon: &Daemon) -> &'static str {
+    match daemon.receive {
+        Receive::Nflog(_) => "from what the firewall's rules log (nflog)",
+        Receive::Udp(_) | Receive::Sniffed | Receive::File(_) | Receive::Followed(_) => "on a UDP socket",
+    }
+}
+
 fn tell(from: &Path, dir: &Path, theirs: &Settings, count: u32) {
     let s = if count == 1 { "" } else { "s" };
     line(format_args!("{count} client{s} taken over from {} into {}", from.display(), dir.display()));
@@ -256,9 +264,10 @@ fn tell(from: &Path, dir: &Path, theirs: &Settings, count: u32) {
     if let Some(way) = theirs.fwknop.as_deref().and_then(the_way) {
         remark(NAME, way);
     }
-    line(
-        "their keys are the same: their .fwknoprc goes on to work. packets are received on a UDP socket. next:",
-    );
+    let place = theirs.fwknop.as_deref().map_or("on a UDP socket", received);
+    line(format_args!(
+        "their keys are the same: their .fwknoprc goes on to work. packets are received {place}. next:"
+    ));
     line("  portunus check, stop fwknopd, then: systemctl enable --now portunus");
 }
 
@@ -287,6 +296,10 @@ mod tests {
         assert_eq!(of("AUTH_MODE ULOG_PCAP\nPCAP_PKT_FILE /x\n"), (Some(file), false));
         let seen = format!("packets were seen on the interface: let udp/62201 {log}");
         assert_eq!(of(""), (Some(seen), false));
+        let place = |conf: &str| loaded(conf).fwknop.as_deref().map(received);
+        assert_eq!(place("NFLOG_GROUP 7\n"), Some("from what the firewall's rules log (nflog)"));
+        assert_eq!(place("ENABLE_UDP_SERVER Y\n"), Some("on a UDP socket"));
+        assert_eq!(place(""), Some("on a UDP socket"));
     }
 
     #[test]

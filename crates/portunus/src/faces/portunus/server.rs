@@ -1,6 +1,6 @@
 //! `serve` and `check`.
 
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -107,22 +107,16 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
 
 /// As whom gpg will run, where there are keyrings.
 fn tell_keyrings(settings: &Settings) {
-    let mut told: Vec<&Path> = Vec::new();
-    for home in settings.secrets.gpg.iter().map(|keys| keys.ring().home()) {
-        if told.contains(&home) {
-            continue;
-        }
-        told.push(home);
-        match std::fs::metadata(home) {
-            Ok(meta) if meta.uid() == 0 => line(format_args!(
-                "less confined: gpg runs as root for the keyring {}, without capabilities and network",
-                home.display()
-            )),
-            Ok(meta) => {
-                line(format_args!("gpg runs as uid {} for the keyring {}", meta.uid(), home.display()));
-            }
-            // Told already.
-            Err(_) => (),
+    // What is wrong with them was told.
+    let Ok(Some(user)) = keyrings::user(settings) else { return };
+    let homes: BTreeSet<&Path> = settings.secrets.gpg.iter().map(|keys| keys.ring().home()).collect();
+    for home in homes.iter().map(|home| home.display()) {
+        if user == 0 {
+            line(format_args!(
+                "less confined: gpg runs as root for the keyring {home}, without capabilities and network"
+            ));
+        } else {
+            line(format_args!("gpg runs as uid {user} for the keyring {home}"));
         }
     }
 }
