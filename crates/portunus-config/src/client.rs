@@ -1,8 +1,11 @@
 //! A client as a file has it: what `list` and `show` print, and what `add` writes.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{ClientKey, ClientName, NativeRule, Net, Unix};
@@ -53,6 +56,32 @@ pub struct NewClient {
     pub health_port: bool,
     /// What holds for it in the native dialect; `None`: it knocks as openme's do. openme's file has no word for it.
     pub native: Option<NativeRule>,
+    /// The secret of its one-time codes, where its native rule needs them.
+    pub code: Option<OneTime>,
+}
+
+/// The secret of a client's one-time codes, on its way into its file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OneTime(Arc<Secret<{ totp::SECRET }>>);
+
+impl OneTime {
+    /// Takes it.
+    #[must_use]
+    pub fn new(secret: Secret<{ totp::SECRET }>) -> Self {
+        Self(Arc::new(secret))
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn secret(&self) -> &Secret<{ totp::SECRET }> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OneTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneTime(..)")
+    }
 }
 
 impl NewClient {
@@ -68,6 +97,7 @@ impl NewClient {
             any_target: false,
             health_port: true,
             native: None,
+            code: None,
         }
     }
 }

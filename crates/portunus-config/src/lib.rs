@@ -36,7 +36,7 @@ mod yaml_tree;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub use client::{Entry, KeysOf, NewClient, NewFwknop};
+pub use client::{Entry, KeysOf, NewClient, NewFwknop, OneTime};
 pub use date::{parse_date, render_date};
 pub use diagnostic::Diagnostic;
 pub use duration::{parse_duration, render_duration};

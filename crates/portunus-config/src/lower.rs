@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
@@ -14,7 +15,7 @@ use crate::client::Entry;
 use crate::ports::{Services, tidy};
 use crate::source::{Findings, Source};
 use crate::tree::Span;
-use crate::{StanceWish, ValueError};
+use crate::{Secrets, StanceWish, ValueError};
 
 /// The shortest and longest time that a knock's timestamp may be off.
 pub(crate) const WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
@@ -41,6 +42,8 @@ pub(crate) struct Written<'a> {
     pub(crate) any_target: bool,
     pub(crate) health: bool,
     pub(crate) native: NativeRule,
+    /// The secret of its one-time codes, where it needs them.
+    pub(crate) code: Option<Secret<{ totp::SECRET }>>,
 }
 
 /// By what it proves itself.
@@ -133,6 +136,7 @@ pub(crate) struct Crowd<'p> {
     any_port: bool,
     fwknop: Vec<RawKeys>,
     gpg: Vec<RawGpg>,
+    codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
     warned_full: bool,
 }
 
@@ -147,6 +151,7 @@ impl<'p> Crowd<'p> {
             any_port: false,
             fwknop: Vec::new(),
             gpg: Vec::new(),
+            codes: Vec::new(),
             warned_full: false,
         }
     }
@@ -187,6 +192,9 @@ impl<'p> Crowd<'p> {
             native: written.native,
             mark: None,
         };
+        if let Some(code) = written.code {
+            self.codes.push((*client.key.as_bytes(), code));
+        }
         if let Key::Fwknop(fwknop) = written.key {
             self.fwknop(&mut client, *fwknop);
         }
@@ -250,8 +258,8 @@ impl<'p> Crowd<'p> {
         true
     }
 
-    /// Rules and limits of all of them.
-    pub(crate) fn finish(mut self) -> (Rules, Limits, Vec<RawKeys>, Vec<RawGpg>) {
+    /// Rules and limits of all of them, and their secrets.
+    pub(crate) fn finish(mut self) -> (Rules, Limits, Secrets) {
         self.clients.shrink_to_fit();
         let times = self.clients.iter().flat_map(|client| {
             let longest = client.stanza.as_ref().map(|stanza| stanza.longest);
@@ -268,7 +276,8 @@ impl<'p> Crowd<'p> {
         let (services, always) = if self.policy.native { named(self.policy) } else { Default::default() };
         let rules =
             Rules { generation: 0, window: self.policy.window, clients: self.clients, services, always };
-        (rules, limits, self.fwknop, self.gpg)
+        let Self { fwknop, gpg, codes, .. } = self;
+        (rules, limits, Secrets { fwknop, gpg, codes, ..Secrets::default() })
     }
 }
 

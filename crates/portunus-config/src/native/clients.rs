@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use portunus_crypto::{Secret, totp};
 use portunus_model::{ClientName, Dialect, NativeRule};
 use zeroize::Zeroizing;
 
@@ -15,7 +16,7 @@ use crate::{Diagnostic, FileError, Files, Secrecy, ValueError, keys, toml_tree};
 
 const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "grant", "any_target", "health"];
 /// What only a client of the native dialect has besides.
-const NATIVE: [&str; 2] = ["answers", "bind"];
+const NATIVE: [&str; 3] = ["answers", "bind", "totp"];
 const DIALECTS: [(&str, Dialect); 3] =
     [("native", Dialect::Native), ("openme", Dialect::Openme), ("fwknop", Dialect::Fwknop)];
 
@@ -132,7 +133,7 @@ fn client<'a>(
     longest: Duration,
     findings: &mut Findings,
 ) -> Option<Written<'a>> {
-    let mut native = NativeRule::default();
+    let (mut native, mut code) = (NativeRule::default(), None);
     let dialect = match c.pair("dialect") {
         Some(_) => c.word("dialect", &DIALECTS, findings),
         None => Some(Dialect::Openme),
@@ -153,6 +154,9 @@ fn client<'a>(
             native.answers = c.flag("answers", findings).unwrap_or(false);
             let binds = [("auto", false), ("must", true)];
             native.must_bind = c.word("bind", &binds, findings).unwrap_or(false);
+            code = one_time(home, c, findings);
+            // What cannot be read is an error, and never a client without a second factor.
+            native.second_factor = c.pair("totp").is_some();
             public_key(c, at, &name, keys::native_public, findings).map(|(key, at)| (Key::Native(key), at))
         }
     };
@@ -162,7 +166,22 @@ fn client<'a>(
     let any_target = c.flag("any_target", findings).unwrap_or(false);
     let health = c.flag("health", findings).unwrap_or(true);
     let (key, key_at) = key?;
-    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health, native })
+    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health, native, code })
+}
+
+/// The secret of its one-time codes: then others may not read the file.
+fn one_time(home: Home<'_>, c: Fields<'_, '_>, findings: &mut Findings) -> Option<Secret<{ totp::SECRET }>> {
+    let pair = c.pair("totp")?;
+    home.check_closed(findings);
+    let text = text_of(c.source, &pair.node, "totp", findings)?;
+    let refused = |_| {
+        let mend = "make it anew with `portunus add NAME --totp`: it is 32 letters A-Z and digits 2-7";
+        ValueError::new("totp is no secret of one-time codes", mend)
+    };
+    totp::from_base32(text)
+        .map_err(refused)
+        .map_err(|fault| findings.fault(c.source, pair.node.span, fault))
+        .ok()
 }
 
 /// What a client of openme's may have: a word of the native dialect gets a mend of its own.

@@ -122,7 +122,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits, fwknop, gpg) = crowd.finish();
+    let (rules, limits, theirs) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {
@@ -135,7 +135,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         listen_named: server.listen_named,
         nflog: server.nflog,
         health_port: policy.health_port,
-        secrets: Secrets { fwknop, gpg, ..secrets },
+        secrets: Secrets { openme: secrets.openme, native: secrets.native, ..theirs },
         admins: server.admins,
         on_exit: server.on_exit,
         audit: server.audit,

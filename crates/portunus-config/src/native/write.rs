@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portunus_crypto::text;
+use portunus_crypto::{text, totp};
 use portunus_dialect::fwknop::gpg::{RawGpg, is_fingerprint, is_key_id};
 use portunus_dialect::fwknop::{HashType, Mode};
 use portunus_model::{ClientName, Dialect, Place};
@@ -153,6 +153,11 @@ pub(super) fn client(client: &NewClient) -> String {
     }
     if rule.must_bind {
         out.push_str("bind = \"must\"\n");
+    }
+    if let Some(code) = &client.code {
+        for part in ["totp = ", &quoted(&totp::to_base32(code.secret())), "\n"] {
+            out.push_str(part);
+        }
     }
     out
 }

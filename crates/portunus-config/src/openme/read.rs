@@ -64,7 +64,7 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         crowd.take(source, written, findings);
     });
     findings.verdict()?;
-    let (rules, limits, ..) = crowd.finish();
+    let (rules, limits, _) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
     Ok(Settings {
@@ -263,6 +263,7 @@ fn client<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, findings: &mut Finding
         any_target: true,
         health,
         native: portunus_model::NativeRule::default(),
+        code: None,
     })
 }
 

@@ -222,6 +222,9 @@ pub(crate) struct Add {
     /// Whether each knock must name the address that it opens for; a client behind a translated address cannot (native)
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) bind: Option<Bind>,
+    /// Have each of its knocks bring a one-time code, and show the secret for its authenticator (native)
+    #[arg(long)]
+    pub(crate) totp: bool,
     /// Let it open for addresses other than its own
     #[arg(long)]
     pub(crate) any_target: bool,

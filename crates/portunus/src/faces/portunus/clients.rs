@@ -55,6 +55,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     };
     let mut client = NewClient::new(add.name.clone(), made.public);
     client.native = (dialect == DialectName::Native).then(|| clients_native::rule(&add));
+    client.code = clients_native::one_time(&add)?;
     client.services = add.ports;
     client.expires = add.expires;
     client.lasting = add.lasting;
@@ -63,6 +64,9 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     // What the daemon would say of it, before a byte is written.
     let settings = native::load(&laid(&change), dir).map_err(|found| refused(&found))?;
     let profile = profile(before, &settings, &add.name, made.keys)?;
+    if let Some(code) = &client.code {
+        clients_native::show(code, &profile.host, &add.name)?;
+    }
     // The pictures come first: a client whose profile could not be handed over would be useless.
     let picture = (add.qr || add.qr_out.is_some()).then(|| crate::picture::of(&profile)).transpose()?;
     if let (Some(picture), Some(path)) = (&picture, &add.qr_out) {
