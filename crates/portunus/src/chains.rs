@@ -118,7 +118,10 @@ pub(crate) fn door(state_dir: &Path, public: &[u8; 32]) -> Result<Option<Chain>,
 }
 
 /// Shows every chain, the stored ones first: whose it is, and on demand the chain.
-fn each(state_dir: &Path, mut each: impl FnMut(Owner, &dyn Fn() -> Chain)) -> Result<(), Failure> {
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) fn each(state_dir: &Path, mut each: impl FnMut(Owner, &dyn Fn() -> Chain)) -> Result<(), Failure> {
     // What was left is read before the store: the daemon takes it away once it is in there.
     let left = left(state_dir)?;
     let store = state_dir.join(STORE);

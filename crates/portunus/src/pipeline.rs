@@ -2,18 +2,23 @@
 //! that opens nothing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use portunus_config::{Secrets, Settings};
+use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::gpg::{self, Answer, RawGpg};
 use portunus_dialect::fwknop::{self, RawKeys};
+use portunus_dialect::native::{self, Chain};
 use portunus_dialect::{Candidate, openme, recognise};
-use portunus_gate::{Action, Gate, Keyring, Question, Tuning};
+use portunus_gate::{Action, ChainOwner, Gate, Keyring, Question, Tuning};
 use portunus_model::{
-    Claimed, ClientKey, Datagram, Detail, Event, Now, Opened, Ran, Reason, Rules, Unix, Via,
+    Claimed, ClientKey, Datagram, Detail, Dialect, Event, Now, Opened, Ran, Reason, Rules, Unix, Via,
 };
+use portunus_store::chains::Owner;
 
 use crate::capture::Caught;
+use crate::chains;
 use crate::say::{CONFIG, Failure};
 
 /// The steps of one datagram.
@@ -32,27 +37,44 @@ pub(crate) struct Pipeline {
     openme: Option<(portunus_crypto::Secret<32>, openme::ServerKey)>,
     fwknop: Vec<RawKeys>,
     gpg: Vec<RawGpg>,
+    native: Native,
+}
+
+/// What the native dialect needs: the doors, the secrets of one-time codes, and the chains as they are now.
+#[derive(Default)]
+struct Native {
+    doors: Vec<Secret<32>>,
+    codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
+    chains: Vec<(ChainOwner, Chain)>,
 }
 
 impl Pipeline {
-    /// Of a server's settings.
+    /// Of a server's settings, with the chains that lie in `state_dir`.
     ///
     /// # Errors
-    /// It has no key.
-    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let Secrets { openme: key, fwknop, gpg, native: _, codes: _ } = settings.secrets;
+    /// It has no key, or the chains cannot be read.
+    pub(crate) fn new(settings: Settings, state_dir: &Path) -> Result<Self, Failure> {
+        let Secrets { openme: key, fwknop, gpg, native: doors, codes } = settings.secrets;
         let openme = key.map(|key| server_key(&key).map(|ready| (key, ready))).transpose()?;
-        if openme.is_none() && fwknop.is_empty() && gpg.is_empty() {
+        if openme.is_none() && fwknop.is_empty() && gpg.is_empty() && doors.is_empty() {
             let mend = "write dialects = [\"openme\"] into it, or enrol a client with `portunus add`";
             return Err(Failure::new("the server has no key", "portunus.toml", mend).code(CONFIG));
         }
-        Ok(Self { rules: settings.rules, openme, fwknop, gpg })
+        let mut chains = Vec::new();
+        if !doors.is_empty() {
+            chains::each(state_dir, |owner, chain| chains.push((owner_of(owner), chain())))?;
+        }
+        let native = Native { doors, codes, chains };
+        Ok(Self { rules: settings.rules, openme, fwknop, gpg, native })
     }
 
     /// Runs one datagram through every step, as of `at` or now.
     pub(crate) fn explain(&mut self, caught: &Caught, source: Option<IpAddr>, at: Option<Unix>) -> Told {
         let mut told = Told::default();
         let wall = at.unwrap_or_else(portunus_sys::clock::wall);
+        if self.is_native(caught, source, wall, &mut told) {
+            return told;
+        }
         match (recognise(&caught.bytes), &self.openme) {
             (Some(Candidate::Openme(packet)), Some((_, key))) => {
                 told.step("shape", "openme v1".to_owned());
@@ -91,11 +113,30 @@ impl Pipeline {
             told.step("keys", format!("{client}'s"));
         }
         told.step("verdict", event.map_or_else(|| "none".to_owned(), |event| in_words(&event)));
-        if source.is_none() {
-            told.step("", "judged as if it came from 192.0.2.1: name its source with --source".to_owned());
-        }
-        told.step("", "whether it was used before is known to the running server alone".to_owned());
+        told.closing(source);
         told
+    }
+
+    /// Whether somebody who was given a door's key has made it; then all is told.
+    fn is_native(&self, caught: &Caught, source: Option<IpAddr>, wall: Unix, told: &mut Told) -> bool {
+        if self.native.doors.is_empty() || native::Packet::new_checked(&caught.bytes).is_none() {
+            return false;
+        }
+        let event = self.verdict(caught, source, wall);
+        let Some(event) = event.filter(|event| event.dialect == Some(Dialect::Native)) else { return false };
+        told.step("shape", "native: its tag was made with the day's key of a door here".to_owned());
+        told.step(
+            "keys",
+            match (&event.client, event.reason) {
+                (Some(client), _) => format!("{client}'s"),
+                (None, Reason::UnknownClient) => "of no client here".to_owned(),
+                (None, _) => "none that are here open it: another link, or it was changed".to_owned(),
+            },
+        );
+        told.granted = matches!(event.reason, Reason::Granted | Reason::Extended);
+        told.step("verdict", in_words(&event));
+        told.closing(source);
+        true
     }
 
     /// Why no keys open it, as far as some keys came; nothing where some do.
@@ -129,7 +170,16 @@ impl Pipeline {
     fn shapes(&self) -> String {
         let openme = format!("openme has {} bytes of which the first is 01", openme::LENGTH);
         let fwknop = format!("fwknop has {} letters of base64 and more", fwknop::SHORTEST);
-        let shapes = [self.openme.is_some().then_some(openme), self.speaks_fwknop().then_some(fwknop)];
+        let native = format!(
+            "native has {} to {} bytes and a tag of the day's key, and is noise to everybody else",
+            native::SHORTEST,
+            native::LONGEST
+        );
+        let shapes = [
+            self.openme.is_some().then_some(openme),
+            self.speaks_fwknop().then_some(fwknop),
+            (!self.native.doors.is_empty()).then_some(native),
+        ];
         format!("no dialect in use: {}", shapes.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 
@@ -173,9 +223,13 @@ impl Pipeline {
             openme: self.openme.as_ref().and_then(|(key, _)| server_key(key).ok()),
             fwknop: self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
             gpg: self.gpg.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
-            ..Keyring::default()
+            native: self.native.doors.iter().filter_map(|key| native::Door::new(key).ok()).collect(),
+            codes: self.native.codes.iter().map(|(key, code)| (*key, code.duplicate())).collect(),
         };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());
+        for (slot, (owner, chain)) in (0..).zip(&self.native.chains) {
+            gate.handle_chain(*owner, slot, chain.day(), chain.value().duplicate());
+        }
         let source = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), 1);
         gate.handle_datagram(now, Datagram::new(caught.bytes.as_slice(), source, Via::Udp));
         loop {
@@ -202,8 +256,25 @@ impl Pipeline {
 }
 
 impl Told {
+    /// What holds for every verdict.
+    fn closing(&mut self, source: Option<IpAddr>) {
+        if source.is_none() {
+            self.step("", "judged as if it came from 192.0.2.1: name its source with --source".to_owned());
+        }
+        self.step("", "whether it was used before is known to the running server alone".to_owned());
+    }
+
     fn step(&mut self, name: &'static str, what: String) {
         self.steps.push((name, what));
+    }
+}
+
+const fn owner_of(owner: Owner) -> ChainOwner {
+    match owner {
+        Owner::Door(key) => ChainOwner::Door(key),
+        Owner::Link(key) => ChainOwner::Link(key),
+        Owner::Announced(key) => ChainOwner::Announced(key),
+        Owner::Closed(key) => ChainOwner::Closed(key),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use portunus_dialect::native::{Chain, Kind, Payload, Status};
+use portunus_crypto::{Secret, totp};
+use portunus_dialect::native::{Chain, Code, Kind, Payload, Status};
 use portunus_interop::fwknop::within;
 use portunus_interop::native::{NativeKnocker, add, send, speaks_native, today, wall};
-use portunus_interop::{Firewall, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp};
+use portunus_interop::{Daemon, Firewall, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp};
 
 const SOON: Duration = Duration::from_secs(1);
 const DOOR: &str = "10.90.0.1:22";
@@ -170,4 +171,60 @@ fn chains_that_cannot_be_taken_up_are_told_and_stay() {
     daemon.until_logged("cannot be taken up");
     assert!(cut.exists());
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+}
+
+#[test]
+fn a_client_with_a_second_factor_needs_a_code_which_opens_once_also_over_a_restart() {
+    let secret = Secret::from_bytes([9; 20]);
+    let lines = format!("services = [\"ssh\"]\nanswers = true\ntotp = \"{}\"\n", *totp::to_base32(&secret));
+    let (world, alice) = house(Firewall::None, &lines);
+    let codes = totp::Codes::new(&secret);
+    let now = || u64::try_from(wall().as_secs()).expect("it is after 1970");
+    let code = |seconds: u64, attempt: u8| {
+        let value = codes.at(seconds).parse().expect("six digits");
+        Payload { code: Some(Code { value, attempt: [attempt; 8] }), ..Payload::knock(wall()) }
+    };
+    let daemon = world.serve();
+    let verdict = |daemon: &Daemon, payload: &Payload| {
+        daemon.verdict(|| send(&world.client, SERVER, &alice.sealed(payload).0))
+    };
+    assert_eq!(verdict(&daemon, &Payload::knock(wall())), "second-factor");
+    let asking = Payload { wants_answer: true, ..Payload::knock(wall()) };
+    let (answer, _) = alice.ask(&world.client, SERVER, &asking, SOON).expect("an answer");
+    assert_eq!(answer.status, Status::SecondFactor);
+    assert_eq!(verdict(&daemon, &code(now() + 3600, 1)), "second-factor");
+    let then = now();
+    assert_eq!(verdict(&daemon, &code(then, 1)), "granted", "{}", daemon.log());
+    assert_eq!(verdict(&daemon, &code(then, 1)), "extended", "a retry");
+    assert_eq!(verdict(&daemon, &code(then, 2)), "second-factor", "somebody who read along");
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(verdict(&daemon, &code(then, 3)), "second-factor");
+    assert_eq!(verdict(&daemon, &code(then + 30, 4)), "extended", "the next code");
+    let log = daemon.log();
+    assert!(!log.contains(&*totp::to_base32(&secret)) && log.contains("reason=second-factor"), "{log}");
+}
+
+#[test]
+fn explain_tells_whose_a_native_packet_is_from_the_chains_as_they_are() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let file = world.folder().join("packet");
+    let path = file.to_str().expect("a path");
+    fs::write(&file, hex(&alice.packet())).expect("a file");
+    // Before the daemon has taken the chains up, and after.
+    let before = world.portunus(&["explain", path]);
+    let daemon = world.serve();
+    let after = world.portunus(&["explain", path]);
+    assert_eq!(before, after);
+    for words in ["native: its tag was made", "alice's", "granted: 22/tcp, 54154/tcp for 192.0.2.1"] {
+        assert!(after.contains(words), "{words}: {after}");
+    }
+    // It has used nothing.
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    let wrong = NativeKnocker { link: Chain::new(today(), alice.door.value().duplicate()), ..alice };
+    fs::write(&file, hex(&wrong.packet())).expect("a file");
+    let out = world.command(&["explain", path]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(!out.status.success() && said.contains("none that are here open it"), "{said}");
 }

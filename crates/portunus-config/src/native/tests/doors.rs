@@ -224,3 +224,29 @@ fn native_clients_stand_in_one_file_too() {
     let wrong = both().with("/etc/portunus/clients.toml", text.replace("auto", "may"));
     assert_eq!(said(&wrong), ["/etc/portunus/clients.toml:4:8: bind is \"may\": use one of: auto, must"]);
 }
+
+#[test]
+fn the_secret_of_one_time_codes_stands_with_its_client_and_is_shown_to_nobody() {
+    let mut new = carol(31, NativeRule { second_factor: true, ..NativeRule::default() });
+    new.code = Some(crate::OneTime::new(Secret::from_bytes([7; 20])));
+    let text = client_text(&new);
+    assert!(text.contains("totp = \"A4DQOBYHA4DQOBYHA4DQOBYHA4DQOBYH\"\n"), "{text}");
+    assert!(!format!("{new:?}").contains("A4DQ"));
+    let files = both().with("/etc/portunus/clients/carol.toml", text);
+    let settings = loaded(&files).unwrap();
+    assert_eq!(settings.rules.clients[2].native, new.native.unwrap());
+    assert!(settings.secrets.codes == [(pair(31).1, Secret::from_bytes([7; 20]))]);
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("A4DQ") && !shown.contains("7, 7, 7"), "{shown}");
+    // One that cannot be read is a mistake, and no client without a second factor.
+    let plain = client_text(&carol(31, NativeRule::default()));
+    assert_eq!(
+        said_of_carol(&format!("{plain}totp = \"A4DQ\"\n")),
+        "3:8: totp is no secret of one-time codes: make it anew with `portunus add NAME --totp`: it is 32 letters A-Z and digits 2-7"
+    );
+    let openme = plain.replace("native", "openme");
+    assert!(
+        said_of_carol(&format!("{openme}totp = \"A4DQ\"\n"))
+            .contains("totp is for a client of the native dialect")
+    );
+}

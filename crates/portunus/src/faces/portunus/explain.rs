@@ -26,7 +26,7 @@ pub(super) fn run(places: &Places, wish: &Explain) -> Result<ExitCode, Failure> 
     let caught = capture::parse(&bytes).map_err(|error| {
         Failure::file(error, &wish.file, "give it a pcap, or the bytes of one knock in hex")
     })?;
-    let mut pipeline = Pipeline::new(settings)?;
+    let mut pipeline = Pipeline::new(settings, &places.state_dir)?;
     let mut granted = 0;
     for (number, one) in caught.iter().enumerate() {
         if number > 0 {
