@@ -34,7 +34,7 @@ pub(crate) struct Told {
 pub(crate) struct Pipeline {
     rules: Rules,
     /// Where that dialect is in use: as it was read, and ready.
-    openme: Option<(portunus_crypto::Secret<32>, openme::ServerKey)>,
+    openme: Option<(Secret<32>, openme::ServerKey)>,
     fwknop: Vec<RawKeys>,
     gpg: Vec<RawGpg>,
     native: Native,
@@ -290,7 +290,7 @@ fn how_far(error: &fwknop::OpenError) -> u8 {
     }
 }
 
-fn server_key(key: &portunus_crypto::Secret<32>) -> Result<openme::ServerKey, Failure> {
+fn server_key(key: &Secret<32>) -> Result<openme::ServerKey, Failure> {
     openme::ServerKey::new(key).map_err(|error| Failure::new(error, "", ""))
 }
 

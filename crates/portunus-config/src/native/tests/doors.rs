@@ -245,8 +245,6 @@ fn the_secret_of_one_time_codes_stands_with_its_client_and_is_shown_to_nobody() 
         "3:8: totp is no secret of one-time codes: make it anew with `portunus add NAME --totp`: it is 32 letters A-Z and digits 2-7"
     );
     let openme = plain.replace("native", "openme");
-    assert!(
-        said_of_carol(&format!("{openme}totp = \"A4DQ\"\n"))
-            .contains("totp is for a client of the native dialect")
-    );
+    let files = both().with("/etc/portunus/clients/carol.toml", format!("{openme}totp = \"A4DQ\"\n"));
+    assert!(said(&files).concat().contains("totp is for a client of the native dialect"));
 }
