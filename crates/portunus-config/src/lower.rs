@@ -271,6 +271,7 @@ impl<'p> Crowd<'p> {
             longest: longest.unwrap_or(self.policy.default_lasting),
             most_open: self.policy.most_open,
             any_port: self.any_port,
+            source_ports: self.policy.native,
             ..Limits::default()
         };
         let (services, always) = if self.policy.native { named(self.policy) } else { Default::default() };

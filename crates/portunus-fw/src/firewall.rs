@@ -21,6 +21,8 @@ pub struct Structure {
     pub any_port: bool,
     /// Whether a door may be open at one of our addresses only.
     pub destinations: bool,
+    /// Whether doors may be opened for one source port.
+    pub source_ports: bool,
     /// Which translations there may be.
     pub nat: NatLimits,
     /// A trial: the drops of the protected ports end by themselves then, whatever becomes of us. Only nftables can that.
@@ -33,15 +35,17 @@ impl Structure {
     /// # Errors
     /// [`FirewallError::NoDoor`], [`FirewallError::NoWay`].
     pub fn has_place_for(&self, element: &Element) -> Result<(), FirewallError> {
-        if let (Way::Here, Some(port)) = (element.way, element.port)
+        if let (Way::Here | Way::From(_), Some(port)) = (element.way, element.port)
             && !(self.doors.contains(&port) || (self.any_port && port.is_single()))
         {
             return Err(FirewallError::NoDoor(port));
         }
         let single = element.port.is_none_or(PortSpec::is_single);
         let narrow = element.destination.is_none() || (self.destinations && single);
-        let (turned, whole) = (element.way != Way::Here, matches!(element.way, Way::All { .. }));
-        let fits = narrow && (single || !turned) && whole == element.port.is_none();
+        let (plain, whole) = (element.way == Way::Here, matches!(element.way, Way::All { .. }));
+        let flow =
+            !matches!(element.way, Way::From(_)) || (self.source_ports && element.destination.is_none());
+        let fits = narrow && flow && (single || plain) && whole == element.port.is_none();
         if fits && element.is_of_one_family() && self.nat.admit(element.way) {
             Ok(())
         } else {

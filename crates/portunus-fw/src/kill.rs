@@ -191,9 +191,9 @@ pub(crate) fn each_flow(
 fn is_socket_meant(elements: &[Element], proto: u8, peer: IpAddr, here: u16) -> bool {
     elements.iter().filter(|element| element.address == peer).any(|element| {
         match (element.way, element.port) {
-            (Way::Here, Some(port)) => port.proto().number() == proto && holds(port, here),
+            (Way::Here | Way::From(_), Some(port)) => port.proto().number() == proto && holds(port, here),
             (Way::Nat(nat), Some(port)) => nat.local && port.proto().number() == proto && nat.port == here,
-            (Way::Here | Way::Nat(_) | Way::All { .. }, _) => false,
+            (Way::Here | Way::From(_) | Way::Nat(_) | Way::All { .. }, _) => false,
         }
     })
 }

@@ -16,7 +16,8 @@ use portunus_dialect::fwknop::gpg::{Answer, RingId};
 use portunus_dialect::openme::Unsealed;
 use portunus_dialect::{fwknop, native as native_dialect, openme};
 use portunus_model::{
-    ClaimKey, Claimed, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason, Rules, Unix,
+    ClaimKey, Claimed, ClientKey, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason,
+    Rules, Unix,
 };
 
 use crate::chain::Outcome;
@@ -322,7 +323,7 @@ impl Gate {
             if let Some(&(number, _)) = known {
                 self.sources.heard(grant.grounds.source.unwrap_or(grant.address), number);
             }
-            let asked = known.is_some_and(|(_, client)| client.stanza.is_some());
+            let asked = known.is_some_and(|(_, client)| !matches!(client.key, ClientKey::Openme(_)));
             let name = known.map_or_else(|| nobody(&grant.client), |(_, client)| client.name.clone());
             self.grants.restored(grant, name, asked, now);
         }

@@ -50,7 +50,7 @@ pub struct Session<'a> {
     pub left: Duration,
 }
 
-/// Where the client asks for ports itself (fwknop) each door is a grant of its own. Where policy names the ports (openme)
+/// Where the client asks for ports itself (fwknop, native) each door is a grant of its own. Where policy names the ports (openme)
 /// there is one grant for a client and an address, whatever the policy was when it was opened.
 ///
 /// Each is kept by its holder's name, which no reload changes, and told by the name that the rules have for it.

@@ -85,7 +85,7 @@ pub(crate) enum Decision {
 /// Decides by the client's rules as they are now (they may have changed since the knock came in). A grant ends with its
 /// client at the latest.
 pub(crate) fn decide(knock: &Taken, client: &Client, now: Now) -> Decision {
-    decide_for(knock, client, client.ports.clone(), client.lasting, now)
+    decide_for(knock, client, (client.ports.clone(), Way::Here), client.lasting, now)
 }
 
 /// What is known of a native knock besides itself.
@@ -123,9 +123,6 @@ pub(crate) fn decide_native(
     if client.native.must_bind && knock.target().is_none() {
         return refuse("it must name the address that it opens for");
     }
-    if asked.source_port != 0 {
-        return refuse("doors are not opened for one source port");
-    }
     let Some(ports) = ports_of(&asked.services, client, rules) else {
         return refuse("there is no such service, or not for this client");
     };
@@ -133,7 +130,14 @@ pub(crate) fn decide_native(
         0 => client.lasting,
         seconds => Duration::from_secs(seconds.into()).min(client.lasting),
     };
-    decide_for(knock, client, ports, lasting, now)
+    if asked.source_port == 0 {
+        return decide_for(knock, client, (ports, Way::Here), lasting, now);
+    }
+    // Never wider than what was asked for: a range has no place for a source port.
+    if !ports.iter().all(|port| port.is_single()) {
+        return refuse("a door for one source port is for single ports: name a service of such");
+    }
+    decide_for(knock, client, (ports, Way::From(asked.source_port)), lasting, now)
 }
 
 /// The ports of these services, and what opens with every one; without a service all that the client may open. `None`: one of
@@ -160,7 +164,7 @@ fn ports_of(services: &[Box<str>], client: &Client, rules: &Rules) -> Option<Box
 fn decide_for(
     knock: &Taken,
     client: &Client,
-    ports: Box<[PortSpec]>,
+    (ports, way): (Box<[PortSpec]>, Way),
     lasting: Duration,
     now: Now,
 ) -> Decision {
@@ -186,7 +190,7 @@ fn decide_for(
             ports,
             lasting: lasting.min(left),
             destination: None,
-            way: Way::Here,
+            way,
             grounds: knock.grounds(client),
         },
     })

@@ -100,7 +100,7 @@ fn try_judge(
     };
     let ports = match way {
         Way::All { .. } => Box::default(),
-        Way::Here | Way::Nat(_) => specs(ports).ok_or(Refusal::Port)?,
+        Way::Here | Way::From(_) | Way::Nat(_) => specs(ports).ok_or(Refusal::Port)?,
     };
     Ok(Judged::Open(Opening {
         client: client.holder(),
@@ -130,6 +130,8 @@ fn still_opens(stanza: &Stanza, ports: &[PortSpec], way: Way) -> bool {
         |spec: &PortSpec| inner(spec) || allow_ports(stanza, &[(spec.proto(), spec.first())]).is_ok();
     let turned = match way {
         Way::Here => !rule.unasked,
+        // No stanza opens for a source port.
+        Way::From(_) => false,
         Way::All { to, source } => {
             let forced = rule.force.map(|(host, _)| host).filter(|_| !rule.keep_destination);
             rule.all && rule.source == source && (to == forced || (rule.force.is_none() && rule.forward))

@@ -33,7 +33,9 @@ impl Element {
         let one = |port| Self { address, port, destination, way };
         let ports = opening.ports.iter();
         let mut all: Vec<Self> = match way {
-            Way::Here | Way::Nat(Nat { rewrite: true, .. }) => ports.map(|port| one(Some(*port))).collect(),
+            Way::Here | Way::From(_) | Way::Nat(Nat { rewrite: true, .. }) => {
+                ports.map(|port| one(Some(*port))).collect()
+            }
             Way::Nat(Nat { rewrite: false, port: inner, .. }) => ports
                 .filter_map(|port| PortSpec::single(port.proto(), inner).ok())
                 .map(|port| one(Some(port)))
@@ -76,8 +78,8 @@ impl Element {
                     || (self.port == other.port && same_end(a, b) && a.local == b.local)
             }
             (Way::All { .. }, Way::All { .. }) => true,
-            (Way::Here, _)
-            | (_, Way::Here)
+            (Way::Here | Way::From(_), _)
+            | (_, Way::Here | Way::From(_))
             | (Way::Nat(_), Way::All { .. })
             | (Way::All { .. }, Way::Nat(_)) => false,
         }
@@ -91,7 +93,7 @@ impl Element {
             NatSource::Kept | NatSource::Masquerade => None,
         };
         let way = match self.way {
-            Way::Here => [None, None],
+            Way::Here | Way::From(_) => [None, None],
             Way::Nat(nat) => [Some(nat.host), source(nat.source)],
             Way::All { to, source: from } => [to, source(from)],
         };
@@ -103,7 +105,7 @@ impl Element {
     pub const fn nat(&self) -> Option<Nat> {
         match self.way {
             Way::Nat(nat) => Some(nat),
-            Way::Here | Way::All { .. } => None,
+            Way::Here | Way::From(_) | Way::All { .. } => None,
         }
     }
 }
@@ -115,7 +117,11 @@ fn same_end(a: Nat, b: Nat) -> bool {
 impl fmt::Display for Element {
     /// `192.0.2.7 to 22/tcp`, `192.0.2.7 to 22/tcp, on to 10.0.0.2 port 22`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to ", self.address)?;
+        write!(f, "{}", self.address)?;
+        if let Way::From(port) = self.way {
+            write!(f, " port {port}")?;
+        }
+        f.write_str(" to ")?;
         match self.port {
             Some(port) => write!(f, "{port}")?,
             None => f.write_str("everything")?,
@@ -126,7 +132,7 @@ impl fmt::Display for Element {
         match self.way {
             Way::Nat(Nat { host, port, .. }) => write!(f, ", on to {host} port {port}"),
             Way::All { to: Some(host), .. } => write!(f, ", on to {host}"),
-            Way::Here | Way::All { to: None, .. } => Ok(()),
+            Way::Here | Way::From(_) | Way::All { to: None, .. } => Ok(()),
         }
     }
 }

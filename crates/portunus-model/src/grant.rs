@@ -33,6 +33,8 @@ pub enum Way {
     /// To this host itself.
     #[default]
     Here,
+    /// The same, from this source port only (never 0): one flow behind an address, not everybody there.
+    From(u16),
     /// To another host or another port, by rewriting its destination or source.
     Nat(Nat),
     /// Everything of this address through this host, whatever the protocol and port: fwknop's FORWARD_ALL.

@@ -226,6 +226,8 @@ pub struct Limits {
     pub any_port: bool,
     /// Whether some stanza narrows its grants to the address that a knock went to (ENABLE_DESTINATION_RULE).
     pub destinations: bool,
+    /// Whether doors may be opened for one source port only (the native dialect).
+    pub source_ports: bool,
     /// Whether loopback addresses may be opened for: fwknop's users and scripts try their set-up over lo. Nothing from the
     /// network ever has such an address.
     pub loopback: bool,
@@ -255,7 +257,7 @@ impl NatLimits {
     #[must_use]
     pub fn admit(&self, way: Way) -> bool {
         let (known, source) = match way {
-            Way::Here => (true, NatSource::Kept),
+            Way::Here | Way::From(_) => (true, NatSource::Kept),
             Way::Nat(Nat { local, host, port, source, .. }) => {
                 let asked = if local { self.local } else { self.forward };
                 (asked || self.forced.contains(&(host, port)), source)

@@ -35,6 +35,7 @@ const MASQUERADE: u8 = 1;
 const HERE: u8 = 0;
 const NAT: u8 = 1;
 const ALL: u8 = 2;
+const FROM: u8 = 3;
 
 const LOCAL: u8 = 1;
 const REWRITE: u8 = 2;
@@ -68,6 +69,7 @@ fn write(destination: Option<IpAddr>, way: Way) -> [u8; LENGTH] {
     put(field::DESTINATION.start, &bytes);
     let (word, flags, host, port, source) = match way {
         Way::Here => (HERE, 0, None, 0, NatSource::Kept),
+        Way::From(port) => (FROM, 0, None, port, NatSource::Kept),
         Way::Nat(Nat { local, host, port, rewrite, source }) => {
             let flags = u8::from(local) * LOCAL + u8::from(rewrite) * REWRITE;
             (NAT, flags, Some(host), port, source)
@@ -102,6 +104,7 @@ fn read(part: &[u8; LENGTH]) -> Option<(Option<IpAddr>, Way)> {
     let port = u16::from_le_bytes(part.get(field::PORT)?.try_into().ok()?);
     let way = match (byte(field::WAY), byte(field::FLAGS), host, port) {
         (HERE, 0, None, 0) if source == NatSource::Kept => Way::Here,
+        (FROM, 0, None, port @ 1..) if source == NatSource::Kept => Way::From(port),
         (NAT, flags @ 0..=3, Some(host), 1..) => {
             Way::Nat(Nat { local: flags & LOCAL != 0, host, port, rewrite: flags & REWRITE != 0, source })
         }
@@ -143,7 +146,7 @@ mod tests {
             NatSource::Fixed(at("192.0.2.9")),
             NatSource::Fixed(at("2001:db8::9")),
         ];
-        let mut ways = vec![Way::Here];
+        let mut ways = vec![Way::Here, Way::From(1), Way::From(u16::MAX)];
         for source in sources {
             for (local, rewrite) in [(false, false), (false, true), (true, false), (true, true)] {
                 let (host, port) = (at("10.0.0.2"), 65535);

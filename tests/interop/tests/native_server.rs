@@ -228,3 +228,53 @@ fn explain_tells_whose_a_native_packet_is_from_the_chains_as_they_are() {
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(!out.status.success() && said.contains("none that are here open it"), "{said}");
 }
+
+fn one_flow_alone(firewall: Firewall) {
+    let (world, alice) = house(firewall, "services = [\"ssh\"]\ngrant = \"2s\"\n");
+    let daemon = world.serve();
+    let _listener = serve_tcp(&world.server, DOOR);
+    let from = |port: u16| {
+        world.client.inside(|| {
+            let socket =
+                rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
+                    .expect("a socket");
+            rustix::net::sockopt::set_socket_reuseaddr(&socket, true).expect("a port that was used just now");
+            let own: std::net::SocketAddr = ([10, 90, 0, 2], port).into();
+            rustix::net::bind(&socket, &own).expect("a port of ours");
+            let patience = Some(Duration::from_millis(700));
+            rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, patience)
+                .expect("a socket can wait");
+            let to: std::net::SocketAddr = DOOR.parse().expect("an address");
+            rustix::net::connect(&socket, &to).is_ok()
+        })
+    };
+    let knock = Payload { source_port: 40_001, ..Payload::knock(wall()) };
+    assert_eq!(
+        daemon.verdict(|| send(&world.client, SERVER, &alice.sealed(&knock).0)),
+        "granted",
+        "{}",
+        daemon.log()
+    );
+    assert!(!from(40_002), "another flow behind the same address");
+    assert!(closed(&world.client, DOOR));
+    assert!(from(40_001), "{}", world.server.ruleset());
+    std::thread::sleep(Duration::from_millis(2400));
+    assert!(!from(40_001), "its time is up");
+    // Over a restart it is no wider.
+    let knock = Payload { source_port: 40_005, ..Payload::knock(wall()) };
+    assert_eq!(daemon.verdict(|| send(&world.client, SERVER, &alice.sealed(&knock).0)), "granted");
+    drop(daemon);
+    let _daemon = world.serve();
+    assert!(!from(40_006) && from(40_005));
+}
+
+#[test]
+fn a_door_for_one_source_port_lets_one_flow_in_with_nftables() {
+    one_flow_alone(Firewall::PolicyDrop);
+    one_flow_alone(Firewall::None);
+}
+
+#[test]
+fn a_door_for_one_source_port_lets_one_flow_in_with_iptables() {
+    one_flow_alone(Firewall::Iptables);
+}

@@ -147,6 +147,7 @@ fn limits(rules: &Rules, stanzas: &[&Stanza]) -> Limits {
         longest: times.flatten().max().unwrap_or_default(),
         most_open: crate::lower::DEFAULT_OPEN,
         any_port,
+        source_ports: false,
         loopback: true,
         destinations: stanzas.iter().any(|stanza| stanza.destination_rule),
         nat,

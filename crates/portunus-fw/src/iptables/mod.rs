@@ -32,6 +32,8 @@ struct Door {
     port: PortSpec,
     /// At this address of ours only.
     destination: Option<IpAddr>,
+    /// From this port only.
+    from: Option<u16>,
     until: Unix,
 }
 
@@ -39,12 +41,20 @@ impl Door {
     /// `None`: translations are fwknop's chains' business.
     fn of(element: &Element, until: Unix) -> Option<Self> {
         let Element { address, port, destination, way } = *element;
-        let port = port.filter(|_| way == Way::Here)?;
-        Some(Self { address, port, destination, until })
+        let from = match way {
+            Way::Here => None,
+            Way::From(port) => Some(port),
+            Way::Nat(_) | Way::All { .. } => return None,
+        };
+        Some(Self { address, port: port?, destination, from, until })
     }
 
     const fn element(&self) -> Element {
-        Element { destination: self.destination, ..Element::here(self.address, self.port) }
+        let way = match self.from {
+            Some(port) => Way::From(port),
+            None => Way::Here,
+        };
+        Element { destination: self.destination, way, ..Element::here(self.address, self.port) }
     }
 }
 
@@ -147,7 +157,9 @@ impl<R: Runner> Iptables<R> {
             Change::Open(element, _) if self.structure.has_place_for(&element).is_err() => {
                 self.structure.has_place_for(&element).err()
             }
-            Change::Open(element, _) if element.way != Way::Here => Some(FirewallError::NoWay(element)),
+            Change::Open(element, _) if Door::of(&element, now).is_none() => {
+                Some(FirewallError::NoWay(element))
+            }
             Change::Open(element, _) if room == 0 && !self.open.contains_key(&element) => {
                 Some(FirewallError::Full)
             }

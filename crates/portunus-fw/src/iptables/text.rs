@@ -117,7 +117,7 @@ pub(super) fn check(saved: &str, wanted: &Doors) -> Result<(), Broken> {
     if !stands_first(saved) {
         return Err(Broken::Jump);
     }
-    let key = |door: &Door| (door.address, door.port, door.destination, door.until.as_secs());
+    let key = |door: &Door| (door.address, door.port, door.destination, door.from, door.until.as_secs());
     let stand = doors(saved);
     for (there, wanted) in [(&stand.open, &wanted.open), (&stand.cut, &wanted.cut)] {
         let there: BTreeSet<_> = there.iter().map(key).collect();
@@ -168,12 +168,12 @@ fn rules(doors: &Doors, timed: bool) -> String {
 
 /// One open door, or one that is cut off.
 fn rule(chain: &str, door: &Door, verdict: &str, timed: bool) -> String {
-    let Door { address, port, destination, until } = door;
+    let Door { address, port, destination, from, until } = door;
     let to = destination.map(|destination| format!(" -d {destination}")).unwrap_or_default();
     let time = if timed { time_match(*until) } else { String::new() };
     format!(
         "-A {chain} -s {address}{to} {} -m comment --comment \"portunus exp_{}\"{time} -j {verdict}\n",
-        port_match(*port),
+        ports_match(*port, *from),
         until.as_secs()
     )
 }
@@ -184,10 +184,15 @@ pub(super) fn time_match(until: Unix) -> String {
 }
 
 fn port_match(port: PortSpec) -> String {
+    ports_match(port, None)
+}
+
+fn ports_match(port: PortSpec, from: Option<u16>) -> String {
     let proto = port.proto().as_str();
     let range =
         if port.is_single() { port.first().to_string() } else { format!("{}:{}", port.first(), port.last()) };
-    format!("-p {proto} -m {proto} --dport {range}")
+    let from = from.map(|from| format!("--sport {from} ")).unwrap_or_default();
+    format!("-p {proto} -m {proto} {from}--dport {range}")
 }
 
 /// xt_time lets its last second pass whole: the one in which the end lies, but for an end on its very beginning.
@@ -220,6 +225,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 fn door(rule: &str) -> Option<Door> {
     let mut words = rule.split(' ');
     let (mut address, mut destination, mut proto, mut ports, mut until) = (None, None, None, None, None);
+    let mut from = None;
     while let Some(word) = words.next() {
         match word {
             "-s" => address = words.next()?.split('/').next()?.parse::<IpAddr>().ok(),
@@ -232,6 +238,8 @@ fn door(rule: &str) -> Option<Door> {
                 };
             }
             "--dport" => ports = words.next(),
+            // A range of them is none of ours: then the rule is none.
+            "--sport" => from = Some(words.next()?.parse::<u16>().ok()?),
             _ => {
                 let secs = word.strip_prefix("exp_").map(|secs| secs.trim_end_matches('"'));
                 until = until.or(secs.and_then(|secs| secs.parse().ok()).map(Unix::from_secs));
@@ -241,7 +249,7 @@ fn door(rule: &str) -> Option<Door> {
     let ports = ports?;
     let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
     let port = PortSpec::range(proto?, first.parse().ok()?, last.parse().ok()?).ok()?;
-    Some(Door { address: address?, port, destination, until: until? })
+    Some(Door { address: address?, port, destination, from, until: until? })
 }
 
 fn has_chain(saved: &str, name: &str) -> bool {
@@ -260,7 +268,7 @@ mod tests {
 
     fn ssh(until: Unix) -> Door {
         let port = PortSpec::single(Proto::Tcp, 22).unwrap();
-        Door { address: "198.51.100.9".parse().unwrap(), port, destination: None, until }
+        Door { address: "198.51.100.9".parse().unwrap(), port, destination: None, from: None, until }
     }
 
     fn open(door: Door) -> Doors {
@@ -292,6 +300,9 @@ mod tests {
         assert!(!doors_only(&open(door), false).contains("-m time"));
         let narrow = Door { destination: Some("198.51.100.1".parse().unwrap()), ..door };
         assert_eq!(doors(&doors_only(&open(narrow), true)), open(narrow));
+        let flow = Door { from: Some(40_001), ..door };
+        assert_eq!(doors(&doors_only(&open(flow), true)), open(flow));
+        assert!(doors_only(&open(flow), true).contains("-p tcp -m tcp --sport 40001 --dport 22 "));
     }
 
     #[test]

@@ -100,6 +100,9 @@ fn load_key<P: Pusher>(mut list: PushExprListAttrs<P>, keys: Keys, answer: bool)
             Field::Proto => meta_into(list, MetaKeys::L4Proto, register),
             Field::Port if answer => payload(list, PayloadBase::TransportHeader, 0, 2, register),
             Field::Port => load_port(list, register),
+            // At the place of the destination's in an answer.
+            Field::SourcePort if answer => load_port(list, register),
+            Field::SourcePort => payload(list, PayloadBase::TransportHeader, 0, 2, register),
             Field::FirstPort => load_first_port(list, register),
             Field::Interface => meta_into(list, MetaKeys::Iifname, register),
         };
@@ -112,7 +115,15 @@ fn load_key<P: Pusher>(mut list: PushExprListAttrs<P>, keys: Keys, answer: bool)
 const fn field_words(field: Field, version: Version) -> u32 {
     match (field, version) {
         (Field::Source | Field::Destination, Version::V6) | (Field::Interface, _) => 4,
-        (Field::Source | Field::Destination | Field::Proto | Field::Port | Field::FirstPort, _) => 1,
+        (
+            Field::Source
+            | Field::Destination
+            | Field::Proto
+            | Field::Port
+            | Field::SourcePort
+            | Field::FirstPort,
+            _,
+        ) => 1,
     }
 }
 

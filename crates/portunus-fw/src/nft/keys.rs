@@ -21,6 +21,8 @@ pub(super) enum Field {
     Proto,
     /// The destination port.
     Port,
+    /// The source port.
+    SourcePort,
     /// The port that the flow's first packet came to, before anything was turned.
     FirstPort,
     /// The name of the interface that it came by.
@@ -36,6 +38,8 @@ pub(super) enum Keys {
     Range(Version, Span),
     /// A source, one of our addresses, and a port.
     Narrow(Version),
+    /// A source, a port, and the port that it comes from.
+    From(Version),
     /// A source, where a flow of it ends, and the port that it came to first.
     Turned(Version),
     /// A source, and where a flow of it ends.
@@ -55,11 +59,12 @@ pub(super) enum Keys {
 
 impl Keys {
     pub(super) const fn fields(self) -> &'static [Field] {
-        use Field::{Destination, FirstPort, Interface, Port, Proto, Source};
+        use Field::{Destination, FirstPort, Interface, Port, Proto, Source, SourcePort};
         match self {
             Self::Single(_) => &[Source, Proto, Port],
             Self::Range(..) => &[Source, Proto],
             Self::Narrow(_) => &[Source, Destination, Proto, Port],
+            Self::From(_) => &[Source, Proto, Port, SourcePort],
             // nft reads its own listing only so: it must know the protocol before the first port.
             Self::Turned(_) => &[Source, Proto, Destination, Port, FirstPort],
             Self::Flow(_) => &[Source, Proto, Destination, Port],
@@ -77,6 +82,7 @@ impl Keys {
             Self::Range(_, span) => Some(span),
             Self::Single(_)
             | Self::Narrow(_)
+            | Self::From(_)
             | Self::Turned(_)
             | Self::Flow(_)
             | Self::Whole(_)
@@ -93,6 +99,7 @@ impl Keys {
             Self::Single(version)
             | Self::Range(version, _)
             | Self::Narrow(version)
+            | Self::From(version)
             | Self::Turned(version)
             | Self::Flow(version)
             | Self::Whole(version)
@@ -124,6 +131,11 @@ impl Keys {
                 let proto = end(&mut rest)?;
                 let here = Element::here(from, PortSpec::single(proto, port(&mut rest)?).ok()?);
                 Some(Element { destination, ..here })
+            }
+            Self::From(_) => {
+                let proto = end(&mut rest)?;
+                let here = Element::here(from, PortSpec::single(proto, port(&mut rest)?).ok()?);
+                Some(Element { way: Way::From(port(&mut rest)?), ..here })
             }
             // Whatever of it was asked for; only who was cut off is known so.
             Self::Flow(_) => {
@@ -229,9 +241,14 @@ fn opened(element: &Element) -> [Option<Placed>; 3] {
             };
             [Some(placed(Role::Open, keys, Bytes::outer(address, destination, Some(port)))), None, None]
         }
+        (Way::From(from), Some(port)) => {
+            let mut key = Bytes::outer(address, None, Some(port));
+            key.port(from);
+            [Some(placed(Role::Open, Keys::From(version), key)), None, None]
+        }
         (Way::Nat(nat), Some(port)) => turned(element, &nat, port),
         (Way::All { to, source }, None) => everything(element, to, source),
-        (Way::Here | Way::Nat(_) | Way::All { .. }, _) => [None; 3],
+        (Way::Here | Way::From(_) | Way::Nat(_) | Way::All { .. }, _) => [None; 3],
     }
 }
 
@@ -296,7 +313,8 @@ fn cut(element: &Element) -> [Option<Placed>; 3] {
         placed(Role::Cut, keys, Bytes::outer(address, None, Some(port)))
     };
     match (way, port) {
-        (Way::Here, Some(port)) => [Some(at(port)), None, None],
+        // Who is cut off is cut off whole: the set has no source ports.
+        (Way::Here | Way::From(_), Some(port)) => [Some(at(port)), None, None],
         (Way::Nat(nat), Some(port)) => {
             let inner = PortSpec::single(port.proto(), nat.port).ok().filter(|_| nat.local).map(at);
             let mut key = Bytes::default();
@@ -310,7 +328,7 @@ fn cut(element: &Element) -> [Option<Placed>; 3] {
             let key = Bytes::outer(address, None, None);
             [Some(placed(Role::Cut, Keys::Whole(version), key)), None, None]
         }
-        (Way::Here | Way::Nat(_), None) => [None; 3],
+        (Way::Here | Way::From(_) | Way::Nat(_), None) => [None; 3],
     }
 }
 
@@ -408,6 +426,7 @@ impl fmt::Display for Keys {
                 Field::Destination => write!(f, "{ip} daddr")?,
                 Field::Proto => f.write_str("meta l4proto")?,
                 Field::Port => f.write_str("th dport")?,
+                Field::SourcePort => f.write_str("th sport")?,
                 Field::FirstPort => f.write_str("ct original proto-dst")?,
                 Field::Interface => f.write_str("iifname")?,
             }

@@ -498,7 +498,7 @@ fn type_of(fields: &[Field], version: Option<Version>) -> (u32, u32) {
         Field::Source | Field::Destination => address,
         // Among others each field has four bytes.
         Field::Proto => (12, if alone { 1 } else { 4 }),
-        Field::Port | Field::FirstPort => (13, 4),
+        Field::Port | Field::SourcePort | Field::FirstPort => (13, 4),
         Field::Interface => (41, 16),
     };
     fields.iter().map(one).fold((0, 0), |(types, length), (kind, bytes)| (types << 6 | kind, length + bytes))

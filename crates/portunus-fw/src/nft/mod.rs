@@ -192,7 +192,7 @@ impl Nft {
     /// Keeps in mind what was translated: the kernel's sets do not tell all of it.
     fn remember(&mut self, opened: impl Iterator<Item = (Element, Duration)>) {
         let now = Instant::now();
-        let translated = opened.filter(|(element, _)| element.way != Way::Here);
+        let translated = opened.filter(|(element, _)| is_translated(element));
         self.translated.extend(translated.map(|(element, lasting)| (element, now + lasting)));
         if self.translated.len() > MANY {
             self.translated.retain(|_, until| *until > now);
@@ -237,7 +237,7 @@ impl Firewall for Nft {
         let done = changes.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         let opened: Vec<_> = done
             .filter_map(|(change, _)| match change {
-                Change::Open(element, lasting) if element.way != Way::Here => Some((*element, *lasting)),
+                Change::Open(element, lasting) if is_translated(element) => Some((*element, *lasting)),
                 Change::Open(..) | Change::Close(_) => None,
             })
             .collect();
@@ -358,4 +358,11 @@ fn sit_down(seat: &Seat, table: &Table, chain: &Chain, batch: &mut Batch) {
     let jump = RulePlan { ifs: Vec::new(), then: Then::Jump(to.to_owned()) };
     let name = TableName { family: seat.family, name: seat.table.clone() };
     batch.new_rule(&name, &seat.chain, &jump, place::first_drop(table, chain));
+}
+/// Whether the kernel's sets do not tell all of it.
+const fn is_translated(element: &Element) -> bool {
+    match element.way {
+        Way::Nat(_) | Way::All { .. } => true,
+        Way::Here | Way::From(_) => false,
+    }
 }

@@ -61,7 +61,9 @@ fn came_first(family: Family, set: &SetPlan, only: Option<&[PortSpec]>, then: &T
         let (span, keys) = match set.keys {
             Keys::Single(version) => (None, Keys::First(version)),
             Keys::Range(_, span) => (Some(span), set.keys),
-            Keys::Narrow(_)
+            // Which port a sent on flow came from is not looked at: such a grant is for this host alone.
+            Keys::From(_)
+            | Keys::Narrow(_)
             | Keys::Turned(_)
             | Keys::Flow(_)
             | Keys::Whole(_)

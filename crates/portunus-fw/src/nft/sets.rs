@@ -146,6 +146,9 @@ impl Sets<'_> {
         if self.structure.destinations {
             sets.extend(self.each("open_at", Role::Open, Keys::Narrow));
         }
+        if self.structure.source_ports {
+            sets.extend(self.each("open_from", Role::Open, Keys::From));
+        }
         sets
     }
 
@@ -205,6 +208,7 @@ fn before_set(family: Family, set: &SetPlan) -> Vec<Vec<If>> {
         Keys::Single(_)
         | Keys::Range(..)
         | Keys::Narrow(_)
+        | Keys::From(_)
         | Keys::Flow(_)
         | Keys::Whole(_)
         | Keys::WholeNarrow(_)

@@ -68,7 +68,7 @@ impl Bench {
         let to = SocketAddr::new(to.parse().unwrap(), port);
         let from: IpAddr = from.parse().unwrap();
         self.outside(move || {
-            let mut stream = connected(to, from)?;
+            let mut stream = connected(to, SocketAddr::new(from, 0))?;
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let mut said = [0; 128];
             let length = stream.read(&mut said).ok()?;

@@ -102,6 +102,13 @@ impl Bench {
         })
     }
 
+    /// Whether a connect from this port of the first address outside comes through.
+    pub(crate) fn opens_from(&self, own: u16, version: usize, port: u16) -> bool {
+        let to = SocketAddr::new(MACHINE[version].parse().unwrap(), port);
+        let from = SocketAddr::new(OUTSIDE[version].parse().unwrap(), own);
+        self.outside(move || connected(to, from).is_some())
+    }
+
     /// Whether a connect from the first address outside comes through over IPv4.
     pub(crate) fn opens(&self, port: u16) -> bool {
         self.connects(&[port], 0, OUTSIDE) == [true]
@@ -164,15 +171,17 @@ fn bound(port: u16) -> UdpSocket {
 
 /// Somebody outside connects from this address: whether it comes through in time.
 fn connect(to: SocketAddr, from: IpAddr) -> bool {
-    connected(to, from).is_some()
+    connected(to, SocketAddr::new(from, 0)).is_some()
 }
 
-fn connected(to: SocketAddr, from: IpAddr) -> Option<TcpStream> {
+fn connected(to: SocketAddr, from: SocketAddr) -> Option<TcpStream> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+    // The port may have been a closed session's just now.
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &from).unwrap();
     match rustix::net::connect(&socket, &to) {
         Ok(()) => return Some(blocking(socket.into())),
         Err(e) if e == rustix::io::Errno::INPROGRESS => {}

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use portunus_fw::{Change, Element, Firewall, FirewallError, Ledger, Standing, Structure, Term};
-use portunus_model::{ClientName, Grounds, Mono, Place, PortSpec, Stance};
+use portunus_model::{ClientName, Grounds, Mono, Place, PortSpec, Stance, Way};
 
 use crate::bench::{Bench, MACHINE, OTHER, OUTSIDE};
 
@@ -193,6 +193,38 @@ pub(crate) fn doors_that_look_alike_are_different(ground: &dyn Ground) {
     let open: Vec<Element> = firewall.open_now().unwrap().into_iter().map(|(element, _)| element).collect();
     assert_eq!(open.len(), 2);
     assert!(open.contains(&longer) && open.contains(&single), "{open:?}");
+}
+
+/// One flow comes in, and nobody else behind the same address.
+pub(crate) fn a_door_for_one_source_port(ground: &dyn Ground) {
+    let (bench, mut firewall) = machine(ground);
+    let place = ground.place();
+    firewall.install(&Structure { source_ports: true, ..structure(place.clone()) }, &[]).unwrap();
+    for version in [0, 1] {
+        let flow = |own| Element { way: Way::From(own), ..door(OUTSIDE[version], "22/tcp") };
+        let (one, two) = (flow(40_001), flow(40_002));
+        if matches!(place, Place::Fwknop(_)) {
+            // The original's chains have no word for it.
+            assert_eq!(firewall.change(&[open(one)]), [Err(FirewallError::NoWay(one))]);
+            continue;
+        }
+        all_done(&firewall.change(&[open(one), open(two)]));
+        let mut there: Vec<_> = firewall.open_now().unwrap().into_iter().map(|(one, _)| one).collect();
+        there.sort();
+        assert_eq!(there, [one, two]);
+        all_done(&firewall.change(&[Change::Close(two)]));
+        let comes = |own| bench.opens_from(own, version, SSH);
+        assert_eq!([40_001, 40_002, 40_003].map(comes), [true, false, false], "{}", ground.listing());
+        assert_eq!(firewall.standing(), Ok(Standing::Whole));
+        all_done(&firewall.change(&[Change::Close(one)]));
+        assert!(!comes(40_001));
+        all_done(&firewall.change(&[Change::Open(one, Duration::from_secs(1))]));
+        std::thread::sleep(Duration::from_secs(1) + ground.late());
+        assert!(!comes(40_001), "the kernel closes it");
+        // A range has no such place, and nothing is opened wider.
+        let range = Element { way: Way::From(40_001), ..door(OUTSIDE[version], "1500-1510/tcp") };
+        assert_eq!(firewall.change(&[open(range)]), [Err(FirewallError::NoWay(range))]);
+    }
 }
 
 /// Whatever expires while a batch is on its way, the batch is carried out.
@@ -434,7 +466,7 @@ macro_rules! conformance {
             use super::*;
             $crate::conformance::conformance! { @ $make,
                 a_door_opens_and_the_kernel_closes_it, a_door_is_renewed_shortened_and_closed,
-                two_clients_behind_one_address, doors_that_look_alike_are_different,
+                two_clients_behind_one_address, a_door_for_one_source_port, doors_that_look_alike_are_different,
                 one_bad_change_does_not_spoil_the_batch, a_full_set_refuses_and_goes_on,
                 others_rules_are_untouched_and_ours_vanish, a_crash_leaves_nothing_open, a_flush_is_seen_and_mended,
                 saving_and_loading_opens_nothing, the_end_of_a_grant_cuts_no_session,

@@ -108,8 +108,8 @@ impl Gate {
             Opened::Open => {
                 let dialect = asked.dialect;
                 self.granted(now, asked);
-                // openme's strays are the same grant; fwknop's may be other doors.
-                let others = strays.into_iter().filter(|_| dialect == Dialect::Fwknop);
+                // openme's strays are the same grant; who names ports may have other doors.
+                let others = strays.into_iter().filter(|_| names_ports(dialect));
                 return others.for_each(|late| self.opened_too_late(now, late, dialect));
             }
             Opened::Refused => "the grantor's own limits do not allow it",
@@ -126,7 +126,7 @@ impl Gate {
         let (address, lasting) = (opening.address, opening.lasting);
         let (destination, way) = (opening.destination, opening.way);
         let detail = Some(Detail::Grant { address, ports: opening.ports.clone(), lasting, destination, way });
-        let reason = self.grants.opened(opening, name.clone(), dialect == Dialect::Fwknop, now);
+        let reason = self.grants.opened(opening, name.clone(), names_ports(dialect), now);
         self.conclude(now, origin, Some(dialect), Some(name), Outcome { reason, detail });
     }
 
@@ -138,7 +138,7 @@ impl Gate {
             other.strays.push(late);
         } else if self.grants.is_open(&client, address, now.mono) {
             let Stray { opening, name } = late;
-            let _ = self.grants.opened(opening, name, dialect == Dialect::Fwknop, now);
+            let _ = self.grants.opened(opening, name, names_ports(dialect), now);
         } else {
             self.actions.push_back(Action::Close(Closing {
                 client: Some(client),
@@ -186,6 +186,14 @@ impl Gate {
             let (client, address) = (Some(holder), Some(address));
             let _ = self.close(now, &Closing { client, address, cause: Cause::Revoke });
         }
+    }
+}
+
+/// Whether a knock of this dialect can ask for a part of what its client may open: then each part is a grant of its own.
+pub(super) const fn names_ports(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Fwknop | Dialect::Native => true,
+        Dialect::Openme => false,
     }
 }
 

@@ -125,8 +125,8 @@ fn entry(
 /// The outer `None`: these are no ports, or not those of such a way.
 fn port(proto: u8, first: u16, last: u16, way: Way) -> Option<Option<PortSpec>> {
     let proto = match (proto, way) {
-        (TCP, Way::Here | Way::Nat(_)) => Proto::Tcp,
-        (UDP, Way::Here | Way::Nat(_)) => Proto::Udp,
+        (TCP, Way::Here | Way::From(_) | Way::Nat(_)) => Proto::Tcp,
+        (UDP, Way::Here | Way::From(_) | Way::Nat(_)) => Proto::Udp,
         (0, Way::All { .. }) if first == 0 && last == 0 => return Some(None),
         _ => return None,
     };

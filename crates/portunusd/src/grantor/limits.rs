@@ -86,6 +86,10 @@ fn check_port(limits: &Limits, port: PortSpec, way: Way) -> Result<(), Beyond> {
     let known = match way {
         // `doors` is sorted; a hostile front must not make us walk it for each port.
         Way::Here => (limits.any_port && port.is_single()) || limits.doors.binary_search(&port).is_ok(),
+        Way::From(from) => {
+            let known = port.is_single() && limits.doors.binary_search(&port).is_ok();
+            limits.source_ports && known && from != 0
+        }
         Way::Nat(_) => port.is_single(),
         Way::All { .. } => false,
     };
@@ -94,6 +98,9 @@ fn check_port(limits: &Limits, port: PortSpec, way: Way) -> Result<(), Beyond> {
 
 fn check_way(limits: &Limits, opening: &Opening) -> Result<(), Beyond> {
     let Opening { address, destination, way, .. } = *opening;
+    if destination.is_some() && matches!(way, Way::From(_)) {
+        return Err(Beyond::Destination);
+    }
     if !narrows_well(limits, destination, &opening.ports) {
         return Err(Beyond::Destination);
     }
@@ -119,7 +126,7 @@ fn hosts_are_hosts(way: Way) -> bool {
         NatSource::Kept | NatSource::Masquerade => true,
     };
     match way {
-        Way::Here => true,
+        Way::Here | Way::From(_) => true,
         Way::Nat(Nat { local, host, source, .. }) => {
             let loopback = local && host.is_loopback() && host == host.to_canonical();
             (loopback || is_a_host(host)) && is_source(source)

@@ -214,6 +214,7 @@ pub(super) fn structure(limits: &Limits, wish: &Wish, place: Place) -> Structure
         most_open: limits.most_open,
         any_port: limits.any_port,
         destinations: limits.destinations,
+        source_ports: limits.source_ports,
         nat: limits.nat.clone(),
         trial: wish.trial.as_ref().map(|trial| Instant::now() + trial.until.since(clock::mono())),
     }

@@ -78,7 +78,7 @@ pub(super) fn rules_of<'c>(chains: &'c Chains, element: &Element) -> Option<Vec<
         (Way::Here, Some(port)) => Some(here(chains, address, destination, port)),
         (Way::Nat(nat), Some(port)) => translated(chains, element, &nat, port),
         (Way::All { to, source }, None) => everything(chains, element, to, source),
-        (Way::Here | Way::Nat(_) | Way::All { .. }, _) => None,
+        (Way::Here | Way::From(_) | Way::Nat(_) | Way::All { .. }, _) => None,
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn cuts_of<'c>(chains: &'c Chains, element: &Element) -> Vec<Rule<'c>
     let at = |port: PortSpec| format!("{from}{}", to_port(port));
     let mut cuts = Vec::new();
     match (way, port) {
-        (Way::Here, Some(port)) => cuts.push(drop(&chains.input, at(port))),
+        (Way::Here | Way::From(_), Some(port)) => cuts.push(drop(&chains.input, at(port))),
         (Way::Nat(nat), Some(port)) => {
             let Some(inner) = inner_port(port, nat.port) else { return cuts };
             cuts.push(drop(&chains.input, at(port)));
@@ -99,7 +99,7 @@ pub(super) fn cuts_of<'c>(chains: &'c Chains, element: &Element) -> Vec<Rule<'c>
             cuts.extend(row.map(|row| drop(row, matches)));
         }
         (Way::All { .. }, _) => cuts.extend(chains.forward.as_ref().map(|row| drop(row, from.clone()))),
-        (Way::Here | Way::Nat(_), None) => {}
+        (Way::Here | Way::From(_) | Way::Nat(_), None) => {}
     }
     // No match begins with a blank.
     for cut in &mut cuts {

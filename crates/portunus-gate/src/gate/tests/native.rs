@@ -315,8 +315,6 @@ fn what_a_client_must_do_it_must() {
     assert_eq!(says(0, target([192, 0, 2, 7], 2)), None);
     assert_eq!(says(0, target([192, 0, 2, 8], 3)), Some(Reason::NotAllowed), "a relayed copy opens nothing");
     assert_eq!(says(1, plain(4)), Some(Reason::SecondFactor));
-    let port = Payload { source_port: 4000, ..target([192, 0, 2, 7], 5) };
-    assert_eq!(says(0, port), Some(Reason::NotAllowed), "never wider than asked");
 }
 
 /// The changes that it wants made; as if the store had made them, new ones from slot 900 on.
@@ -646,4 +644,52 @@ fn a_pair_whose_claims_are_on_their_way_together_opens_both() {
         gate.handle_claimed(at(3), ticket, answer);
     }
     let _ = (open(&mut gate), open(&mut gate));
+}
+
+#[test]
+fn a_knock_for_one_source_port_opens_for_no_other_and_beside_the_others() {
+    let mut gate = native_gate(2);
+    let ask = |gate: &mut Gate, source_port: u16, nonce: u64| {
+        let payload = Payload { source_port, ..Payload::knock(at(nonce).wall) };
+        hear(gate, at(nonce), sealed(0, &payload, nonce).0, 7);
+        let opening = granted(gate, at(nonce));
+        assert_eq!(&*opening.ports, PortSpec::parse("22/tcp").unwrap());
+        (opening.way, reason(gate))
+    };
+    use portunus_model::Way;
+    assert_eq!(ask(&mut gate, 40_001, 1), (Way::From(40_001), Reason::Granted));
+    assert_eq!(ask(&mut gate, 40_002, 2), (Way::From(40_002), Reason::Granted));
+    assert_eq!(ask(&mut gate, 0, 3), (Way::Here, Reason::Granted));
+    assert_eq!(ask(&mut gate, 40_001, 4), (Way::From(40_001), Reason::Extended));
+    assert_eq!(gate.sessions(at(5)).count(), 3);
+    // A range has no place for a source port, and is never opened wider.
+    let mut ranged = native_client(0);
+    ranged.ports = PortSpec::parse("8000-8010/tcp").unwrap().into();
+    gate.handle_rules(at(6), rules(vec![ranged]), Keyring { native: vec![door(1)], ..keyring() });
+    while gate.poll_action().is_some() {}
+    hear(&mut gate, at(7), sealed(0, &Payload { source_port: 9, ..Payload::knock(at(7).wall) }, 7).0, 7);
+    let (ticket, _) = claim(&mut gate);
+    gate.handle_claimed(at(7), ticket, Claimed::Fresh);
+    assert_eq!(reason(&mut gate), Reason::NotAllowed);
+}
+
+/// Each service that a knock names is a grant of its own: one does not hide the other.
+#[test]
+fn what_was_asked_for_one_after_the_other_is_all_told() {
+    let mut alice = native_client(0);
+    alice.ports = ["22/tcp", "80/tcp"].iter().flat_map(|port| PortSpec::parse(port).unwrap()).collect();
+    let service =
+        |name: &str, port: &str| Service { name: name.into(), ports: PortSpec::parse(port).unwrap().into() };
+    let mut rules = rules(vec![alice]);
+    rules.services = vec![service("ssh", "22/tcp"), service("web", "80/tcp")];
+    let mut gate = native_gate(1);
+    gate.handle_rules(at(0), rules, Keyring { native: vec![door(1)], ..keyring() });
+    for (nonce, service) in [(1, "ssh"), (2, "web")] {
+        let payload = Payload { services: vec![service.into()], ..Payload::knock(at(nonce).wall) };
+        hear(&mut gate, at(nonce), sealed(0, &payload, nonce).0, 7);
+        let _ = granted(&mut gate, at(nonce));
+        assert_eq!(reason(&mut gate), Reason::Granted);
+    }
+    let open: Vec<String> = gate.sessions(at(3)).map(|session| session.door.ports[0].to_string()).collect();
+    assert_eq!(open.len(), 2, "{open:?}");
 }
