@@ -170,9 +170,28 @@ fn a_printed_profile_gets_a_link_that_nobody_has_seen() {
     assert!(seen.iter().all(|seen| seen.payload.kind == Kind::NewLink));
     assert!(seen[0].payload.link == seen[1].payload.link, "always the same one");
     let keys = scene.keys();
-    assert!(matches!(keys.renewal, Renewal::Done));
     let day = portunus_dialect::native::Day::of(seen[1].payload.stamp).unwrap();
     assert!(Some(keys.link.at(day).unwrap()) == seen[1].payload.link);
+    // Somebody who has a copy of the profile may have announced one before: until ours opens a knock, the old one stays.
+    assert!(
+        matches!(&keys.renewal, Renewal::Replaced(old) if old.at(day).unwrap() == chain(LINK).at(day).unwrap())
+    );
+}
+
+#[test]
+fn a_link_is_the_profiles_own_once_it_has_opened_a_knock() {
+    let scene = Scene::new();
+    scene.profile(0, |_, keys| {
+        keys.link = chain_of_today(5);
+        keys.renewal = Renewal::Replaced(chain_of_today(LINK));
+    });
+    let told = scene.serve(vec![chain(LINK), chain(5)], Box::new(|_| Some((Status::Granted, now()))));
+    assert!(scene.run(&["knock", "home"]).status.success());
+    let seen = all(&told);
+    assert!(seen.len() == 1 && seen[0].link == 1 && seen[0].payload.kind == Kind::Knock);
+    let keys = scene.keys();
+    assert!(matches!(keys.renewal, Renewal::Done));
+    assert!(keys.link.at(today()).unwrap() == chain(5).at(today()).unwrap());
 }
 
 #[test]

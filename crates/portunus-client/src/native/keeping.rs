@@ -25,10 +25,10 @@ pub struct Outcome {
 pub enum Arrived {
     /// Nothing.
     Unknown,
-    /// A door that was closed before the knock was open after it: so does whoever wants us to believe it. The old link is
-    /// kept beside it.
+    /// The server took a knock that announces it; or a door that was closed before the knock was open after it, as whoever wants
+    /// us to believe it can do. The old link is kept beside it.
     Seemingly(Chain),
-    /// The server said so, under its own key.
+    /// The server answered a knock that it opened with it.
     Surely(Chain),
 }
 

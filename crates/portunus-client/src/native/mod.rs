@@ -33,8 +33,8 @@ pub struct NativeSealer {
 struct Awaited {
     pending: Pending,
     day: Day,
-    /// The link that the server has for sure when it did what this knock asked for.
-    proves: Option<Chain>,
+    /// What is learned of the new link when the server did what this knock asked for.
+    proves: Arrived,
 }
 
 /// What one knock is about: its link, its kind, and the link that it announces.
@@ -155,8 +155,9 @@ impl NativeSealer {
             // Both days are within the server's window of each other, or it would not have done it.
             outcome.proven = Day::of(answer.time);
             outcome.knocked = awaited.day;
-            if let Some(link) = awaited.proves {
-                outcome.arrived = Arrived::Surely(link);
+            match (&outcome.arrived, awaited.proves) {
+                (_, Arrived::Unknown) | (Arrived::Surely(_), Arrived::Seemingly(_)) => (),
+                (_, proven) => outcome.arrived = proven,
             }
         }
         let behind = (answer.time.as_nanos() - now.as_nanos()) / 1_000_000;
@@ -205,15 +206,20 @@ const fn plan(keys: &NativeKeys, close: bool, again: u32) -> Plan<'_> {
     }
 }
 
-/// The link that is the server's once it did what such a knock asks for.
-fn proves(keys: &NativeKeys, plan: &Plan<'_>) -> Option<Chain> {
-    let link = match (&keys.renewal, plan.announced) {
-        (Renewal::Announced(_) | Renewal::Replaced(_), Some(announced)) => announced,
+/// What is learned of the new link once the server did what such a knock asks for. Of several that were announced it keeps the
+/// first, and somebody may have a copy of the profile: that ours is the one shows only when it opens a knock.
+fn proves(keys: &NativeKeys, plan: &Plan<'_>) -> Arrived {
+    let copy = |link: &Chain| Chain::new(link.day(), link.value().duplicate());
+    match (&keys.renewal, plan.announced) {
+        (Renewal::Announced(_) | Renewal::Replaced(_), Some(announced)) => {
+            Arrived::Seemingly(copy(announced))
+        }
         // It was sealed with the new one.
-        (Renewal::Replaced(_), None) if std::ptr::eq(plan.link, &raw const keys.link) => plan.link,
-        (Renewal::Done | Renewal::Due | Renewal::Announced(_) | Renewal::Replaced(_), _) => return None,
-    };
-    Some(Chain::new(link.day(), link.value().duplicate()))
+        (Renewal::Replaced(_), None) if std::ptr::eq(plan.link, &raw const keys.link) => {
+            Arrived::Surely(copy(plan.link))
+        }
+        (Renewal::Done | Renewal::Due | Renewal::Announced(_) | Renewal::Replaced(_), _) => Arrived::Unknown,
+    }
 }
 
 /// The address of ours that a knock names, so that a copy of it from elsewhere opens nothing; `None` where it is translated

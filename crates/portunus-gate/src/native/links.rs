@@ -270,19 +270,18 @@ impl Links {
         }
     }
 
-    /// Whether that is the link which it announced before, or the one that it has.
-    pub(super) fn has_announced(&self, public: &[u8; 32], day: Day, value: &Secret<32>) -> bool {
-        let Some(link) = self.get(public) else { return false };
-        let is_it = |chain: &Chain| {
-            let as_announced = Chain::new(day, value.duplicate()).at(chain.day());
-            as_announced.is_ok_and(|value| value == *chain.value())
-        };
-        link.announced().is_some_and(|(_, chain)| is_it(chain)) || link.chain().is_some_and(|own| is_it(&own))
+    /// Whether that is the link which it has.
+    pub(super) fn is_own(&self, public: &[u8; 32], day: Day, value: &Secret<32>) -> bool {
+        let own = self.get(public).and_then(Link::chain);
+        own.is_some_and(|own| {
+            let announced = Chain::new(day, value.duplicate()).at(own.day());
+            announced.is_ok_and(|value| value == *own.value())
+        })
     }
 
     pub(super) fn to_announce(&self, public: [u8; 32], day: Day, value: Secret<32>) -> Option<ChainChange> {
-        let slot = self.get(&public)?.announced().map(|(slot, _)| *slot);
-        Some(ChainChange::Put { owner: ChainOwner::Announced(public), slot, day, value })
+        let is_first = self.get(&public)?.announced().is_none();
+        is_first.then_some(ChainChange::Put { owner: ChainOwner::Announced(public), slot: None, day, value })
     }
 
     /// The announced link takes the other's place.

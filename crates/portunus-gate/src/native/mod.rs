@@ -175,9 +175,11 @@ impl Native {
         }
     }
 
-    /// A client has announced the link that begins with its knock's day. The old one holds until the new one is used.
+    /// A client has announced the link that begins with its knock's day. The old one holds until the new one is used. Of
+    /// several the first counts: who has a copy of the profile must not undo what its owner has announced.
     pub(crate) fn announce(&mut self, client: [u8; 32], day: Day, value: Secret<32>) {
-        if !self.links.has_announced(&client, day, &value) {
+        let is_first = self.links.slot_announced(&client).is_none();
+        if is_first && !self.links.is_own(&client, day, &value) {
             self.wish(Wish::Announce { client, day, value });
         }
     }
@@ -221,9 +223,12 @@ impl Native {
                 Wish::Promote { client } => self.links.to_promote(client),
                 Wish::Close { client, stamp } => self.links.to_close(client, stamp).into_iter().collect(),
             };
-            // Of what is wished twice the last counts, and takes one slot.
-            batch.retain(|one: &ChainChange| changes.iter().all(|change| change.owner() != one.owner()));
-            batch.extend(changes);
+            // Of what is wished twice one counts, and takes one slot: of links the first, of closings the latest, which says all.
+            let is_new =
+                |change: &ChainChange| batch.iter().all(|one: &ChainChange| one.owner() != change.owner());
+            if changes.iter().all(is_new) {
+                batch.extend(changes);
+            }
         }
         if batch.is_empty() {
             batch = self.ageing.next(now, &self.doors, &self.links);

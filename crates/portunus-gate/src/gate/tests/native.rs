@@ -693,3 +693,37 @@ fn what_was_asked_for_one_after_the_other_is_all_told() {
     let open: Vec<String> = gate.sessions(at(3)).map(|session| session.door.ports[0].to_string()).collect();
     assert_eq!(open.len(), 2, "{open:?}");
 }
+
+/// Somebody has a copy of a profile that was printed: from its owner's first knock on he can undo nothing, and after its
+/// second he opens nothing.
+#[test]
+fn of_two_links_that_are_announced_the_first_counts() {
+    for at_once in [false, true] {
+        let mut gate = native_gate(1);
+        let announce = |link: u32, nonce: u64| {
+            let payload =
+                Payload { kind: Kind::NewLink, link: Some(value(link)), ..Payload::knock(at(nonce).wall) };
+            sealed(0, &payload, nonce).0
+        };
+        for (link, nonce) in [(801, 1), (802, 2)] {
+            hear(&mut gate, at(nonce), announce(link, nonce), 7);
+            let _ = granted(&mut gate, at(nonce));
+            let _ = event(&mut gate);
+            if !at_once {
+                assert_eq!(kept(&mut gate, at(nonce)).len(), usize::from(link == 801));
+            }
+        }
+        if at_once {
+            assert_eq!(kept(&mut gate, at(2)).len(), 1);
+        }
+        let with = |link: u32| Chain::new(today(), value(link));
+        hear(&mut gate, at(3), sealed_with(0, &with(802), &Payload::knock(at(3).wall), 3).0, 7);
+        assert_eq!(reason(&mut gate), Reason::Unauthentic);
+        hear(&mut gate, at(4), sealed_with(0, &with(801), &Payload::knock(at(4).wall), 4).0, 7);
+        let _ = granted(&mut gate, at(4));
+        let _ = event(&mut gate);
+        assert_eq!(kept(&mut gate, at(4)).len(), 2);
+        hear(&mut gate, at(5), announce(803, 5), 7);
+        assert_eq!(reason(&mut gate), Reason::Unauthentic, "the printed one is gone");
+    }
+}
