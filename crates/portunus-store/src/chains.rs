@@ -96,7 +96,9 @@ impl<S: Segment> Chains<S> {
         let mut buffer = Zeroizing::new(vec![0; SLOT * READ_AT_ONCE]);
         loop {
             let read = chains.disk.read_at(&mut buffer, place(chains.slots))?;
-            for bytes in buffer.get(..read).unwrap_or_default().as_chunks::<SLOT>().0 {
+            let (whole, cut) = buffer.get(..read).unwrap_or_default().as_chunks::<SLOT>();
+            found.rotten += u32::from(!cut.is_empty());
+            for bytes in whole {
                 let slot = chains.slots;
                 chains.slots = chains.slots.saturating_add(1);
                 match read_slot(slot, bytes) {

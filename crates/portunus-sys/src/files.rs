@@ -380,6 +380,19 @@ pub fn give(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), FileE
     rustix::fs::chown(path, uid, gid).map_err(|e| FileError::of(path, &e.into()))
 }
 
+/// Takes everybody else's rights to an open file of secrets away. Whether there were any.
+///
+/// # Errors
+/// As the system says.
+pub fn close_to_others(file: &File) -> io::Result<bool> {
+    let mode = file.metadata()?.permissions().mode();
+    let open = mode & 0o077 != 0;
+    if open {
+        file.set_permissions(fs::Permissions::from_mode(mode & 0o700))?;
+    }
+    Ok(open)
+}
+
 /// Opens a state file for reading and writing and makes it (0600) when it is not there. Never follows a link: the
 /// folder is ours, so a link in it was put there by somebody else.
 ///

@@ -192,8 +192,11 @@ pub(crate) fn look(state_dir: &Path, settings: &Settings, entries: &[Entry]) -> 
     if let Err(failure) = each(state_dir, |owner, _| {
         known.insert(owner);
     }) {
-        let what = format!("the chains of the native dialect were not looked at: {failure}");
-        return vec![trouble(what, &place, "run this as root")];
+        let what = format!(
+            "the chains of the native dialect cannot be read, and the daemon cannot either: {failure}"
+        );
+        let mend = "run this as root; where you are, restore the file, or move it away and add the native clients anew";
+        return vec![trouble(what, &place, mend)];
     }
     let mut found = Vec::new();
     let doors = settings.secrets.native.iter().filter_map(|key| identity::x25519_public(key).ok());

@@ -259,6 +259,29 @@ fn a_full_disk_ends_nothing_and_the_gap_is_told() {
     drop(unmount);
 }
 
+/// After a boot nothing of ours stands in the kernel, and the disk takes no byte: nobody is let in, and nothing stands open.
+#[test]
+fn a_full_disk_at_a_boot_leaves_no_protected_port_open() {
+    let world = World::new(Firewall::None);
+    let state = world.place("state");
+    fs::create_dir_all(&state).unwrap();
+    portunus_interop::run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=2m,mode=700", "none", state.to_str().unwrap()],
+    );
+    let unmount = Unmount(state.clone());
+    let _listener = portunus_interop::serve_tcp(&world.server, "10.90.0.1:22");
+    assert!(world.serve().stop().success());
+    let _ = fs::write(state.join("filler"), vec![0; 4 << 20]);
+    world.server.nft("flush ruleset");
+    assert!(!portunus_interop::closed(&world.client, "10.90.0.1:22"), "as after a boot");
+    let out = world.command(&["serve"]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("are kept closed"), "{said}");
+    assert!(portunus_interop::closed(&world.client, "10.90.0.1:22"), "{said}");
+    drop(unmount);
+}
+
 struct Unmount(PathBuf);
 
 impl Drop for Unmount {

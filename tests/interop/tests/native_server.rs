@@ -278,3 +278,39 @@ fn a_door_for_one_source_port_lets_one_flow_in_with_nftables() {
 fn a_door_for_one_source_port_lets_one_flow_in_with_iptables() {
     one_flow_alone(Firewall::Iptables);
 }
+
+#[test]
+fn chains_that_are_gone_cut_or_open_to_others_are_told_at_once() {
+    let (world, alice) = house(Firewall::None, "services = [\"ssh\"]\n");
+    let chains = world.place("state").join("chains");
+    drop(world.serve());
+    fs::set_permissions(&chains, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("a mode");
+    let daemon = world.serve();
+    daemon.until_logged("others could read it");
+    let meta = fs::metadata(&chains).expect("the store");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777, 0o600);
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
+    assert!(!daemon.log().contains("cannot knock"), "{}", daemon.log());
+    drop(daemon);
+    // What the last batch wrote is made good from its journal; of what lies before that is lost: whose it was is named.
+    let door = (alice.server, Chain::new(alice.door.day(), alice.door.value().duplicate()));
+    let _carol = add(&world, &door, "carol", "");
+    drop(world.serve());
+    let whole = fs::read(&chains).expect("the store");
+    fs::write(&chains, &whole[..whole.len() - 87]).expect("a file");
+    let daemon = world.serve();
+    daemon.until_logged("chains of the native dialect are damaged");
+    daemon.until_logged("these cannot knock");
+    daemon.until_logged("names=alice");
+    drop(daemon);
+    fs::remove_file(&chains).expect("a file");
+    let daemon = world.serve();
+    daemon.until_logged("nobody can knock in the native dialect");
+    drop(daemon);
+    // What is no store at all is no reason to begin another one over it.
+    fs::write(&chains, "something else\n".repeat(4000)).expect("a file");
+    let out = world.command(&["serve"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("it is not a store of chains"), "{said}");
+    assert!(said.contains("restore the file"), "{said}");
+}

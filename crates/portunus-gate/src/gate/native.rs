@@ -2,7 +2,7 @@
 
 use portunus_dialect::native::{self, Answer, Day, Kind, Packet, Reply, Status};
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Claimed, Detail, Dialect, Now, Reason};
+use portunus_model::{Claimed, ClientKey, Detail, Dialect, Now, Reason};
 
 use super::Gate;
 use crate::chain::{Origin, Outcome, Proven, Taken};
@@ -30,6 +30,17 @@ impl Gate {
     /// The store has nothing of this owner any more.
     pub fn forget_chain(&mut self, owner: ChainOwner) {
         self.native.forget(owner);
+    }
+
+    /// How many doors have no chain, so that nobody can knock at them; and the clients without a link, who cannot knock.
+    #[must_use]
+    pub fn without_chains(&self) -> (usize, Vec<&portunus_model::ClientName>) {
+        let lacks = |client: &&portunus_model::Client| match client.key {
+            ClientKey::Native(public) => self.native.slot_of(ChainOwner::Link(public)).is_none(),
+            ClientKey::Openme(_) | ClientKey::Fwknop(_) => false,
+        };
+        let clients = self.clients.rules().clients.iter().filter(lacks).map(|client| &client.name).collect();
+        (self.native.doors.without_chains(), clients)
     }
 
     /// Where in the store something lies; `None`: nowhere.

@@ -88,6 +88,10 @@ impl Doors {
         }
     }
 
+    pub(crate) fn without_chains(&self) -> usize {
+        self.doors.iter().filter(|open| open.chain.is_none()).count()
+    }
+
     pub(crate) fn slot(&self, public: &[u8; 32]) -> Option<u32> {
         let open = self.doors.iter().find(|open| open.door.public() == public)?;
         open.chain.as_ref().map(|(slot, _)| *slot)

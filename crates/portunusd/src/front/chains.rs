@@ -27,7 +27,10 @@ impl Kept {
             let value = Secret::from_bytes(*entry.value);
             gate.handle_chain(owner_of(entry.owner), entry.slot, Day::from_number(entry.day), value);
         };
-        let (store, found) = Chains::open(file, show)?;
+        let (store, found) = Chains::open(file, show).map_err(|error| {
+            let mend = "restore the file, or move it away and add the native clients anew";
+            io::Error::new(error.kind(), format!("`chains` in the state folder: {error}: {mend}"))
+        })?;
         if found.rotten > 0 {
             tracing::warn!(
                 slots = found.rotten,
@@ -36,6 +39,28 @@ impl Kept {
         }
         self.store = Some(store);
         Ok(())
+    }
+
+    /// Says who cannot knock for want of a chain: a store that is gone, cut or damaged is nothing that anybody notices before
+    /// somebody stands outside.
+    pub(super) fn say_missing(gate: &Gate) {
+        const NAMED: usize = 8;
+        let (doors, clients) = gate.without_chains();
+        if doors > 0 {
+            tracing::error!(
+                doors,
+                "nobody can knock in the native dialect: the chain of its door is not in the state folder's `chains`; restore \
+                 the file, or run `portunus init --force` and add its clients anew"
+            );
+        } else if !clients.is_empty() {
+            let names: Vec<&str> = clients.iter().take(NAMED).map(|name| name.as_str()).collect();
+            tracing::error!(
+                clients = clients.len(),
+                names = names.join(",").as_str(),
+                "these cannot knock: their links are not in the state folder's `chains`; restore the file, or revoke them and add \
+                 them anew"
+            );
+        }
     }
 
     /// Takes up what commands have left: what the store has already is not written over. True when all of it is durable.

@@ -37,6 +37,7 @@ use crate::message::{
     self, About, Came, FromFront, FrontSnapshot, Helper, Listening, Session, Sessions, Taken, ToFront,
 };
 use crate::{log, sandbox_words, witness};
+use chains::Kept;
 use control::Desk;
 use helpers::Helpers;
 use intake::{Intake, Outcome};
@@ -163,6 +164,7 @@ impl Front {
             outward.chains.open(file, &mut gate)?;
         }
         let taken_up = outward.chains.take_up(&left, &mut gate);
+        Kept::say_missing(&gate);
         let front = Self {
             poll: Poll::new()?,
             gate,
@@ -442,6 +444,7 @@ impl Front {
         self.desk.learn(&rules, listening.dry);
         self.gate.handle_rules(now, rules, keyring::read(&keys)?);
         self.taken_up = self.outward.chains.take_up(&left, &mut self.gate);
+        Kept::say_missing(&self.gate);
         self.intake.change(&listening, &interfaces);
         self.listening = listening;
         self.about = about;

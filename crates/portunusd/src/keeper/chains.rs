@@ -18,7 +18,15 @@ pub(super) fn store(plan: &Plan) -> Result<File, StartError> {
         return memfd::scratch("portunus", &[])
             .map_err(|e| StartError::System("a file of a dry run", e.to_string()));
     }
-    Ok(files::open_state(&plan.state_dir.join(handover::STORE))?)
+    let path = plan.state_dir.join(handover::STORE);
+    let store = files::open_state(&path)?;
+    if files::close_to_others(&store).map_err(|e| StartError::System("the chains", e.to_string()))? {
+        tracing::warn!(
+            file = %path.display(),
+            "others could read it, and cannot any more: make new keys (`portunus init --force`) if they may have"
+        );
+    }
+    Ok(store)
 }
 
 /// What commands have left, and the files that say it: to be taken away once it is in the store.

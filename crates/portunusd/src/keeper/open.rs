@@ -232,9 +232,14 @@ pub(super) fn replay(plan: &Plan) -> Result<[File; 2], StartError> {
 /// The journal of grants. A dry run opens nothing, and leaves none that a later start would open.
 pub(super) fn grants(plan: &Plan) -> Result<[File; 2], StartError> {
     if plan.dry() {
-        return Ok([scratch(&[])?, scratch(&[])?]);
+        return nowhere();
     }
     pair(&plan.state_dir, "grants")
+}
+
+/// A journal that is gone with us.
+pub(super) fn nowhere() -> Result<[File; 2], StartError> {
+    Ok([scratch(&[])?, scratch(&[])?])
 }
 
 fn pair(state_dir: &Path, name: &str) -> Result<[File; 2], StartError> {

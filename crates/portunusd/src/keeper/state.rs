@@ -1,6 +1,7 @@
 //! What the keeper writes: the session file, and the last stance that worked, by which the doors are held shut when the
 //! configuration cannot be read at the next start.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,7 +60,14 @@ pub(super) fn hold_the_doors(plan: &Plan) {
     }
     // A daemon that runs holds them itself.
     let Ok(_alone) = open::Alone::be(plan) else { return };
-    match install_once(plan, &snapshot) {
+    // Where the journal cannot be written nobody is let in by it, but the doors are shut all the same.
+    let held =
+        open::grants(plan).map_err(|e| e.to_string()).and_then(|files| install_once(plan, &snapshot, files));
+    let held = held.or_else(|why| {
+        let nowhere = open::nowhere().map_err(|e| format!("{why}; {e}"))?;
+        install_once(plan, &snapshot, nowhere).map_err(|e| format!("{why}; {e}"))
+    });
+    match held {
         Ok(()) => eprintln!(
             "{}: the protected ports are kept closed as the last working configuration said",
             plan.program
@@ -71,12 +79,12 @@ pub(super) fn hold_the_doors(plan: &Plan) {
     }
 }
 
-fn install_once(plan: &Plan, snapshot: &GrantorSnapshot) -> Result<(), String> {
+fn install_once(plan: &Plan, snapshot: &GrantorSnapshot, journal: [File; 2]) -> Result<(), String> {
     let words = |e: std::io::Error| e.to_string();
     let ids = parts_user(plan).map_err(|e| e.to_string())?;
     let mut grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
-    let [a, b] = open::grants(plan).map_err(|e| e.to_string())?;
+    let [a, b] = journal;
     let beside = message::beside(&GrantorBrief { snapshot: snapshot.clone(), names: HolderNames::default() })
         .map_err(words)?;
     let descriptors = [beside.as_fd(), grantor_end.as_fd(), a.as_fd(), b.as_fd()];

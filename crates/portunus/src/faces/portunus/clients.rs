@@ -286,7 +286,12 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     if let Some(ClientKey::Native(key)) = entry.map(|entry| entry.key)
         && let Err(failure) = chains::erase(&places.state_dir, key)
     {
-        remark(NAME, format_args!("{name} cannot knock any more, but its link is not erased: {failure}"));
+        remark(
+            NAME,
+            format_args!(
+                "{name} cannot knock any more; its link, which opens nothing now, stays in the state folder: {failure}"
+            ),
+        );
     }
     drop(lock);
     let gone = running::let_go(NAME, &places.run_dir, name);
