@@ -172,10 +172,12 @@ impl World {
         self.command_on(&self.client, words).output().expect("the binary under test runs")
     }
 
-    /// Adds a client; what it knocks with.
+    /// Adds a client of openme's dialect; what it knocks with. (Those of the native one: [`crate::native::add`].)
     #[must_use]
     pub fn add(&self, name: &str, more: &[&str]) -> Knocker {
-        Knocker::from_profile(&self.portunus(&[&["add", name], more].concat()))
+        let openme = ["--dialect", "openme"];
+        let dialect = if more.contains(&"--dialect") { &[][..] } else { &openme };
+        Knocker::from_profile(&self.portunus(&[&["add", name], more, dialect].concat()))
     }
 
     /// Gives the server a name for the client's programs, with both of its addresses (`ip netns exec` shows them a
