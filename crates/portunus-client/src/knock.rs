@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use portunus_crypto::{Entropy, SystemEntropy};
 use portunus_dialect::native::{Code, SHORTEST};
 
 use crate::resolve::socket_towards;
@@ -194,7 +195,7 @@ pub fn knock_and_hear(
             break;
         }
         all.append(&mut sent);
-        let heard = hear_any(&lines, wait, seal);
+        let heard = hear_any(&lines, spread(wait), seal);
         if heard.is_some() {
             return Ok((all, heard));
         }
@@ -203,6 +204,15 @@ pub fn knock_and_hear(
         Some(error) if all.is_empty() => Err(error),
         Some(_) | None => Ok((all, None)),
     }
+}
+
+/// Half as long again at most: of several programs that knock at once for one client, which has one answer a second, not all
+/// come again together.
+fn spread(wait: Duration) -> Duration {
+    let mut drawn = [0];
+    // Without randomness it is as it would be alone.
+    let _ = SystemEntropy.fill(&mut drawn);
+    wait + wait / 2 * u32::from(drawn[0]) / 255
 }
 
 /// The first answer on any of these lines.

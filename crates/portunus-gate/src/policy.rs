@@ -133,11 +133,12 @@ pub(crate) fn decide_native(
     if asked.source_port == 0 {
         return decide_for(knock, client, (ports, Way::Here), lasting, now);
     }
-    // Never wider than what was asked for: a range has no place for a source port.
-    if !ports.iter().all(|port| port.is_single()) {
+    // Never wider than what was asked for: a range has no place for a source port, and stays shut.
+    let singles: Box<[PortSpec]> = ports.iter().copied().filter(|port| port.is_single()).collect();
+    if singles.is_empty() {
         return refuse("a door for one source port is for single ports: name a service of such");
     }
-    decide_for(knock, client, (ports, Way::From(asked.source_port)), lasting, now)
+    decide_for(knock, client, (singles, Way::From(asked.source_port)), lasting, now)
 }
 
 /// The ports of these services, and what opens with every one; without a service all that the client may open. `None`: one of

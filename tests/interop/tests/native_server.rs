@@ -1,5 +1,7 @@
 //! The native dialect at the real daemon: doors open, answers come back, chains survive and are forgotten.
 
+#![expect(clippy::expect_used, reason = "a test's helper fails by panicking")]
+
 use std::fs;
 use std::time::Duration;
 

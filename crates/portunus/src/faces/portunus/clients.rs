@@ -197,8 +197,13 @@ fn profile(before: Settings, after: &Settings, name: &ClientName, keys: Keys) ->
     let opens = rules.map(|client| client.ports.to_vec()).unwrap_or_default();
     // The health port has a field of its own; what `connect` should wait for is the service itself.
     let health = before.health_port;
-    let opens =
+    let opens: Vec<PortSpec> =
         opens.into_iter().filter(|spec| !(spec.is_single() && Some(spec.first()) == health)).collect();
+    let mut keys = keys;
+    if let Keys::Native(native) = &mut keys {
+        // A range has no door for one source port.
+        native.source_port = opens.iter().all(|port| port.is_single());
+    }
     Ok(Profile {
         name: if ClientName::new(&before.profile_name).is_ok() {
             before.profile_name
