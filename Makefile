@@ -18,8 +18,9 @@ AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR
 
 # By name and not by package: so cargo resolves the same features as for the unit tests, and compiles nothing twice.
 INTEROP := $(patsubst tests/interop/tests/%.rs,%,$(wildcard tests/interop/tests/*.rs))
-# These wait for grants to end most of the time, and measure nothing: two at once.
-PATIENT := fwknop_nat fwknop_pairs gpg gpg_words grants sent_on trial trial_ended
+# These wait for grants, mails or words most of the time, and measure nothing: several at once.
+PATIENT := alerts_sealed alerts_told door fwknop_nat fwknop_pairs gpg gpg_rings gpg_words grants native_server ruleset sent_on \
+	survive trial trial_ended
 
 CRITERION := $(patsubst %.rs,--bench %,$(notdir $(wildcard crates/*/benches/*.rs)))
 
@@ -40,7 +41,7 @@ test-unit: need-build need-net need-fwknop need-systemd ## unit, vectors, simula
 	$(AS_ROOT) cargo test --release --locked --workspace --exclude portunus-interop
 
 test-interop: build need-net need-ssh need-fwknop ## the built binary in real namespaces
-	$(AS_ROOT) cargo test --release --locked --workspace $(addprefix --test ,$(PATIENT)) -- --test-threads=2
+	$(AS_ROOT) cargo test --release --locked --workspace $(addprefix --test ,$(PATIENT)) -- --test-threads=3
 	$(AS_ROOT) cargo test --release --locked --workspace $(addprefix --test ,$(filter-out $(PATIENT),$(INTEROP))) -- --test-threads=1
 
 test-long: build need-net need-ssh need-fwknop ## long simulation, fuzzing, long matrices; writes what docs/testing.md quotes

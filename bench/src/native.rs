@@ -8,10 +8,10 @@ use std::time::Duration;
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::native::{Chain, ClientKeys, Day, Door, LONGEST, Packet, Payload, SHORTEST, seal};
-use portunus_gate::{Action, ChainOwner, Gate, Keyring, Tuning};
+use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
-    Claimed, Client, ClientKey, ClientName, Datagram, Mono, NativeRule, Now, Opened, PortSpec, Rules, Unix,
-    Via,
+    ChainOwner, Claimed, Client, ClientKey, ClientName, Datagram, Mono, NativeRule, Now, Opened, PortSpec,
+    Rules, Unix, Via,
 };
 
 use crate::{cost, row};

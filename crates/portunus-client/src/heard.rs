@@ -50,14 +50,17 @@ impl fmt::Display for Heard {
                 write!(f, "your clock is {by} s {way}: set it, or ask for a wider window")
             }
             Status::NotAllowed => {
-                f.write_str("the server does not open that for you: ask for less, or ask its admin for more")
+                f.write_str(
+                    "the server does not open that for you, or not without its address in the knock (bind = \"must\"): ask \
+                     for less, or ask its admin",
+                )
             }
             Status::Expired => f.write_str("your time on this server is over: ask its admin for more"),
             Status::SecondFactor => {
                 f.write_str("the one-time code is missing or wrong: knock again with --totp and a fresh one")
             }
             Status::FirewallFailed => {
-                f.write_str("the server's firewall did not open: ask its admin to run `portunus doctor`")
+                f.write_str("the server could not open: ask its admin to look at its log and run `portunus doctor`")
             }
             Status::Busy => f.write_str("the server is too busy to open: knock again in a moment"),
             Status::Unconfirmed => f.write_str("the server's admin has not confirmed you yet: ask for it"),

@@ -36,5 +36,5 @@ pub use action::{Action, Answering, Question, Ticket};
 pub use counters::{Counters, Effort};
 pub use gate::{Gate, Keyring, Tuning};
 pub use grants::{Door, RestoredGrant, Session};
-pub use native::{ChainChange, ChainOwner};
+pub use native::ChainChange;
 pub use policy::{Mandate, Warrant};

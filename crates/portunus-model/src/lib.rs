@@ -4,6 +4,7 @@
 //! Everybody calls it; it calls nobody (serde is used only so that a value can cross a process boundary).
 
 mod address;
+mod chain_owner;
 mod claim;
 mod client;
 mod clock;
@@ -22,6 +23,7 @@ mod rules;
 mod way;
 
 pub use address::{NotOpenable, openable};
+pub use chain_owner::ChainOwner;
 pub use claim::{Claim, ClaimKey, Claimed};
 pub use client::{ClientName, NameError};
 pub use clock::{Mono, Now, Unix};

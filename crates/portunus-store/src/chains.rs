@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 pub use look::look;
+use portunus_model::ChainOwner as Owner;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Segment;
@@ -29,19 +30,6 @@ const NOTE: usize = 8 + SLOT;
 const SLOT: usize = 80;
 const CHECK: usize = 8;
 const READ_AT_ONCE: usize = 4096;
-
-/// Whose chain it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Owner {
-    /// A door's, by its public key.
-    Door([u8; 32]),
-    /// The link of a client, by its public key.
-    Link([u8; 32]),
-    /// The link that a client has announced, and not yet used.
-    Announced([u8; 32]),
-    /// No chain: until when the knocks of a client are refused that has closed. The value is for the gate to read.
-    Closed([u8; 32]),
-}
 
 /// One chain, as it lies on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +215,7 @@ fn write_note(notes: &mut Vec<u8>, change: &Change<'_>) {
         Change::Put(entry) => {
             notes.extend_from_slice(&u64::from(entry.slot).to_be_bytes());
             let from = notes.len();
-            let (kind, owner) = entry.owner.parts();
+            let (kind, owner) = owner_parts(entry.owner);
             notes.extend_from_slice(&[kind, 0, 0, 0]);
             notes.extend_from_slice(&entry.day.to_be_bytes());
             notes.extend_from_slice(&owner);
@@ -254,7 +242,7 @@ fn read_slot(slot: u32, bytes: &[u8; SLOT]) -> Option<Option<Entry<'_>>> {
     let (head, rest) = content.split_first_chunk::<4>()?;
     let (day, rest) = rest.split_first_chunk()?;
     let (owner, rest) = rest.split_first_chunk()?;
-    let owner = Owner::of(head[0], *owner)?;
+    let owner = owner_of(head[0], *owner)?;
     let value = rest.first_chunk()?;
     Some(Some(Entry { slot, owner, day: u32::from_be_bytes(*day), value }))
 }
@@ -264,20 +252,18 @@ fn slot_sum(slot: u32, content: &[u8]) -> [u8; CHECK] {
     (checksum(content) ^ u64::from(slot).rotate_left(32)).to_be_bytes()
 }
 
-impl Owner {
-    const fn parts(self) -> (u8, [u8; 32]) {
-        match self {
-            Self::Door(key) => (1, key),
-            Self::Link(key) => (2, key),
-            Self::Announced(key) => (3, key),
-            Self::Closed(key) => (4, key),
-        }
+const fn owner_parts(owner: Owner) -> (u8, [u8; 32]) {
+    match owner {
+        Owner::Door(key) => (1, key),
+        Owner::Link(key) => (2, key),
+        Owner::Announced(key) => (3, key),
+        Owner::Closed(key) => (4, key),
     }
+}
 
-    fn of(kind: u8, key: [u8; 32]) -> Option<Self> {
-        let all = [Self::Door(key), Self::Link(key), Self::Announced(key), Self::Closed(key)];
-        all.into_iter().find(|owner| owner.parts().0 == kind)
-    }
+fn owner_of(kind: u8, key: [u8; 32]) -> Option<Owner> {
+    let all = [Owner::Door(key), Owner::Link(key), Owner::Announced(key), Owner::Closed(key)];
+    all.into_iter().find(|owner| owner_parts(*owner).0 == kind)
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use portunus_dialect::fwknop::gpg::{self, Answer, RawGpg};
 use portunus_dialect::fwknop::{self, RawKeys};
 use portunus_dialect::native::{self, Chain};
 use portunus_dialect::{Candidate, openme, recognise};
-use portunus_gate::{Action, ChainOwner, Gate, Keyring, Question, Tuning};
+use portunus_gate::{Action, Gate, Keyring, Question, Tuning};
 use portunus_model::{
-    Claimed, ClientKey, Datagram, Detail, Dialect, Event, Now, Opened, Ran, Reason, Rules, Unix, Via,
+    ChainOwner, Claimed, ClientKey, Datagram, Detail, Dialect, Event, Now, Opened, Ran, Reason, Rules, Unix,
+    Via,
 };
-use portunus_store::chains::Owner;
 
 use crate::capture::Caught;
 use crate::chains;
@@ -62,7 +62,7 @@ impl Pipeline {
         }
         let mut chains = Vec::new();
         if !doors.is_empty() {
-            chains::each(state_dir, |owner, chain| chains.push((owner_of(owner), chain())))?;
+            chains::each(state_dir, |owner, chain| chains.push((owner, chain())))?;
         }
         let native = Native { doors, codes, chains };
         Ok(Self { rules: settings.rules, openme, fwknop, gpg, native })
@@ -266,15 +266,6 @@ impl Told {
 
     fn step(&mut self, name: &'static str, what: String) {
         self.steps.push((name, what));
-    }
-}
-
-const fn owner_of(owner: Owner) -> ChainOwner {
-    match owner {
-        Owner::Door(key) => ChainOwner::Door(key),
-        Owner::Link(key) => ChainOwner::Link(key),
-        Owner::Announced(key) => ChainOwner::Announced(key),
-        Owner::Closed(key) => ChainOwner::Closed(key),
     }
 }
 

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Secret, text};
 use portunus_dialect::native::{Chain, Day};
-use portunus_store::chains::{Chains, Change, Entry, Owner};
+use portunus_model::ChainOwner as Owner;
+use portunus_store::chains::{Chains, Change, Entry};
 use portunus_store::handover::{Handover, NewChain};
 use portunus_sys::clock;
 

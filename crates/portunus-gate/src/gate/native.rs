@@ -2,14 +2,14 @@
 
 use portunus_dialect::native::{self, Answer, Day, Kind, Packet, Reply, Status};
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{Claimed, ClientKey, Detail, Dialect, Now, Reason};
+use portunus_model::{ChainOwner, Claimed, ClientKey, Detail, Dialect, Now, Reason};
 
 use super::Gate;
 use crate::chain::{Origin, Outcome, Proven, Taken};
 use crate::lane::Job;
 use crate::native::{Admitted, Which};
 use crate::pending::{Claimant, Coded, Waiting};
-use crate::{Action, Answering, ChainOwner, Ticket};
+use crate::{Action, Answering, Ticket};
 
 /// What opening one takes: Elligator and a Diffie-Hellman, or another one for a client that was not heard of before.
 const UNITS: u32 = 2;

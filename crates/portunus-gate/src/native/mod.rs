@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use portunus_crypto::Secret;
 use portunus_crypto::totp::{self, Codes};
 use portunus_dialect::native::{Day, Door};
-use portunus_model::{Client, Mono, Now, Unix};
+use portunus_model::{ChainOwner, Client, Mono, Now, Unix};
 
 use ageing::Ageing;
 pub(crate) use doors::{Admitted, Doors, PATIENCE};
@@ -28,19 +28,6 @@ use crate::Tuning;
 pub(crate) const BATCH: usize = 512;
 /// How many wishes of clients wait to be written down; who comes then is heard again with its next knock.
 const WISHES: usize = 4096;
-
-/// Whose chain, or what else that is kept for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChainOwner {
-    /// A door's, by its public key.
-    Door([u8; 32]),
-    /// A client's link, by its public key.
-    Link([u8; 32]),
-    /// The link that a client has announced, and not yet used.
-    Announced([u8; 32]),
-    /// No chain: up to when a client's knocks are refused since it closed. The value begins with Unix milliseconds.
-    Closed([u8; 32]),
-}
 
 /// What is to be kept durably, or is to be gone.
 #[derive(PartialEq, Eq)]

@@ -104,7 +104,9 @@ mod tests {
 
     use super::super::tests::{Content, link, open, put};
     use super::*;
-    use crate::chains::{Chains, Change, Owner};
+    use portunus_model::ChainOwner as Owner;
+
+    use crate::chains::{Chains, Change};
     use crate::disk::Disk;
 
     fn seen(disk: &impl Segment) -> (Content, Found) {

@@ -6,9 +6,9 @@ use std::io;
 
 use portunus_crypto::Secret;
 use portunus_dialect::native::Day;
-use portunus_gate::{ChainChange, ChainOwner, Gate};
-use portunus_model::Now;
-use portunus_store::chains::{BATCH, Chains, Change, Entry, Owner};
+use portunus_gate::{ChainChange, Gate};
+use portunus_model::{ChainOwner, Now};
+use portunus_store::chains::{BATCH, Chains, Change, Entry};
 
 use crate::message::{NewChain, NewKind};
 
@@ -25,7 +25,7 @@ impl Kept {
     pub(super) fn open(&mut self, file: File, gate: &mut Gate) -> io::Result<()> {
         let show = |entry: Entry<'_>| {
             let value = Secret::from_bytes(*entry.value);
-            gate.handle_chain(owner_of(entry.owner), entry.slot, Day::from_number(entry.day), value);
+            gate.handle_chain(entry.owner, entry.slot, Day::from_number(entry.day), value);
         };
         let (store, found) = Chains::open(file, show).map_err(|error| {
             let mend = "restore the file, or move it away and add the native clients anew";
@@ -152,7 +152,7 @@ impl Kept {
         let slots: Vec<u32> = changes.iter().map(slot_of).collect();
         let whole = changes.iter().zip(slots).map(|(change, slot)| match change {
             ChainChange::Put { owner, day, value, .. } => {
-                let (owner, day, value) = (stored(*owner), day.number(), value.expose());
+                let (owner, day, value) = (*owner, day.number(), value.expose());
                 Change::Put(Entry { slot, owner, day, value })
             }
             ChainChange::Erase { .. } => Change::Erase(slot),
@@ -165,23 +165,5 @@ impl Kept {
                 Err(error)
             }
         }
-    }
-}
-
-const fn owner_of(owner: Owner) -> ChainOwner {
-    match owner {
-        Owner::Door(key) => ChainOwner::Door(key),
-        Owner::Link(key) => ChainOwner::Link(key),
-        Owner::Announced(key) => ChainOwner::Announced(key),
-        Owner::Closed(key) => ChainOwner::Closed(key),
-    }
-}
-
-const fn stored(owner: ChainOwner) -> Owner {
-    match owner {
-        ChainOwner::Door(key) => Owner::Door(key),
-        ChainOwner::Link(key) => Owner::Link(key),
-        ChainOwner::Announced(key) => Owner::Announced(key),
-        ChainOwner::Closed(key) => Owner::Closed(key),
     }
 }

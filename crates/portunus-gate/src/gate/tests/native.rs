@@ -5,10 +5,10 @@ use portunus_crypto::x25519::PrivateKey;
 use portunus_dialect::native::{
     self, Chain, ClientKeys as NativeKeys, Code, Day, Door as NativeDoor, Kind, Payload, Pending, Status,
 };
-use portunus_model::{Dialect, Service};
+use portunus_model::{ChainOwner, Dialect, Service};
 
 use super::*;
-use crate::{ChainChange, ChainOwner};
+use crate::ChainChange;
 
 const DAY_MILLIS: u64 = 86_400_000;
 /// Millis after `at(0)` of the next midnight: WALL is 08:00 UTC.

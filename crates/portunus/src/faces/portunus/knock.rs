@@ -63,7 +63,16 @@ pub(super) fn knock(wish: &Knock) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let port = knocker.telling_port()?;
-    check(&mut knocker, port, say)
+    let reached = check(&mut knocker, port, say)?;
+    if knocker.sealer.listens() {
+        // What is open may be so for another client behind the same address.
+        let name = &knocker.profile.name;
+        remark(
+            NAME,
+            format_args!("{name}: no answer came, so it may be another's knock that opened it: {UNANSWERED}"),
+        );
+    }
+    Ok(reached)
 }
 
 /// What is asked for besides.
@@ -116,13 +125,16 @@ fn round(knocker: &mut Knocker, wish: &Knock, say: bool) -> Result<Option<Heard>
     }
 }
 
+/// Why a server that answers may say nothing.
+const UNANSWERED: &str = "the profile (somebody else may use a copy of it: ask for a new one), this machine's clock or the way there is wrong";
+
 /// No answer came where one was to come.
 fn unanswered(name: &str, knocks: usize) -> Failure {
     let s = if knocks == 1 { "" } else { "s" };
     Failure::new(
         format_args!("no answer to {knocks} knock{s}"),
         name,
-        "the profile, this machine's clock or the way there is wrong, or answers are lost: add --check to look at the door",
+        format_args!("{UNANSWERED}; or answers are lost: add --check to look at the door"),
     )
 }
 
