@@ -115,6 +115,7 @@ pub struct Gate {
     /// The unknown packet that is being tried with one client after the other.
     walk: Option<Walk>,
     native: Native,
+    doors_first: bool,
     oracle: Oracle,
     pending: Pending,
     grants: Grants,
@@ -149,6 +150,7 @@ impl Gate {
             keysets,
             names: Names::default(),
             native: Native::new(native, codes, &rules.clients, &tuning),
+            doors_first: false,
             clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
             sources: Sources::new(tuning.known_sources),
@@ -193,9 +195,12 @@ impl Gate {
             spent = spent.saturating_add(self.try_known(now, job));
         }
         let left = units.saturating_sub(spent);
-        // Whoever holds a door's key crowds neither the other doors nor the other dialects.
+        // Whoever holds a door's key crowds neither the other doors nor the other dialects: of what does not halve each has the
+        // rest in turn.
+        self.doors_first = !self.doors_first;
         let others_wait = self.walk.is_some() || !self.unknown.is_empty();
-        let at_doors = self.work_at_doors(now, if others_wait { left.div_ceil(2) } else { left });
+        let half = if self.doors_first { left.div_ceil(2) } else { left / 2 };
+        let at_doors = self.work_at_doors(now, if others_wait { half } else { left });
         self.work_on_unknown(now, left.saturating_sub(at_doors));
         self.waiting() > 0
     }
@@ -276,7 +281,9 @@ impl Gate {
     /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
         let Keyring { openme: server, fwknop, gpg, native, codes } = keys;
-        self.native.replace(native, codes, &rules.clients, &self.tuning);
+        for job in self.native.replace(native, codes, &rules.clients, &self.tuning) {
+            self.verdict(now, job.origin(), None, None, Reason::Noise);
+        }
         self.keysets = KeySets::new(fwknop, gpg, &rules.clients, self.tuning.lists_fields);
         self.prefilter = Prefilter { openme: server.is_some(), fwknop: !self.keysets.is_empty() };
         self.server = server;

@@ -230,14 +230,7 @@ fn the_audit_log_names_the_part_that_died() {
 fn a_full_disk_ends_nothing_and_the_gap_is_told() {
     let world = World::new(Firewall::None);
     let alice = world.add("alice", &["--ports", "ssh", "--for", "1s"]);
-    let state = world.place("state");
-    fs::create_dir_all(&state).unwrap();
-    // A disk of its own, in the daemon's mount namespace as in ours.
-    portunus_interop::run(
-        "mount",
-        &["-t", "tmpfs", "-o", "size=2m,mode=700", "none", state.to_str().unwrap()],
-    );
-    let unmount = Unmount(state.clone());
+    let (state, unmount) = small_disk(&world);
     let daemon = world.serve();
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
     until(&world, "closed", 1);
@@ -263,13 +256,7 @@ fn a_full_disk_ends_nothing_and_the_gap_is_told() {
 #[test]
 fn a_full_disk_at_a_boot_leaves_no_protected_port_open() {
     let world = World::new(Firewall::None);
-    let state = world.place("state");
-    fs::create_dir_all(&state).unwrap();
-    portunus_interop::run(
-        "mount",
-        &["-t", "tmpfs", "-o", "size=2m,mode=700", "none", state.to_str().unwrap()],
-    );
-    let unmount = Unmount(state.clone());
+    let (state, unmount) = small_disk(&world);
     let _listener = portunus_interop::serve_tcp(&world.server, "10.90.0.1:22");
     assert!(world.serve().stop().success());
     let _ = fs::write(state.join("filler"), vec![0; 4 << 20]);
@@ -280,6 +267,17 @@ fn a_full_disk_at_a_boot_leaves_no_protected_port_open() {
     assert!(!out.status.success() && said.contains("are kept closed"), "{said}");
     assert!(portunus_interop::closed(&world.client, "10.90.0.1:22"), "{said}");
     drop(unmount);
+}
+
+/// The state on a disk of its own, in the daemon's mount namespace as in ours.
+fn small_disk(world: &World) -> (PathBuf, Unmount) {
+    let state = world.place("state");
+    fs::create_dir_all(&state).unwrap();
+    portunus_interop::run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=2m,mode=700", "none", state.to_str().unwrap()],
+    );
+    (state.clone(), Unmount(state))
 }
 
 struct Unmount(PathBuf);

@@ -56,9 +56,10 @@ impl Gate {
 
     /// What [`Action::Chains`] asked for is durable, with these slots for those changes that named none, in their order; or
     /// nobody knows whether it is.
+    /// The next batch is asked for when [`Gate::poll_timeout`] is due, which is at once: whoever carries out all that is asked
+    /// for would else not hear a datagram until a million clients have aged.
     pub fn handle_chains(&mut self, now: Now, slots: Option<&[u32]>) {
         self.native.kept(now, slots);
-        self.ask_for_chains(now);
     }
 
     pub(super) fn ask_for_chains(&mut self, now: Now) {

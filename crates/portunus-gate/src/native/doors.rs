@@ -58,11 +58,13 @@ impl OpenDoor {
 impl Doors {
     pub(crate) fn new(doors: Vec<Door>, tuning: &Tuning) -> Self {
         let mut new = Self { doors: Vec::new(), days: None, turn: 0, newest: 0 };
-        new.replace(doors, tuning);
+        // There was none before, and nobody waits.
+        drop(new.replace(doors, tuning));
         new
     }
 
-    pub(crate) fn replace(&mut self, doors: Vec<Door>, tuning: &Tuning) {
+    /// Gives what waits at doors that are no more.
+    pub(crate) fn replace(&mut self, doors: Vec<Door>, tuning: &Tuning) -> Vec<Job> {
         let mut before = std::mem::take(&mut self.doors);
         for door in doors {
             let known = before.iter().position(|open| open.door.public() == door.public());
@@ -75,6 +77,7 @@ impl Doors {
             });
         }
         self.days = None;
+        before.into_iter().flat_map(|mut open| std::iter::from_fn(move || open.lane.pop())).collect()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -84,6 +87,8 @@ impl Doors {
     pub(crate) fn learn(&mut self, public: &[u8; 32], slot: u32, day: Day, value: Secret<32>) {
         if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
             open.chain = Some((slot, Chain::new(day, value)));
+            // What was made of the value before is gone with it, whether or not a datagram comes.
+            open.days.clear();
             self.days = None;
         }
     }
@@ -100,6 +105,7 @@ impl Doors {
     pub(crate) fn forget(&mut self, public: &[u8; 32]) {
         if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
             open.chain = None;
+            open.days.clear();
             self.days = None;
         }
     }

@@ -298,12 +298,11 @@ impl Links {
         ]
     }
 
-    pub(super) fn to_close(&self, public: [u8; 32], stamp: Unix) -> Option<ChainChange> {
+    pub(super) fn to_close(&self, public: [u8; 32], day: Day) -> Option<ChainChange> {
         let closed = self.rare(&public)?.closed.as_ref()?;
         let slot = Some(closed.slot).filter(|&slot| slot != NOWHERE);
         let mut value = [0; 32];
         value.iter_mut().zip(closed.until.to_be_bytes()).for_each(|(byte, part)| *byte = part);
-        let day = Day::of(stamp)?;
         Some(ChainChange::Put {
             owner: ChainOwner::Closed(public),
             slot,

@@ -23,6 +23,7 @@ use memory::Memory;
 pub(crate) use replies::{Replies, ReplyTo};
 
 use crate::Tuning;
+use crate::lane::Job;
 
 /// How many changes are asked for at once.
 pub(crate) const BATCH: usize = 512;
@@ -85,8 +86,8 @@ enum Wish {
     Announce { client: [u8; 32], day: Day, value: Secret<32> },
     /// It has used the link that it had announced.
     Promote { client: [u8; 32] },
-    /// It has closed: what it made before is refused.
-    Close { client: [u8; 32], stamp: Unix },
+    /// It has closed, on that day: what it made before is refused.
+    Close { client: [u8; 32], day: Day },
 }
 
 /// Secrets of one-time codes, by the public keys of their clients.
@@ -125,10 +126,18 @@ impl Native {
     }
 
     /// After a reload. What lies of whom is kept; the doors' lanes too.
-    pub(crate) fn replace(&mut self, doors: Vec<Door>, codes: Secrets, clients: &[Client], tuning: &Tuning) {
+    /// Gives what waits at doors that are no more.
+    #[must_use]
+    pub(crate) fn replace(
+        &mut self,
+        doors: Vec<Door>,
+        codes: Secrets,
+        clients: &[Client],
+        tuning: &Tuning,
+    ) -> Vec<Job> {
         self.codes = by_key(codes);
-        self.doors.replace(doors, tuning);
         self.links.replace(clients);
+        self.doors.replace(doors, tuning)
     }
 
     /// What the store has of somebody.
@@ -185,7 +194,9 @@ impl Native {
     /// A client has closed what was open for it: nothing that it made up to then opens anything any more.
     pub(crate) fn close(&mut self, client: [u8; 32], stamp: Unix) {
         self.links.close(&client, stamp);
-        self.wish(Wish::Close { client, stamp });
+        if let Some(day) = Day::of(stamp) {
+            self.wish(Wish::Close { client, day });
+        }
     }
 
     fn wish(&mut self, wish: Wish) {
@@ -208,7 +219,7 @@ impl Native {
                     self.links.to_announce(client, day, value).into_iter().collect()
                 }
                 Wish::Promote { client } => self.links.to_promote(client),
-                Wish::Close { client, stamp } => self.links.to_close(client, stamp).into_iter().collect(),
+                Wish::Close { client, day } => self.links.to_close(client, day).into_iter().collect(),
             };
             // Of what is wished twice one counts, and takes one slot: of links the first, of closings the latest, which says all.
             let is_new =
@@ -230,7 +241,10 @@ impl Native {
     /// The store has made the batch, and given these slots, in their order, to those who had none; or it has failed.
     pub(crate) fn kept(&mut self, now: Now, slots: Option<&[u32]>) {
         let asked = std::mem::take(&mut self.asked);
-        let Some(slots) = slots else { return self.ageing.failed(now.mono) };
+        let Some(slots) = slots else {
+            asked.iter().for_each(|change| self.wish_again(change));
+            return self.ageing.failed(now.mono);
+        };
         let mut given = slots.iter().copied();
         for change in asked {
             match change {
@@ -240,6 +254,16 @@ impl Native {
                 },
                 ChainChange::Erase { owner, .. } => self.forget(owner),
             }
+        }
+    }
+
+    /// What was announced or used is said again by the next knock; nobody says again that he has closed.
+    fn wish_again(&mut self, change: &ChainChange) {
+        match change {
+            ChainChange::Put { owner: ChainOwner::Closed(client), day, .. } => {
+                self.wish(Wish::Close { client: *client, day: *day });
+            }
+            ChainChange::Put { .. } | ChainChange::Erase { .. } => (),
         }
     }
 

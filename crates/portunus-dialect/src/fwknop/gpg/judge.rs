@@ -118,28 +118,14 @@ impl Heard {
     }
 }
 
+/// How much it tells that we are to blame: nothing more is known of the packet then.
+const OURS: u8 = 5;
+
 impl GpgError {
     /// Whether we are to blame, and not who sent it.
     #[must_use]
     pub const fn is_ours(self) -> bool {
-        match self {
-            Self::NotRun | Self::TooSlow | Self::Busy | Self::Killed => true,
-            Self::Open(_)
-            | Self::TooMuch
-            | Self::NoSecretKey
-            | Self::NoPassphrase
-            | Self::NotDecrypted
-            | Self::OtherKey
-            | Self::Unsigned
-            | Self::SeveralSignatures
-            | Self::BadSignature
-            | Self::UnknownSigner
-            | Self::Expired
-            | Self::Revoked
-            | Self::NotValid
-            | Self::OtherSigner
-            | Self::Field(_) => false,
-        }
+        self.tells() == OURS
     }
 
     /// Of what two keyrings say of a packet, what tells more; of two that tell as much, the first.
@@ -167,7 +153,7 @@ impl GpgError {
             | Self::NotValid
             | Self::OtherSigner
             | Self::Field(_) => 4,
-            Self::NotRun | Self::TooSlow | Self::Busy | Self::Killed => 5,
+            Self::NotRun | Self::TooSlow | Self::Busy | Self::Killed => OURS,
         }
     }
 

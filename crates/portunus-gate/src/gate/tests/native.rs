@@ -10,6 +10,9 @@ use portunus_model::{ChainOwner, Dialect, Service};
 use super::*;
 use crate::ChainChange;
 
+mod codes;
+mod keys;
+
 const DAY_MILLIS: u64 = 86_400_000;
 /// Millis after `at(0)` of the next midnight: WALL is 08:00 UTC.
 const MIDNIGHT: u64 = 16 * 3_600_000;
@@ -317,191 +320,6 @@ fn what_a_client_must_do_it_must() {
     assert_eq!(says(1, plain(4)), Some(Reason::SecondFactor));
 }
 
-/// The changes that it wants made; as if the store had made them, new ones from slot 900 on.
-fn kept(gate: &mut Gate, now: Now) -> Vec<ChainChange> {
-    gate.handle_timeout(now);
-    let mut all = Vec::new();
-    while let Some(action) = gate.poll_action() {
-        let Action::Chains(changes) = action else { continue };
-        let new =
-            changes.iter().filter(|change| matches!(change, ChainChange::Put { slot: None, .. })).count();
-        let slots: Vec<u32> = (900..).take(new).collect();
-        all.extend(changes);
-        gate.handle_chains(now, Some(&slots));
-    }
-    all
-}
-
-#[test]
-fn a_link_that_is_announced_takes_the_others_place_when_it_is_used() {
-    let mut gate = native_gate(2);
-    let fresh = Chain::new(today(), value(555));
-    let announce = |nonce| {
-        let link = Some(value(555));
-        sealed(1, &Payload { kind: Kind::NewLink, link, ..Payload::knock(at(nonce).wall) }, nonce).0
-    };
-    for nonce in [1, 2] {
-        hear(&mut gate, at(nonce), announce(nonce), 7);
-        let _ = granted(&mut gate, at(nonce));
-        let _ = event(&mut gate);
-    }
-    let changes = kept(&mut gate, at(2));
-    let owner = ChainOwner::Announced(*key(1).public());
-    let Some(ChainChange::Put { slot: None, .. }) = changes.first() else { panic!("{changes:?}") };
-    // The same again changes nothing, and the old one still holds.
-    hear(&mut gate, at(3), announce(3), 7);
-    let _ = granted(&mut gate, at(3));
-    let _ = event(&mut gate);
-    assert_eq!(kept(&mut gate, at(3)), []);
-    hear(&mut gate, at(4), sealed_with(1, &fresh, &Payload::knock(at(4).wall), 4).0, 7);
-    let _ = granted(&mut gate, at(4));
-    let _ = event(&mut gate);
-    let changes = kept(&mut gate, at(4));
-    assert_eq!(changes.len(), 2, "{changes:?}");
-    assert_eq!(changes[1], ChainChange::Erase { owner, slot: 900 });
-    let ChainChange::Put { owner, slot, value: kept, .. } = &changes[0] else { panic!("{changes:?}") };
-    assert!(*owner == ChainOwner::Link(*key(1).public()) && *slot == Some(2) && *kept == value(555));
-    // An old mail or photo of the profile opens nothing any more.
-    hear(&mut gate, at(5), sealed(1, &Payload::knock(at(5).wall), 5).0, 7);
-    assert_eq!(reason(&mut gate), Reason::Unauthentic);
-}
-
-#[test]
-fn who_closes_takes_back_what_was_made_before_also_after_a_restart() {
-    let mut gate = native_gate(1);
-    let withheld = sealed(0, &Payload::knock(at(10).wall), 1).0;
-    hear(&mut gate, at(0), sealed(0, &Payload::knock(at(0).wall), 2).0, 7);
-    let _ = granted(&mut gate, at(0));
-    let _ = event(&mut gate);
-    hear(&mut gate, at(20), sealed(0, &Payload { kind: Kind::Close, ..Payload::knock(at(20).wall) }, 3).0, 7);
-    let (ticket, _) = claim(&mut gate);
-    gate.handle_claimed(at(20), ticket, Claimed::Fresh);
-    let Some(Action::Close(closing)) = next(&mut gate) else { panic!("it is closed") };
-    assert_eq!(closing.client, gate.clients.name(0));
-    assert_eq!([reason(&mut gate), reason(&mut gate)], [Reason::Closed; 2]);
-    let refused = |gate: &mut Gate| {
-        hear(gate, at(30), withheld.clone(), 8);
-        let (ticket, _) = claim(gate);
-        gate.handle_claimed(at(30), ticket, Claimed::Fresh);
-        assert_eq!(reason(gate), Reason::NotAllowed);
-    };
-    refused(&mut gate);
-    let changes = kept(&mut gate, at(30));
-    let [ChainChange::Put { owner, value, day, .. }] = &changes[..] else { panic!("{changes:?}") };
-    let mut again = native_gate(1);
-    again.handle_chain(*owner, 900, *day, value.duplicate());
-    refused(&mut again);
-    hear(&mut again, at(40), sealed(0, &Payload::knock(at(40).wall), 4).0, 7);
-    let _ = granted(&mut again, at(40));
-}
-
-/// Which day each chain has got to, by what is asked for.
-fn aged(changes: &[ChainChange]) -> Vec<(ChainOwner, Day)> {
-    let day = |change: &ChainChange| match change {
-        ChainChange::Put { owner, day, .. } => (*owner, *day),
-        ChainChange::Erase { .. } => panic!("{change:?}"),
-    };
-    changes.iter().map(day).collect()
-}
-
-#[test]
-fn a_days_keys_go_an_hour_after_it_and_only_on_evidence() {
-    let tomorrow = MIDNIGHT + 3_600_001;
-    // Nobody has said that the clock is right.
-    let mut gate = native_gate(2);
-    assert_eq!(kept(&mut gate, at(tomorrow)), []);
-    assert_eq!(kept(&mut gate, at(tomorrow + 20 * DAY_MILLIS)), []);
-    // Back from there, everybody still gets in.
-    hear(&mut gate, at(50), sealed(1, &Payload::knock(at(50).wall), 1).0, 7);
-    let _ = granted(&mut gate, at(50));
-    let _ = event(&mut gate);
-    assert_eq!(kept(&mut gate, at(tomorrow)), [], "a knock of that day is no evidence for the next");
-    // The kernel vouches for it, and the day is not over for an hour.
-    let mut gate = native_gate(2);
-    gate.handle_clock(true);
-    assert_eq!(kept(&mut gate, at(MIDNIGHT + 3_500_000)), []);
-    let changes = kept(&mut gate, at(tomorrow));
-    let next = today().plus(1);
-    let links = [0, 1].map(|n| (ChainOwner::Link(*key(n).public()), next));
-    assert_eq!(aged(&changes), [&[(ChainOwner::Door(*door(1).public()), next)][..], &links].concat());
-    assert_eq!(kept(&mut gate, at(tomorrow + 60_000)), [], "once");
-    // What was recorded yesterday opens nothing, and today's knocks do.
-    hear(&mut gate, at(tomorrow), sealed(1, &Payload::knock(at(50).wall), 1).0, 7);
-    assert_eq!(reason(&mut gate), Reason::Noise);
-    hear(&mut gate, at(tomorrow), sealed(1, &Payload::knock(at(tomorrow).wall), 2).0, 7);
-    let _ = granted(&mut gate, at(tomorrow));
-}
-
-#[test]
-fn an_accepted_knock_of_the_next_day_is_evidence_and_a_replayed_one_is_not() {
-    let tomorrow = MIDNIGHT + 3_600_001;
-    for (answer, wanted) in [(Claimed::Replayed, 0), (Claimed::Fresh, 3)] {
-        let mut gate = native_gate(2);
-        hear(&mut gate, at(tomorrow), sealed(1, &Payload::knock(at(tomorrow).wall), 2).0, 7);
-        let (ticket, _) = claim(&mut gate);
-        gate.handle_claimed(at(tomorrow), ticket, answer);
-        assert_eq!(kept(&mut gate, at(tomorrow)).len(), wanted);
-    }
-}
-
-#[test]
-fn near_midnight_both_days_count() {
-    let mut gate = native_gate(1);
-    for (nonce, (made, come)) in [
-        (MIDNIGHT - 1, MIDNIGHT + 50_000),
-        (MIDNIGHT + 30_000, MIDNIGHT - 20_000),
-        (MIDNIGHT + 5, MIDNIGHT + 6),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        hear(&mut gate, at(come), sealed(0, &Payload::knock(at(made).wall), nonce as u64).0, 7);
-        let _ = granted(&mut gate, at(come));
-        let _ = event(&mut gate);
-    }
-}
-
-#[test]
-fn a_store_that_fails_is_asked_again_and_nothing_is_forgotten_meanwhile() {
-    let tomorrow = MIDNIGHT + 3_600_001;
-    let mut gate = native_gate(2);
-    gate.handle_clock(true);
-    gate.handle_timeout(at(tomorrow));
-    let Some(Action::Chains(first)) = next(&mut gate) else { panic!("it asks") };
-    gate.handle_chains(at(tomorrow), None);
-    assert_eq!(gate.poll_action(), None, "not at once");
-    hear(&mut gate, at(tomorrow), sealed(1, &Payload::knock(at(tomorrow).wall), 2).0, 7);
-    let _ = granted(&mut gate, at(tomorrow));
-    let _ = event(&mut gate);
-    let wait = gate.poll_timeout().unwrap().since(at(tomorrow).mono);
-    assert!(wait <= Duration::from_secs(30), "{wait:?}");
-    gate.handle_timeout(at(tomorrow + 30_000));
-    assert_eq!(reason(&mut gate), Reason::Closed, "its time is up");
-    assert_eq!(next(&mut gate), Some(Action::Chains(first)));
-}
-
-#[test]
-fn ten_thousand_clients_age_in_slices_with_knocks_between() {
-    let tomorrow = MIDNIGHT + 3_600_001;
-    let mut gate = native_gate(10_000);
-    gate.handle_clock(true);
-    let (mut rounds, mut changed) = (0, 0);
-    loop {
-        gate.handle_timeout(at(tomorrow));
-        let Some(action) = gate.poll_action() else { break };
-        let Action::Chains(changes) = action else { panic!("{action:?}") };
-        assert!(changes.len() <= 512);
-        (rounds, changed) = (rounds + 1, changed + changes.len());
-        // A knock comes while the store works; nothing waits for it.
-        let n = rounds % 10_000;
-        hear(&mut gate, at(tomorrow), sealed(n, &Payload::knock(at(tomorrow).wall), u64::from(rounds)).0, 7);
-        let _ = granted(&mut gate, at(tomorrow));
-        let _ = event(&mut gate);
-        gate.handle_chains(at(tomorrow), Some(&[]));
-    }
-    assert_eq!((changed, rounds >= 20), (10_001, true), "{rounds}");
-}
-
 #[test]
 fn a_reload_keeps_what_is_known_and_takes_away_who_is_gone() {
     let mut gate = native_gate(3);
@@ -545,105 +363,6 @@ fn a_flood_at_one_door_crowds_nobody_elsewhere() {
     let claims =
         std::iter::from_fn(|| gate.poll_action()).filter(|action| matches!(action, Action::Claim(..)));
     assert_eq!(claims.count(), 2);
-}
-
-/// A client that needs one-time codes of this secret, and the gate that has it.
-fn coded_gate() -> Gate {
-    let mut alice = native_client(0);
-    alice.native.second_factor = true;
-    let mut gate = native_gate(1);
-    let codes = vec![(*key(0).public(), Secret::from_bytes([9; 20]))];
-    gate.handle_rules(at(0), rules(vec![alice]), Keyring { native: vec![door(1)], codes, ..keyring() });
-    gate
-}
-
-/// The code of so many steps from now.
-fn code(steps: i64) -> u32 {
-    let seconds = u64::try_from(WALL + 30 * steps).unwrap();
-    Codes::new(&Secret::from_bytes([9; 20])).at(seconds).parse().unwrap()
-}
-
-/// What becomes of a knock with this code, with a store that remembers `used`.
-fn with_code(gate: &mut Gate, now: Now, value: u32, attempt: u8, used: &mut Vec<Claim>) -> Option<Reason> {
-    let code = Some(Code { value, attempt: [attempt; 8] });
-    let nonce = now.mono.as_nanos() + 1;
-    hear(gate, now, sealed(0, &Payload { code, ..Payload::knock(now.wall) }, nonce).0, 7);
-    loop {
-        match next(gate) {
-            Some(Action::Claim(ticket, claim)) => {
-                let seen = used.iter().any(|before| before.key == claim.key);
-                used.push(claim);
-                gate.handle_claimed(now, ticket, if seen { Claimed::Replayed } else { Claimed::Fresh });
-            }
-            Some(Action::Open(ticket, _)) => gate.handle_opened(now, ticket, Opened::Open),
-            Some(Action::Tell(event)) if event.source.is_none() => (),
-            Some(Action::Tell(event)) => return Some(event.reason).filter(|reason| reason.refuses()),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_one_time_code_opens_for_one_attempt_which_may_come_twice() {
-    let (mut gate, mut used) = (coded_gate(), Vec::new());
-    let refused = Some(Reason::SecondFactor);
-    assert_eq!(with_code(&mut gate, at(0), code(2), 1, &mut used), refused, "of a later step");
-    assert_eq!(with_code(&mut gate, at(1), code(0), 1, &mut used), None);
-    assert_eq!(with_code(&mut gate, at(2), code(0), 1, &mut used), None, "a pair, or a retry");
-    assert_eq!(with_code(&mut gate, at(3), code(0), 2, &mut used), refused, "somebody who read along");
-    assert_eq!(with_code(&mut gate, at(4), code(-1), 3, &mut used), refused, "one of before the last used");
-    assert_eq!(with_code(&mut gate, at(5), code(1), 4, &mut used), None);
-    // Across a restart the code is used up, for whoever comes with it.
-    let mut gate = coded_gate();
-    assert_eq!(with_code(&mut gate, at(6), code(1), 5, &mut used), refused);
-    assert_eq!(with_code(&mut gate, at(60_000), code(2), 6, &mut used), None);
-}
-
-#[test]
-fn five_wrong_codes_an_hour_and_twenty_a_day_are_looked_at() {
-    let (mut gate, mut used) = (coded_gate(), Vec::new());
-    let hour = 3_600_000;
-    let mut right = |gate: &mut Gate, at: Now| {
-        let step = i64::try_from(at.mono.as_nanos() / 30_000_000_000).unwrap();
-        with_code(gate, at, code(step), 9, &mut used)
-    };
-    let mut guesses = Vec::new();
-    for hours in 0..4 {
-        let start = hours * hour + hours;
-        for n in 0..5 {
-            assert_eq!(right(&mut gate, at(start + n * 60_000)), None, "{n} in hour {hours}");
-            let guess = with_code(&mut gate, at(start + n * 60_000 + 1), 1_000_000, 1, &mut guesses);
-            assert_eq!(guess, Some(Reason::SecondFactor));
-        }
-        assert_eq!(
-            right(&mut gate, at(start + 600_000)),
-            Some(Reason::SecondFactor),
-            "also for the right one, hour {hours}"
-        );
-    }
-    assert_eq!(right(&mut gate, at(6 * hour)), Some(Reason::SecondFactor), "twenty");
-    assert_eq!(right(&mut gate, at(15 * hour)), Some(Reason::SecondFactor));
-}
-
-#[test]
-fn a_pair_whose_claims_are_on_their_way_together_opens_both() {
-    let mut gate = coded_gate();
-    let pair: Vec<_> = [1, 2]
-        .map(|nonce| {
-            let code = Some(Code { value: code(0), attempt: [7; 8] });
-            sealed(0, &Payload { code, ..Payload::knock(at(nonce).wall) }, nonce).0
-        })
-        .into();
-    pair.into_iter().for_each(|bytes| hear(&mut gate, at(3), bytes, 7));
-    for _ in 0..2 {
-        let (ticket, _) = claim(&mut gate);
-        gate.handle_claimed(at(3), ticket, Claimed::Fresh);
-    }
-    for answer in [Claimed::Fresh, Claimed::Replayed] {
-        let (ticket, _) = claim(&mut gate);
-        gate.handle_claimed(at(3), ticket, answer);
-    }
-    let _ = (open(&mut gate), open(&mut gate));
 }
 
 #[test]
@@ -694,36 +413,14 @@ fn what_was_asked_for_one_after_the_other_is_all_told() {
     assert_eq!(open.len(), 2, "{open:?}");
 }
 
-/// Somebody has a copy of a profile that was printed: from its owner's first knock on he can undo nothing, and after its
-/// second he opens nothing.
 #[test]
-fn of_two_links_that_are_announced_the_first_counts() {
-    for at_once in [false, true] {
-        let mut gate = native_gate(1);
-        let announce = |link: u32, nonce: u64| {
-            let payload =
-                Payload { kind: Kind::NewLink, link: Some(value(link)), ..Payload::knock(at(nonce).wall) };
-            sealed(0, &payload, nonce).0
-        };
-        for (link, nonce) in [(801, 1), (802, 2)] {
-            hear(&mut gate, at(nonce), announce(link, nonce), 7);
-            let _ = granted(&mut gate, at(nonce));
-            let _ = event(&mut gate);
-            if !at_once {
-                assert_eq!(kept(&mut gate, at(nonce)).len(), usize::from(link == 801));
-            }
-        }
-        if at_once {
-            assert_eq!(kept(&mut gate, at(2)).len(), 1);
-        }
-        let with = |link: u32| Chain::new(today(), value(link));
-        hear(&mut gate, at(3), sealed_with(0, &with(802), &Payload::knock(at(3).wall), 3).0, 7);
-        assert_eq!(reason(&mut gate), Reason::Unauthentic);
-        hear(&mut gate, at(4), sealed_with(0, &with(801), &Payload::knock(at(4).wall), 4).0, 7);
-        let _ = granted(&mut gate, at(4));
-        let _ = event(&mut gate);
-        assert_eq!(kept(&mut gate, at(4)).len(), 2);
-        hear(&mut gate, at(5), announce(803, 5), 7);
-        assert_eq!(reason(&mut gate), Reason::Unauthentic, "the printed one is gone");
+fn what_waits_at_a_door_that_goes_has_its_verdict() {
+    let mut gate = native_gate(1);
+    for nonce in 1..=3 {
+        gate.handle_datagram(at(nonce), from(sealed(0, &Payload::knock(at(nonce).wall), nonce).0, 7));
     }
+    assert_eq!((gate.poll_action(), gate.waiting()), (None, 3));
+    gate.handle_rules(at(4), rules(vec![native_client(0)]), keyring());
+    let reasons: Vec<_> = std::iter::from_fn(|| gate.poll_action()).collect();
+    assert_eq!((reasons.len(), gate.waiting()), (3, 0), "{reasons:?}");
 }
