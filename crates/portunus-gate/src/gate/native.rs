@@ -221,7 +221,7 @@ impl Gate {
             return self.refuse_code(now, &claimant, "too many wrong codes: none is looked at for now");
         }
         let Some(step) = self.native.step_of(&public, value, now) else {
-            self.native.links.was_wrong(&public, now.mono);
+            self.native.was_wrong(&public, value, now);
             return self.refuse_code(now, &claimant, "the one-time code is wrong");
         };
         match self.native.links.coded(&public) {

@@ -63,6 +63,8 @@ struct Rare {
     coded: Option<(u64, [u8; 8])>,
     /// In which seconds of [`Mono`] it sent its last wrong codes.
     wrong: VecDeque<u32>,
+    /// The last of them, and in which step it came.
+    guess: Option<(u32, u64)>,
 }
 
 struct Closed {
@@ -193,12 +195,15 @@ impl Links {
         }
     }
 
-    /// It has sent a wrong code.
-    pub(crate) fn was_wrong(&mut self, public: &[u8; 32], now: Mono) {
+    /// It has sent a wrong code in this step of the clock. The same again in the same step is no other guess: a typing error
+    /// that goes out by both families, and once more when no answer came, counts once.
+    pub(crate) fn was_wrong(&mut self, public: &[u8; 32], guess: (u32, u64), now: Mono) {
         if let Some(link) = self.get_mut(public) {
-            let wrong = &mut link.rare_mut().wrong;
-            wrong.truncate(WRONG_A_DAY - 1);
-            wrong.push_front(seconds(now));
+            let rare = link.rare_mut();
+            if rare.guess.replace(guess) != Some(guess) {
+                rare.wrong.truncate(WRONG_A_DAY - 1);
+                rare.wrong.push_front(seconds(now));
+            }
         }
     }
 

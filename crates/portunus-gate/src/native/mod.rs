@@ -191,6 +191,12 @@ impl Native {
         self.codes.get(client)?.step_of(code, seconds)
     }
 
+    /// This client has sent a wrong code.
+    pub(crate) fn was_wrong(&mut self, client: &[u8; 32], code: u32, now: Now) {
+        let seconds = u64::try_from(now.wall.as_secs()).unwrap_or(0);
+        self.links.was_wrong(client, (code, seconds / totp::STEP), now.mono);
+    }
+
     /// A client has closed what was open for it: nothing that it made up to then opens anything any more.
     pub(crate) fn close(&mut self, client: [u8; 32], stamp: Unix) {
         self.links.close(&client, stamp);

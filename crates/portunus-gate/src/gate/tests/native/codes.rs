@@ -80,6 +80,25 @@ fn five_wrong_codes_an_hour_and_twenty_a_day_are_looked_at() {
     assert_eq!(right(&mut gate, at(15 * hour)), Some(Reason::SecondFactor));
 }
 
+/// A typing error goes out by IPv4 and IPv6, and three times when no answer comes. Nobody is shut out by one.
+#[test]
+fn a_wrong_code_that_comes_again_in_its_step_counts_once() {
+    let (mut gate, mut used) = (coded_gate(), Vec::new());
+    let refused = Some(Reason::SecondFactor);
+    // Four errors, each six times; of these the third is the second again, in the next step.
+    for (errors, (start, value)) in
+        [(0, 1_000_000), (1_000, 1_000_001), (30_000, 1_000_001), (31_000, 1_000_002)].into_iter().enumerate()
+    {
+        for n in 0..6 {
+            assert_eq!(with_code(&mut gate, at(start + n), value, 1, &mut used), refused, "{errors}");
+        }
+    }
+    assert_eq!(with_code(&mut gate, at(32_000), code(1), 2, &mut used), None, "four are not five");
+    // The fourth in a later step is a fifth guess: what is right has changed.
+    assert_eq!(with_code(&mut gate, at(60_000), 1_000_002, 1, &mut used), refused);
+    assert_eq!(with_code(&mut gate, at(61_000), code(2), 3, &mut used), refused, "five");
+}
+
 #[test]
 fn a_pair_whose_claims_are_on_their_way_together_opens_both() {
     let mut gate = coded_gate();
