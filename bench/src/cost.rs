@@ -17,6 +17,11 @@ pub(crate) fn cpu(pids: &[u32]) -> Vec<Duration> {
     pids.iter().map(of).collect()
 }
 
+/// The same of this process.
+pub(crate) fn own() -> Duration {
+    cpu(&[std::process::id()]).into_iter().sum()
+}
+
 /// The proportional set size of all of these processes together, as text.
 pub(crate) fn pss(pids: &[u32]) -> String {
     let of = |pid: &u32| {

@@ -1,11 +1,12 @@
 //! `make bench`: the whole system in two namespaces, as a table. The sender runs on the same machine; the CPU of all
 //! the daemon's processes is counted from /proc. With words only those parts are measured: `openings`, `knocks` (or
-//! `1`, `100`, `10000` clients), `native`, `store`, `memory`, `sniffing`, `fwknop` (against Debian's;
+//! `1`, `100`, `10000` clients), `native`, `grants`, `store`, `memory`, `sniffing`, `fwknop` (against Debian's;
 //! `fwknop-rates` for a part of that).
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what was missing")]
 
 mod cost;
 mod fwknop;
+mod grants;
 mod known;
 mod machine;
 mod native;
@@ -42,6 +43,9 @@ fn main() {
     }
     if wanted("native") {
         native::all();
+    }
+    if wanted("grants") {
+        grants::all();
     }
     if wanted("store") {
         store::claims();

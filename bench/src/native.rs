@@ -10,8 +10,8 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::native::{Chain, ClientKeys, Day, Door, LONGEST, Packet, Payload, SHORTEST, seal};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
-    ChainOwner, Claimed, Client, ClientKey, ClientName, Datagram, Mono, NativeRule, Now, Opened, PortSpec,
-    Rules, Unix, Via,
+    ChainOwner, Claimed, Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix,
+    Via,
 };
 
 use crate::{cost, row};
@@ -74,16 +74,9 @@ fn rules(clients: u32) -> Rules {
         }
     }
     let ports: Box<[PortSpec]> = PortSpec::parse("22/tcp").expect("a port").into();
-    let client = |(n, public): (u32, [u8; 32])| Client {
-        name: ClientName::new(&format!("client-{n}")).expect("a name"),
-        key: ClientKey::Native(public),
-        ports: ports.clone(),
-        expires: None,
-        lasting: Duration::from_secs(30),
-        any_target: false,
-        stanza: None,
-        native: NativeRule::default(),
-        mark: None,
+    let client = |(n, public): (u32, [u8; 32])| {
+        let name = ClientName::new(&format!("client-{n}")).expect("a name");
+        Client::new(name, ClientKey::Native(public), ports.clone(), Duration::from_secs(30))
     };
     let clients = (0..).zip(publics).map(client).collect();
     Rules { generation: 1, window: Duration::from_secs(60), clients, ..Rules::default() }
@@ -111,9 +104,9 @@ fn knocks(clients: u32) -> (f64, f64) {
     let packets: Vec<Vec<Datagram>> = (0..=ROUNDS).map(|_| round(clients, &public, &chain)).collect();
     let mut spent = packets.into_iter().map(|round| {
         let count = u32::try_from(round.len()).unwrap_or(1);
-        let began = used();
+        let began = cost::own();
         round.into_iter().for_each(|packet| knock(&mut gate, packet));
-        (used() - began).as_secs_f64() * 1e6 / f64::from(count)
+        (cost::own() - began).as_secs_f64() * 1e6 / f64::from(count)
     });
     let cold = spent.next().unwrap_or_default();
     (spent.fold(f64::MAX, f64::min), cold)
@@ -163,18 +156,14 @@ fn wrong_tag(length: usize) -> f64 {
     let door = Door::new(&secret(7, 7)).expect("a door");
     let day = door.day(&Chain::new(today(), secret(0, 3)), today()).expect("a day");
     let bytes = vec![0x5a; length];
-    let began = used();
+    let began = cost::own();
     let mut admitted = 0;
     for _ in 0..COUNT {
         let packet = Packet::new_checked(std::hint::black_box(&bytes)).expect("of a knock's length");
         admitted += u32::from(day.admits(&packet));
     }
     assert_eq!(admitted, 0, "no tag fits");
-    (used() - began).as_secs_f64() * 1e9 / f64::from(COUNT)
-}
-
-fn used() -> Duration {
-    cost::cpu(&[std::process::id()]).into_iter().sum()
+    (cost::own() - began).as_secs_f64() * 1e9 / f64::from(COUNT)
 }
 
 /// Kilobytes.

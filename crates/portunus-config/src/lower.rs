@@ -182,15 +182,10 @@ impl<'p> Crowd<'p> {
         let ports = tidy(ports).into_boxed_slice();
         self.doors.extend(ports.iter().copied());
         let mut client = Client {
-            name: name.clone(),
-            key: written.key.of_client(),
-            ports,
             expires: written.expires,
-            lasting,
             any_target: written.any_target,
-            stanza: None,
             native: written.native,
-            mark: None,
+            ..Client::new(name.clone(), written.key.of_client(), ports, lasting)
         };
         if let Some(code) = written.code {
             self.codes.push((*client.key.as_bytes(), code));

@@ -7,10 +7,10 @@ mod bench;
 #[expect(dead_code, reason = "nothing is translated in these chains")]
 mod conformance;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bench::{Bench, OUTSIDE, load, pipe, run};
-use conformance::{Ground, LONG, SSH, all_done, conformance, door, machine, open, structure};
+use conformance::{Ground, LONG, SSH, conformance, door, machine, open, structure};
 use portunus_fw::iptables::{Iptables, Programs, Variant};
 use portunus_fw::{Firewall, FirewallError, Standing, Structure};
 use portunus_model::Place;
@@ -128,34 +128,13 @@ fn the_bound_is_exact_and_the_kernel_closes(tools: &Tools) {
     assert_eq!(answers, [Ok(()), Err(FirewallError::Full)]);
 }
 
-/// Not a bound, a figure: what a batch of so many costs (`cargo test -- --ignored --nocapture`).
-fn cost(tools: &Tools) {
-    let (_bench, mut iptables) = machine(tools);
-    println!(
-        "{:?}: {:.0} us of our own CPU a door in batches of 64",
-        tools.0,
-        conformance::cost(iptables.as_mut(), 64, 4)
-    );
-    for standing in [0_u8, 3] {
-        for many in [1_u8, 16, 64] {
-            let at = |third: u8, last: u8| open(door(&format!("203.0.{third}.{last}"), "22/tcp"));
-            let old: Vec<_> = (0..standing).flat_map(|t| (0..=255).map(move |l| at(t, l))).collect();
-            all_done(&iptables.change(&old));
-            let batch: Vec<_> = (0..many).map(|l| at(9, l)).collect();
-            let began = Instant::now();
-            all_done(&iptables.change(&batch));
-            println!("{:?}: {many} doors beside {}: {:?}", tools.0, old.len(), began.elapsed());
-        }
-    }
-}
-
 macro_rules! of_both {
-    ($($(#[$attribute:meta])* $name:ident),*) => {
+    ($($name:ident),*) => {
         mod only_nft {
-            $($(#[$attribute])* #[test] fn $name() { super::$name(&super::NFT); })*
+            $(#[test] fn $name() { super::$name(&super::NFT); })*
         }
         mod only_legacy {
-            $($(#[$attribute])* #[test] fn $name() { super::$name(&super::LEGACY); })*
+            $(#[test] fn $name() { super::$name(&super::LEGACY); })*
         }
     };
 }
@@ -163,7 +142,5 @@ macro_rules! of_both {
 of_both! {
     what_comes_before_us_is_seen,
     a_door_does_not_outlive_its_end_in_a_file,
-    the_bound_is_exact_and_the_kernel_closes,
-    #[ignore = "a measurement"]
-    cost
+    the_bound_is_exact_and_the_kernel_closes
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::{Bench, OTHER, OUTSIDE, load, run};
 use conformance::nat::translating;
-use conformance::{Ground, LONG, SSH, all_done, conformance, cost, door, machine, open, port, structure};
+use conformance::{Ground, LONG, SSH, all_done, conformance, door, machine, open, port, structure};
 use portunus_fw::{Change, Firewall, FirewallError, Nft, Standing};
 use portunus_model::{Family, Place, Seat};
 
@@ -468,16 +468,6 @@ fn the_kernels_own_refusal_hits_only_the_one() {
     assert_eq!(second.len(), 64);
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 63, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| **answer == Err(FirewallError::Full)).count(), 1);
-}
-
-/// Not a bound, a figure (`cargo test --release -- --ignored --nocapture`).
-#[test]
-#[ignore = "a measurement"]
-fn what_a_grant_costs() {
-    let (_bench, mut nft) = machine(&Own);
-    for batch in [1, 16, 64, 64, 16, 1] {
-        println!("batches of {batch}: {:.1} us of CPU a grant", cost(nft.as_mut(), batch, 20_000 / batch));
-    }
 }
 
 /// Where what goes out is dropped too, and connections are not tracked: answers go back to who has a grant.

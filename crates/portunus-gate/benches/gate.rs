@@ -13,8 +13,7 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, Packet, ServerKey, VerifyingKey, Wish, seal};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
-    Claimed, Client, ClientKey, ClientName, Datagram, Mono, NativeRule, Now, Opened, PortSpec, Rules, Unix,
-    Via,
+    Claimed, Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
 };
 
 const SERVER: [u8; 32] = [0x42; 32];
@@ -34,16 +33,11 @@ fn now() -> Now {
 }
 
 fn gate(clients: u32) -> Gate {
-    let client = |n| Client {
-        name: ClientName::new(&format!("client-{n}")).expect("a name"),
-        key: ClientKey::Openme(*SigningKey::new(&secret(n)).expect("a key").public()),
-        ports: PortSpec::parse("22/tcp").expect("a port").into(),
-        expires: None,
-        lasting: Duration::from_secs(30),
-        any_target: false,
-        stanza: None,
-        native: NativeRule::default(),
-        mark: None,
+    let client = |n| {
+        let name = ClientName::new(&format!("client-{n}")).expect("a name");
+        let key = ClientKey::Openme(*SigningKey::new(&secret(n)).expect("a key").public());
+        let ports = PortSpec::parse("22/tcp").expect("a port").into();
+        Client::new(name, key, ports, Duration::from_secs(30))
     };
     let rules = Rules {
         generation: 1,

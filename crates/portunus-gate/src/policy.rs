@@ -239,22 +239,13 @@ fn refuse(why: &'static str) -> Decision {
 #[cfg(test)]
 mod tests {
     use portunus_dialect::fwknop::{Message, Wish};
-    use portunus_model::{ClientKey, ClientName, NativeRule, PortSpec, Proto, Unix};
+    use portunus_model::{ClientKey, ClientName, PortSpec, Proto, Unix};
 
     use super::*;
 
     fn client() -> Client {
-        Client {
-            name: ClientName::new("alice").unwrap(),
-            key: ClientKey::Openme([1; 32]),
-            ports: PortSpec::parse("22/tcp").unwrap().into(),
-            expires: None,
-            lasting: Duration::from_secs(30),
-            any_target: false,
-            stanza: None,
-            native: NativeRule::default(),
-            mark: None,
-        }
+        let (name, ports) = (ClientName::new("alice").unwrap(), PortSpec::parse("22/tcp").unwrap());
+        Client::new(name, ClientKey::Openme([1; 32]), ports.into(), Duration::from_secs(30))
     }
 
     fn decision(client: &Client, source: &str, target: Option<&str>) -> Decision {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use portunus_dialect::fwknop::{Nat as AskedNat, read_ports};
-use portunus_model::{ClientKey, ClientName, CommandRule, Cycle, KeyId, Mono, NativeRule, Net, Unix};
+use portunus_model::{ClientKey, ClientName, CommandRule, Cycle, KeyId, Mono, Net, Unix};
 
 use super::*;
 
@@ -17,17 +17,10 @@ fn access(address: Option<&str>, ports: &str) -> Wish {
 }
 
 fn client(stanza: &Stanza) -> Client {
-    Client {
-        name: ClientName::new(&format!("stanza {}", stanza.number)).unwrap(),
-        key: ClientKey::Fwknop(KeyId([0; 32])),
-        ports: Box::default(),
-        expires: None,
-        lasting: Duration::from_secs(30),
-        any_target: true,
-        stanza: Some(Box::new(stanza.clone())),
-        native: NativeRule::default(),
-        mark: None,
-    }
+    let name = ClientName::new(&format!("stanza {}", stanza.number)).unwrap();
+    let (key, lasting) = (ClientKey::Fwknop(KeyId([0; 32])), Duration::from_secs(30));
+    let stanza = Some(Box::new(stanza.clone()));
+    Client { any_target: true, stanza, ..Client::new(name, key, Box::default(), lasting) }
 }
 
 fn stanza() -> Stanza {

@@ -57,6 +57,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Who may open these ports for its own address alone, always; nothing else is laid down.
+    #[must_use]
+    pub fn new(name: ClientName, key: ClientKey, ports: Box<[PortSpec]>, lasting: Duration) -> Self {
+        let native = NativeRule::default();
+        Self { name, key, ports, expires: None, lasting, any_target: false, stanza: None, native, mark: None }
+    }
+
     /// The name by which its grants are known in the gate, the ledger and the journal. People never see it where it is not
     /// its own: a stanza of access.conf is known by its keys there, since its number is another one as soon as a stanza
     /// before it comes or goes. Stanzas with the same keys are one holder.

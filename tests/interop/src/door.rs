@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
+use crate::daemon::Daemon;
 use crate::namespace::Namespace;
+use crate::world::{SERVER, SERVER6, World};
 
 /// So long a closed door is waited at: the cable is a veth, an open door answers in microseconds.
 const CLOSED_AFTER: Duration = Duration::from_millis(250);
@@ -65,6 +67,21 @@ pub fn connects(side: &Namespace, to: &str, limit: Duration) -> bool {
 #[must_use]
 pub fn closed(side: &Namespace, to: &str) -> bool {
     !connects(side, to, CLOSED_AFTER)
+}
+
+/// The main story for both families, of a client with a grant of two seconds: closed, a knock, open, closed again.
+pub fn open_for_their_time(world: &World, daemon: &Daemon, knock: impl Fn(&str)) {
+    for (host, door) in [(SERVER, "10.90.0.1:22"), (SERVER6, "[fd90::1]:22")] {
+        let _listener = serve_tcp(&world.server, door);
+        assert!(closed(&world.client, door), "{door} is open before any knock");
+        assert_eq!(daemon.verdict(|| knock(host)), "granted", "{}", daemon.log());
+        assert!(
+            open_within(&world.client, door, Duration::from_secs(1)).is_some(),
+            "{door} stays closed after a granted knock"
+        );
+        std::thread::sleep(Duration::from_millis(2400));
+        assert!(closed(&world.client, door), "{door} is open after its time");
+    }
 }
 
 /// Waits until the door is open, at most `limit`; how long it took.

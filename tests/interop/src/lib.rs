@@ -23,7 +23,7 @@ mod world;
 
 pub use crowd::{Member, crowd, honoured, in_bursts, new_key, paced, settle};
 pub use daemon::{Daemon, Part};
-pub use door::{Open, closed, connects, open_within, probe, serve_tcp};
+pub use door::{Open, closed, connects, open_for_their_time, open_within, probe, serve_tcp};
 pub use flood::Flood;
 pub use knocker::{Knocker, PACKET};
 pub use lag::Lag;

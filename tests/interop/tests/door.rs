@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use portunus_interop::{
-    CLIENT, Daemon, Firewall, Knocker, PACKET, SERVER, SERVER6, World, closed, connects, open_within,
+    CLIENT, Daemon, Firewall, Knocker, PACKET, SERVER, World, closed, connects, open_for_their_time,
     serve_tcp,
 };
 
@@ -16,17 +16,7 @@ fn story(firewall: Firewall) {
     let world = World::new(firewall);
     let alice = world.add("alice", &["--ports", "ssh", "--for", "2s"]);
     let daemon = world.serve();
-    for (host, door) in [(SERVER, "10.90.0.1:22"), (SERVER6, "[fd90::1]:22")] {
-        let _listener = serve_tcp(&world.server, door);
-        assert!(closed(&world.client, door), "{door} is open before any knock");
-        assert_eq!(daemon.verdict(|| alice.knock(&world.client, host)), "granted");
-        assert!(
-            open_within(&world.client, door, SOON).is_some(),
-            "{door} stays closed after a granted knock"
-        );
-        std::thread::sleep(Duration::from_millis(2400));
-        assert!(closed(&world.client, door), "{door} is open after its time");
-    }
+    open_for_their_time(&world, &daemon, |host| alice.knock(&world.client, host));
 }
 
 #[test]

@@ -9,7 +9,9 @@ use portunus_crypto::{Secret, totp};
 use portunus_dialect::native::{Chain, Code, Kind, Payload, Status};
 use portunus_interop::fwknop::within;
 use portunus_interop::native::{NativeKnocker, add, send, speaks_native, today, wall};
-use portunus_interop::{Daemon, Firewall, SERVER, SERVER6, World, closed, connects, open_within, serve_tcp};
+use portunus_interop::{
+    Daemon, Firewall, SERVER, SERVER6, World, closed, connects, open_for_their_time, serve_tcp,
+};
 
 const SOON: Duration = Duration::from_secs(1);
 const DOOR: &str = "10.90.0.1:22";
@@ -25,14 +27,7 @@ fn story(firewall: Firewall) {
     let (world, alice) = house(firewall, "services = [\"ssh\"]\ngrant = \"2s\"\n");
     let openme = world.add("bob", &["--ports", "ssh", "--for", "2s", "--dialect", "openme"]);
     let daemon = world.serve();
-    for (host, door) in [(SERVER, DOOR), (SERVER6, "[fd90::1]:22")] {
-        let _listener = serve_tcp(&world.server, door);
-        assert!(closed(&world.client, door), "{door} is open before any knock");
-        assert_eq!(daemon.verdict(|| alice.knock(&world.client, host)), "granted", "{}", daemon.log());
-        assert!(open_within(&world.client, door, SOON).is_some(), "{door} stays closed");
-        std::thread::sleep(Duration::from_millis(2400));
-        assert!(closed(&world.client, door), "{door} is open after its time");
-    }
+    open_for_their_time(&world, &daemon, |host| alice.knock(&world.client, host));
     // The others are heard as before.
     assert_eq!(daemon.verdict(|| openme.knock(&world.client, SERVER)), "granted");
     let log = daemon.log();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::{Message, Nat, Wish};
 use portunus_model::{
-    Cause, Client, ClientKey, ClientName, Closing, KeyId, NatRule, NativeRule, Net, PortSpec, Proto, Reason,
-    Rules, Stanza, Unix,
+    Cause, Client, ClientKey, ClientName, Closing, KeyId, NatRule, Net, PortSpec, Proto, Reason, Rules,
+    Stanza, Unix,
 };
 
 use crate::dice::Dice;
@@ -48,17 +48,8 @@ fn draw_rules(dice: &mut Dice, workshop: &mut Workshop, wall: Unix) -> Rules {
         let ports = (0..dice.roll(4)).map(|n| PortSpec::single(Proto::Tcp, 20 + n as u16).unwrap()).collect();
         let expires = dice.one_in(4).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW));
         let lasting = Duration::from_secs(1 + dice.roll(40));
-        clients.push(Client {
-            name: name(n),
-            key,
-            ports,
-            expires,
-            lasting,
-            any_target: dice.one_in(2),
-            stanza: None,
-            native: NativeRule::default(),
-            mark: None,
-        });
+        let any_target = dice.one_in(2);
+        clients.push(Client { expires, any_target, ..Client::new(name(n), key, ports, lasting) });
     }
     if !dice.one_in(4) {
         clients.extend((1..=NAMES).filter_map(|n| draw_stanza(n, dice, wall)));
@@ -100,17 +91,11 @@ fn draw_stanza(n: u64, dice: &mut Dice, wall: Unix) -> Option<Client> {
         nat,
         ..Stanza::default()
     };
-    Some(Client {
-        name: stanza_name(n),
-        key: ClientKey::Fwknop(key),
-        ports: Box::default(),
-        expires: dice.one_in(5).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW)),
-        lasting: secs(dice, 40),
-        any_target: dice.one_in(2),
-        stanza: Some(Box::new(stanza)),
-        native: NativeRule::default(),
-        mark: None,
-    })
+    let expires = dice.one_in(5).then(|| wall.after(Duration::from_secs(dice.roll(100))).before(WINDOW));
+    let lasting = secs(dice, 40);
+    let any_target = dice.one_in(2);
+    let client = Client::new(stanza_name(n), ClientKey::Fwknop(key), Box::default(), lasting);
+    Some(Client { expires, any_target, stanza: Some(Box::new(stanza)), ..client })
 }
 
 /// The sets that take the same signatures more often than the others.

@@ -9,8 +9,7 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Tuning};
 use portunus_model::{
-    Client, ClientKey, ClientName, Datagram, Grounds, Mono, NativeRule, Now, Opened, PortSpec, Rules, Unix,
-    Via,
+    Client, ClientKey, ClientName, Datagram, Grounds, Mono, Now, Opened, PortSpec, Rules, Unix, Via,
 };
 use portunus_store::{MemoryStore, ReplayStore};
 
@@ -27,16 +26,10 @@ fn ten_thousand_clients_are_cheap() {
         seed[..4].copy_from_slice(&n.to_be_bytes());
         SigningKey::new(&Secret::from_bytes(seed)).unwrap()
     };
-    let client = |n| Client {
-        name: ClientName::new(&format!("client-{n}")).unwrap(),
-        key: ClientKey::Openme(*key(n).public()),
-        ports: PortSpec::parse("22/tcp").unwrap().into(),
-        expires: None,
-        lasting: Duration::from_secs(30),
-        any_target: false,
-        stanza: None,
-        native: NativeRule::default(),
-        mark: None,
+    let client = |n| {
+        let name = ClientName::new(&format!("client-{n}")).unwrap();
+        let ports = PortSpec::parse("22/tcp").unwrap().into();
+        Client::new(name, ClientKey::Openme(*key(n).public()), ports, Duration::from_secs(30))
     };
     let now = Now { mono: Mono::from_nanos(1), wall: Unix::from_secs(1_800_000_000) };
     let server = ServerKey::new(&Secret::from_bytes([0x42; 32])).unwrap();

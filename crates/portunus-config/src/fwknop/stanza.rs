@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use portunus_dialect::fwknop::RawKeys;
 use portunus_model::{
-    Client, ClientKey, ClientName, CommandRule, Cycle, KeyId, NatRule, NatSource, NativeRule, Net, NetError,
-    PortSpec, Proto, Stanza, Sudo, Unix,
+    Client, ClientKey, ClientName, CommandRule, Cycle, KeyId, NatRule, NatSource, Net, NetError, PortSpec,
+    Proto, Stanza, Sudo, Unix,
 };
 
 use super::Host;
@@ -43,16 +43,13 @@ pub(super) struct Checked {
 impl Checked {
     /// The client that it is, once its keys have a name. `more`: behind its number, where it has keys of both kinds.
     pub(super) fn client(&self, key: KeyId, more: &str) -> Option<Client> {
+        let name = ClientName::new(&format!("stanza-{}{more}", self.rules.number)).ok()?;
+        let lasting = Duration::from_secs(self.lasting.min(self.longest));
         Some(Client {
-            name: ClientName::new(&format!("stanza-{}{more}", self.rules.number)).ok()?,
-            key: ClientKey::Fwknop(key),
-            ports: Box::default(),
             expires: self.expires.map(Unix::from_secs),
-            lasting: Duration::from_secs(self.lasting.min(self.longest)),
             any_target: true,
             stanza: Some(Box::new(self.rules.clone())),
-            native: NativeRule::default(),
-            mark: None,
+            ..Client::new(name, ClientKey::Fwknop(key), Box::default(), lasting)
         })
     }
 }

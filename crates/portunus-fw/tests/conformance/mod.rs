@@ -10,7 +10,6 @@
 mod kill;
 pub(crate) mod nat;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -438,25 +437,6 @@ pub(crate) fn sessions_survive_the_first_install(ground: &dyn Ground) {
             near.read_exact(&mut heard).unwrap();
         }
     }
-}
-
-/// What a list of changes costs, in microseconds of this process's time each, with the announcements listened to.
-pub(crate) fn cost(firewall: &mut dyn Firewall, batch: u32, rounds: u32) -> f64 {
-    let mut addresses: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
-    for round in 0..rounds {
-        let address = |n: u32| Ipv4Addr::from(0x0a00_0000 + (round * batch + n) % 1999);
-        let changes = (0..batch).map(|n| open(Element::here(address(n).into(), port("22/tcp"))));
-        addresses.insert(round, changes.collect());
-    }
-    let began = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    for changes in addresses.values() {
-        all_done(&firewall.change(changes));
-    }
-    let ended = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let nanos = (ended.tv_sec - began.tv_sec) * 1_000_000_000 + (ended.tv_nsec - began.tv_nsec);
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let each = nanos as f64 / f64::from(batch * rounds) / 1000.0;
-    each
 }
 
 /// A module of tests on one ground; with what only some back ends promise after a semicolon.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use portunus_crypto::ed25519::SigningKey;
 use portunus_crypto::{Entropy, EntropyFailed, Secret};
 use portunus_dialect::openme::{ClientKeys, ServerKey, Wish, seal};
-use portunus_model::{Cause, Claim, Client, ClientKey, Event, Grounds, NativeRule, Opening, PortSpec, Via};
+use portunus_model::{Cause, Claim, Client, ClientKey, Event, Grounds, Opening, PortSpec, Via};
 
 use super::*;
 use crate::Door;
@@ -47,17 +47,10 @@ fn secret(n: u32) -> Secret<32> {
 }
 
 fn client(n: u32) -> Client {
-    Client {
-        name: ClientName::new(&format!("client-{n}")).unwrap(),
-        key: ClientKey::Openme(*SigningKey::new(&secret(n)).unwrap().public()),
-        ports: PortSpec::parse("22/tcp").unwrap().into(),
-        expires: None,
-        lasting: Duration::from_secs(30),
-        any_target: true,
-        stanza: None,
-        native: NativeRule::default(),
-        mark: None,
-    }
+    let name = ClientName::new(&format!("client-{n}")).unwrap();
+    let key = ClientKey::Openme(*SigningKey::new(&secret(n)).unwrap().public());
+    let ports = PortSpec::parse("22/tcp").unwrap().into();
+    Client { any_target: true, ..Client::new(name, key, ports, Duration::from_secs(30)) }
 }
 
 fn rules(clients: Vec<Client>) -> Rules {

@@ -82,25 +82,13 @@ fn new_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, StartError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use portunus_model::{ClientName, KeyId, NativeRule};
+    use portunus_model::{ClientName, KeyId};
 
     use super::*;
 
     fn client(key: ClientKey) -> Client {
         let name = ClientName::new("alice").unwrap();
-        let lasting = std::time::Duration::from_secs(1);
-        let ports = Box::default();
-        Client {
-            name,
-            key,
-            ports,
-            expires: None,
-            lasting,
-            any_target: false,
-            stanza: None,
-            native: NativeRule::default(),
-            mark: None,
-        }
+        Client::new(name, key, Box::default(), std::time::Duration::from_secs(1))
     }
 
     fn marks(folder: &Path) -> [Option<Mark>; 3] {

@@ -9,7 +9,7 @@ use portunus_dialect::fwknop::{Message, Wish};
 use portunus_gate::{Action, Door, Gate, Keyring, RestoredGrant, Session, Ticket, Tuning};
 use portunus_model::{
     ClaimKey, Claimed, Client, ClientKey, ClientName, Closing, Datagram, Element, Grounds, Limits, NatLimits,
-    NatRule, NativeRule, Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
+    NatRule, Now, Opening, PortSpec, Proto, Rules, Stanza, Via,
 };
 
 use super::fuse::{Fuse, Who};
@@ -58,17 +58,10 @@ impl Site {
                 nat: if number == 4 { nat } else { NatRule { forward: true, ..NatRule::default() } },
                 ..Stanza::default()
             };
-            clients.push(Client {
-                name: name(number),
-                key,
-                ports: if openme { self.ports().into() } else { Box::default() },
-                expires: None,
-                lasting: Duration::from_secs(8 + 4 * number as u64),
-                any_target: false,
-                stanza: (!openme).then(|| Box::new(stanza)),
-                native: NativeRule::default(),
-                mark: None,
-            });
+            let ports = if openme { self.ports().into() } else { Box::default() };
+            let lasting = Duration::from_secs(8 + 4 * number as u64);
+            let stanza = (!openme).then(|| Box::new(stanza));
+            clients.push(Client { stanza, ..Client::new(name(number), key, ports, lasting) });
         }
         Rules { generation: 1, window: Duration::from_hours(24 * 30), clients, ..Rules::default() }
     }
