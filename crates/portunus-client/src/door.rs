@@ -54,7 +54,8 @@ pub enum ToWhom {
     Address,
     /// For this connection only.
     Flow,
-    /// For this connection it was asked, and did not open: somebody rewrites the port on the way. So it is open for the address.
+    /// For this connection it was asked, and did not open: somebody rewrites the port on the way, or the server does not open
+    /// for one. So it is open for the address.
     AddressAfterAll,
 }
 
@@ -109,6 +110,10 @@ pub fn knock_and_connect(
             Ok((stream, sent)) => {
                 to_whom = ToWhom::Flow;
                 return Ok(visit.opened((stream, sent), to_whom, closed_before, seal));
+            }
+            // A server may open no door for one port and one for the address: that is asked for, and answered, by itself.
+            Err(Closed::Answered(Heard { status: Status::NotAllowed, .. })) => {
+                to_whom = ToWhom::AddressAfterAll;
             }
             Err(closed @ (Closed::NotKnocked(_) | Closed::Answered(_))) => return Err(closed),
             Err(Closed::Silent(_) | Closed::Refused(_) | Closed::Other { .. }) => {

@@ -57,7 +57,10 @@ impl fmt::Display for Heard {
             }
             Status::Expired => f.write_str("your time on this server is over: ask its admin for more"),
             Status::SecondFactor => {
-                f.write_str("the one-time code is missing or wrong: knock again with --totp and a fresh one")
+                f.write_str(
+                    "the one-time code is missing or wrong: knock again with --totp and a fresh one, or write \
+                     second_factor = true into the profile",
+                )
             }
             Status::FirewallFailed => {
                 f.write_str("the server could not open: ask its admin to look at its log and run `portunus doctor`")

@@ -75,7 +75,8 @@ impl Knocker {
         Ok(portunus_client::resolve(&self.profile.host, port, self.families)?)
     }
 
-    /// Knocks at every address, and waits for an answer where one may come.
+    /// Knocks at every address, and waits for an answer where one may come. With a link that nobody has confirmed yet, and
+    /// nobody answers, it knocks with the one before it too.
     ///
     /// # Errors
     /// No knock went out.
@@ -83,8 +84,14 @@ impl Knocker {
         let to = self.addresses(self.profile.port)?;
         self.prepare();
         self.sealer.begin();
-        let (sent, heard) = portunus_client::knock_and_hear(&to, whom, &mut self.sealer)?;
+        let (mut sent, heard) = portunus_client::knock_and_hear(&to, whom, &mut self.sealer)?;
+        // Nobody says whether the new link opened it, so the old one is used as well: whoever made us believe in the new one
+        // locks nobody out.
+        let unheard = |native: &NativeSealer| native.falls_back() && !native.listens();
+        let again = self.sealer.native().is_some_and(unheard);
+        let more = again.then(|| portunus_client::knock_all(&to, whom, &mut self.sealer));
         self.keep();
+        sent.extend(more.transpose()?.into_iter().flatten());
         Ok(Knocked { sent, heard })
     }
 
@@ -173,7 +180,6 @@ impl Knocker {
     ) -> Result<Result<(SocketAddr, Duration), Closed>, Failure> {
         let start = Instant::now();
         let mut limit = FIRST_LOOK;
-        let mut again = self.sealer.native().is_some_and(NativeSealer::falls_back);
         std::thread::sleep(HEAD_START);
         loop {
             let left = patience.saturating_sub(start.elapsed());
@@ -187,11 +193,6 @@ impl Knocker {
             };
             if start.elapsed() + FIRST_LOOK >= patience {
                 return Ok(Err(closed));
-            }
-            if again && start.elapsed() > patience / 4 {
-                again = false;
-                let to = self.addresses(self.profile.port)?;
-                portunus_client::knock_all(&to, Whom::Source, &mut self.sealer)?;
             }
             std::thread::sleep(Duration::from_millis(10));
             limit = (limit * 2).min(LONGEST_LOOK);

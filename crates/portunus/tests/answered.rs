@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -130,17 +130,77 @@ fn a_one_time_code_is_asked_for_once_a_run_and_sent_with_each_try() {
         (knocks > 1).then(|| (Status::Granted, now()))
     };
     let told = scene.serve(vec![chain(LINK)], Box::new(answer));
-    // Without a terminal of its own, whoever runs this, it reads its standard input.
-    let mut knock = scene.command_of("setsid");
-    knock.args(["--wait", PROGRAM, "knock", "home"]).stdin(Stdio::piped()).stderr(Stdio::piped());
-    let mut knock = knock.spawn().unwrap();
-    knock.stdin.take().unwrap().write_all(b"012 345\n").unwrap();
-    let output = knock.wait_with_output().unwrap();
+    let output = without_a_terminal(&scene, &["knock", "home"], b"012 345\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let codes: Vec<_> = all(&told).iter().map(|seen| seen.payload.code.unwrap()).collect();
     assert!(codes.len() == 2 && codes[0].value == 12_345);
     assert_eq!(codes[0], codes[1], "the same attempt: a server takes it as often as it comes");
     assert_ne!(codes[0].attempt, [0; 8]);
+}
+
+/// Without a terminal of its own, whoever runs this; with `input` on its standard input.
+fn without_a_terminal(scene: &Scene, words: &[&str], input: &[u8]) -> Output {
+    let mut command = scene.command_of("setsid");
+    command.args(["--wait", PROGRAM]).args(words);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    // Who has ended by now reads nothing.
+    let _ = running.stdin.take().unwrap().write_all(input);
+    running.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_one_time_code_is_not_sent_with_knock_after_knock() {
+    let scene = Scene::new();
+    let told = scene.serve(vec![chain(LINK)], Box::new(|_| Some((Status::SecondFactor, now()))));
+    let often = [
+        (&["knock", "home", "--continuous"][..], "--continuous"),
+        (&["knock", "home", "--count", "2", "--interval", "1ms"], "--count"),
+    ];
+    for needed in [true, false] {
+        scene.profile(0, |_, keys| keys.second_factor = needed);
+        for (words, flag) in often {
+            let words = [words, if needed { &[][..] } else { &["--totp"] }].concat();
+            let output = without_a_terminal(&scene, &words, b"012 345\n");
+            let expected = format!(
+                "portunus: a one-time code opens for one knock: {flag}: knock once, and ask for as long as you need with --for\n"
+            );
+            assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), expected), "{words:?}");
+        }
+    }
+    assert!(all(&told).is_empty());
+    // One is as many as a code opens for; and who needs none knocks as often as they like.
+    let output = without_a_terminal(&scene, &["knock", "home", "--totp", "--count", "1"], b"012 345\n");
+    assert!(text(&output.stderr).contains("the one-time code is missing or wrong"));
+    assert_eq!(all(&told).len(), 1);
+}
+
+#[test]
+fn who_closes_what_is_theirs_is_asked_for_no_code() {
+    let scene = Scene::new();
+    scene.profile(0, |_, keys| keys.second_factor = true);
+    let told = scene.serve(vec![chain(LINK)], Box::new(|_| Some((Status::Closed, now()))));
+    let output = without_a_terminal(&scene, &["close", "--client"], b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let seen = all(&told);
+    assert!(seen.len() == 1 && seen[0].payload.kind == Kind::Close && seen[0].payload.code.is_none());
+}
+
+#[test]
+fn proxy_takes_no_word_of_the_stream_for_a_code() {
+    let scene = Scene::new();
+    scene.profile(0, |_, keys| keys.second_factor = true);
+    let told = scene.serve(vec![chain(LINK)], Box::new(|_| Some((Status::Granted, now()))));
+    let output = without_a_terminal(&scene, &["proxy", "127.0.0.1", "9"], b"012 345\n");
+    assert_eq!(
+        (output.status.code(), text(&output.stderr).as_str()),
+        (
+            Some(1),
+            "portunus: a one-time code is needed, and there is no terminal: home: run ssh on a terminal, or open the door on \
+             one with `portunus knock home` and connect without this ProxyCommand\n"
+        )
+    );
+    assert!(all(&told).is_empty());
 }
 
 #[test]
@@ -237,6 +297,40 @@ fn a_door_that_opens_after_a_knock_is_evidence_that_may_be_wrong() {
 }
 
 #[test]
+fn a_knock_that_nobody_answers_goes_out_with_the_old_link_too() {
+    let scene = Scene::new();
+    scene.profile(0, |_, keys| {
+        keys.answers = false;
+        keys.link = chain_of_today(5);
+        keys.renewal = Renewal::Replaced(chain_of_today(LINK));
+    });
+    // Both are served, so that both are seen.
+    let told = scene.serve(vec![chain(LINK), chain(5)], Box::new(|_| None));
+    let output = scene.run(&["knock", "home", "--ip", "198.51.100.7"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let mut seen = all(&told);
+    seen.sort_by_key(|seen| seen.link);
+    let [old, new] = seen.as_slice() else { panic!("two knocks, and {} came", seen.len()) };
+    assert!(
+        (old.link, old.payload.kind) == (0, Kind::NewLink)
+            && (new.link, new.payload.kind) == (1, Kind::Knock)
+    );
+    let announced = chain(5).at(portunus_dialect::native::Day::of(old.payload.stamp).unwrap()).unwrap();
+    assert!(old.payload.link == Some(announced), "a server that never had the new link has it now");
+    let target = Some([198, 51, 100, 7].into());
+    assert_eq!((old.payload.target, new.payload.target), (target, target));
+    // One that closes announces nothing, and a server that knows the old link closes.
+    let output = scene.run(&["close", "--client"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kinds: Vec<_> = all(&told).iter().map(|seen| seen.payload.kind).collect();
+    assert_eq!(kinds, [Kind::Close, Kind::Close]);
+    // Whom nothing is doubtful to knocks once.
+    scene.profile(0, |_, keys| keys.answers = false);
+    assert!(scene.run(&["knock", "home"]).status.success());
+    assert_eq!(all(&told).len(), 1);
+}
+
+#[test]
 fn proxy_asks_for_its_own_connection_and_no_other() {
     let scene = Scene::new();
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -274,6 +368,40 @@ fn proxy_falls_back_where_ports_are_rewritten_on_the_way_and_says_so() {
     let said = text(&output.stderr);
     assert_eq!(output.stdout, b"hello", "{said}");
     assert!(said.starts_with("portunus: a door for this connection alone did not open: a router"), "{said}");
+}
+
+#[test]
+fn proxy_falls_back_where_the_server_opens_for_no_single_port() {
+    let scene = Scene::new();
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    scene.profile(0, |_, keys| keys.source_port = true);
+    let mut far = None;
+    let act = move |seen: &answering::Seen| {
+        if seen.payload.source_port != 0 {
+            return Some((Status::NotAllowed, now()));
+        }
+        if far.is_none() {
+            let door = TcpListener::bind(at).unwrap();
+            far =
+                Some(thread::spawn(move || door.accept().map(|(mut stream, _)| stream.write_all(b"hello"))));
+        }
+        Some((Status::Granted, now()))
+    };
+    let told = scene.serve(vec![chain(LINK)], Box::new(act));
+    let output = scene.run(&["proxy", "127.0.0.1", &at.port().to_string()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.stdout, b"hello", "{said}");
+    assert!(said.contains("or the server opens none, so the door is open for this whole address"), "{said}");
+    let seen = all(&told);
+    assert!(seen.first().unwrap().payload.source_port != 0 && seen.last().unwrap().payload.source_port == 0);
+    // What is not allowed for the address either is said.
+    let refusing = Scene::new();
+    refusing.profile(0, |_, keys| keys.source_port = true);
+    let _told = refusing.serve(vec![chain(LINK)], Box::new(|_| Some((Status::NotAllowed, now()))));
+    let shut = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = refusing.run(&["proxy", "127.0.0.1", &shut.port().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("portunus: the server does not open that for you"));
 }
 
 #[test]

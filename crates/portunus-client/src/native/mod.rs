@@ -152,9 +152,13 @@ impl NativeSealer {
         let (place, answer) = opened?;
         let awaited = self.pending.remove(place);
         if let (Some(outcome), Status::Granted | Status::Closed) = (&mut self.outcome, answer.status) {
-            // Both days are within the server's window of each other, or it would not have done it.
-            outcome.proven = Day::of(answer.time);
-            outcome.knocked = awaited.day;
+            // Both days are within the server's window of each other, or it would not have done it: a day further off is a
+            // server's mistake, and no key goes for it.
+            let near = |named: &Day| named.number().abs_diff(awaited.day.number()) <= 1;
+            if let Some(named) = Day::of(answer.time).filter(near) {
+                outcome.proven = Some(named);
+                outcome.knocked = awaited.day;
+            }
             match (&outcome.arrived, awaited.proves) {
                 (_, Arrived::Unknown) | (Arrived::Surely(_), Arrived::Seemingly(_)) => (),
                 (_, proven) => outcome.arrived = proven,

@@ -36,6 +36,16 @@ pub(super) fn keys(renewal: Renewal) -> NativeKeys {
 
 /// A server that knows the client by `link`, and says what it read; with an answer of `status` at `time`.
 fn open(bytes: &[u8], link: &Chain, status: Status, time: Unix) -> Option<(Payload, Vec<u8>)> {
+    open_and_say(bytes, link, status, (time, time))
+}
+
+/// The same, where the time that it says is not that of its clock.
+fn open_and_say(
+    bytes: &[u8],
+    link: &Chain,
+    status: Status,
+    (time, said): (Unix, Unix),
+) -> Option<(Payload, Vec<u8>)> {
     let door = Door::new(&secret(1)).unwrap();
     let packet = Packet::new_checked(bytes).unwrap();
     let read = (-1..=1_i64).find_map(|shift| {
@@ -46,7 +56,7 @@ fn open(bytes: &[u8], link: &Chain, status: Status, time: Unix) -> Option<(Paylo
             .then(|| door.identify(&keys, &packet).ok()?.open(&shared, &link.at(day).ok()?).ok())?
     });
     let opened = read?;
-    let answer = Answer { status, seconds: 30, seen: None, time, door: None };
+    let answer = Answer { status, seconds: 30, seen: None, time: said, door: None };
     Some((opened.payload, opened.reply.seal(&answer, &mut SystemEntropy).unwrap()))
 }
 
@@ -189,6 +199,34 @@ fn what_is_proven_of_a_day_is_not_proven_of_the_next() {
     sealer.seal(&home(), at(86_400), &mut SystemEntropy).unwrap();
     let outcome = sealer.outcome().unwrap();
     assert_eq!((outcome.knocked, outcome.proven), (today().plus(1), None));
+}
+
+#[test]
+fn a_day_far_from_the_knock_s_own_proves_nothing() {
+    let heard = |days: i64| {
+        let mut sealer = sealer(Renewal::Announced(chain(5)));
+        let times = (at(0), at(days * 86_400));
+        let (_, answer) = open_and_say(&knock(&mut sealer), &chain(4), Status::Granted, times).unwrap();
+        assert_eq!(sealer.hear(&answer, at(0)).unwrap().status, Status::Granted);
+        sealer
+    };
+    for (days, proven) in [
+        (0, Some(today())),
+        (1, Some(today().plus(1))),
+        (-1, Some(today().minus(1))),
+        (2, None),
+        (-2, None),
+        (9_000, None),
+        (-9_000, None),
+    ] {
+        let sealer = heard(days);
+        assert_eq!(sealer.outcome().unwrap().proven, proven, "{days}");
+        let next = after(&sealer.keys, sealer.outcome().unwrap()).unwrap();
+        assert!(next.door.day() >= today().minus(1) && next.door.day() <= today(), "{days}");
+        assert!(next.newest <= today().plus(1), "{days}");
+        // It was granted all the same.
+        assert!(matches!(next.renewal, Renewal::Replaced(_)), "{days}");
+    }
 }
 
 #[test]

@@ -8,14 +8,15 @@ use super::NAME;
 use super::args::Connect;
 use crate::knocking::{post_knock, run as run_command};
 use crate::say::Failure;
-use crate::second_factor;
+use crate::second_factor::{self, StandardInput};
 use crate::wallet::Wallet;
 
 /// `portunus connect`.
 pub(super) fn run(wish: &Connect) -> Result<ExitCode, Failure> {
     let wallet = Wallet::mine()?;
     let profile = wallet.open(wish.profile.as_deref())?;
-    let request = Request { code: second_factor::for_profile(&profile, false)?, ..Request::default() };
+    let code = second_factor::for_profile(&profile, false, StandardInput::Ours)?;
+    let request = Request { code, ..Request::default() };
     let mut knocker = wallet.knocker(NAME, profile, wish.family.into(), request)?;
     // What the command will want is the service itself; a health port tells as much where the profile names none.
     let port = wish.port.or_else(|| knocker.door()).map_or_else(|| knocker.telling_port(), Ok)?;

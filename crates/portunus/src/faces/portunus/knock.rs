@@ -12,7 +12,7 @@ use super::NAME;
 use super::args::{FamilyFlags, Knock, Status};
 use crate::knocking::{Knocker, took};
 use crate::say::{Done, FAILED, Failure, USAGE, line, remark};
-use crate::second_factor;
+use crate::second_factor::{self, StandardInput};
 use crate::wallet::Wallet;
 
 /// How long a door may take to open after a knock, before it is called closed.
@@ -81,12 +81,30 @@ fn request(wish: &Knock, profile: &Profile) -> Result<Request, Failure> {
     let seconds = u32::try_from(seconds).map_err(|_| {
         Failure::new("that is longer than a knock can say", "--for", "use a shorter time").code(USAGE)
     })?;
+    if second_factor::needed(profile, wish.totp) {
+        once(wish)?;
+    }
     Ok(Request {
         close: false,
         seconds,
         services: wish.services.iter().map(|name| name.as_str().into()).collect(),
-        code: second_factor::for_profile(profile, wish.totp)?,
+        code: second_factor::for_profile(profile, wish.totp, StandardInput::Ours)?,
     })
+}
+
+/// A code opens once: each further knock with it would count as a wrong one, and the server looks at few of those.
+fn once(wish: &Knock) -> Done {
+    let flag = match (wish.continuous, wish.count) {
+        (true, _) => "--continuous",
+        (false, Some(2..)) => "--count",
+        (false, Some(_) | None) => return Ok(()),
+    };
+    Err(Failure::new(
+        "a one-time code opens for one knock",
+        flag,
+        "knock once, and ask for as long as you need with --for",
+    )
+    .code(USAGE))
 }
 
 /// Why a round came to nothing.
@@ -200,8 +218,8 @@ pub(super) fn close(profile: Option<&str>) -> Done {
             "wait until the grant is over, or ask for a profile of the native dialect",
         ));
     }
-    let code = second_factor::for_profile(&profile, false)?;
-    let request = Request { close: true, code, ..Request::default() };
+    // Whoever closes what is theirs needs no second factor for it.
+    let request = Request { close: true, ..Request::default() };
     let mut knocker = wallet.knocker(NAME, profile, Families::All, request)?;
     let knocked = knocker.knock(Whom::Source)?;
     let name = &knocker.profile.name;
@@ -226,7 +244,8 @@ fn unanswered_close(name: &str) -> Failure {
 pub(super) fn status(wish: &Status) -> Result<ExitCode, Failure> {
     let wallet = Wallet::mine()?;
     let profile = wallet.open(wish.profile.as_deref())?;
-    let code = if wish.knock { second_factor::for_profile(&profile, false)? } else { None };
+    let asked = wish.knock.then(|| second_factor::for_profile(&profile, false, StandardInput::Ours));
+    let code = asked.transpose()?.flatten();
     let request = Request { code, ..Request::default() };
     let mut knocker = wallet.knocker(NAME, profile, wish.family.into(), request)?;
     let port = wish.port.map_or_else(|| knocker.telling_port(), Ok)?;

@@ -12,14 +12,15 @@ use super::NAME;
 use super::args::Proxy;
 use crate::knocking::Knocker;
 use crate::say::{Done, Failure, remark};
-use crate::second_factor;
+use crate::second_factor::{self, StandardInput};
 use crate::wallet::Wallet;
 
 /// `portunus proxy`.
 pub(super) fn run(wish: &Proxy) -> Done {
     let wallet = Wallet::mine()?;
     let profile = choose(&wallet, wish)?;
-    let request = Request { code: second_factor::for_profile(&profile, false)?, ..Request::default() };
+    let code = second_factor::for_profile(&profile, false, StandardInput::AStream)?;
+    let request = Request { code, ..Request::default() };
     let mut knocker = wallet.knocker(NAME, profile, wish.family.into(), request)?;
     knocker.prepare();
     let opened = open(&mut knocker, wish)?;
@@ -27,7 +28,7 @@ pub(super) fn run(wish: &Proxy) -> Done {
     if opened.to_whom == ToWhom::AddressAfterAll {
         remark(
             NAME,
-            "a door for this connection alone did not open: a router on the way changes its port, so the door is open for this whole \
+            "a door for this connection alone did not open: a router on the way changes its port, or the server opens none, so the door is open for this whole \
              address (source_port = false in the profile asks for that at once)",
         );
     }
