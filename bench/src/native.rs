@@ -143,6 +143,7 @@ fn knock(gate: &mut Gate, datagram: Datagram) {
             | Action::Resolve(..)
             | Action::Gpg(_)
             | Action::Chains(_)
+            | Action::Settle(_)
             | Action::Answer(_)
             | Action::Close(_) => {}
         }

@@ -31,6 +31,8 @@ pub enum Action {
     Answer(Box<Answering>),
     /// Have it closed now, before its time.
     Close(Closing),
+    /// Say when the kernel has done all that was asked for before; the answer goes to [`crate::Gate::handle_settled`].
+    Settle(Ticket),
     /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.
     Tell(Event),
 }
@@ -70,13 +72,17 @@ impl PartialEq for Answering {
 
 impl Eq for Answering {}
 
-/// Which question an answer belongs to. It may travel as a number; one that was never given out is ignored.
+/// Which question an answer belongs to. It may travel as a number, whose two highest bits are 0, for whoever has other
+/// numbers besides; one that was never given out is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+/// Turns are told apart by so many bits.
+const TURNS: u64 = (1 << 30) - 1;
+
 impl Ticket {
     pub(crate) const fn new(slot: u32, turn: u32) -> Self {
-        Self((turn as u64) << 32 | slot as u64)
+        Self((turn as u64 & TURNS) << 32 | slot as u64)
     }
 
     pub(crate) const fn slot(self) -> u32 {

@@ -272,7 +272,17 @@ impl Gate {
                 let late = Some(Stray { opening, name }).filter(|_| answer == Opened::Open && !revoked);
                 strays.into_iter().chain(late).for_each(|late| self.opened_too_late(now, late, dialect));
             }
-            Some(Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_)) | None => {}
+            Some(
+                Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) | Waiting::Close(_),
+            )
+            | None => {}
+        }
+    }
+
+    /// The grantor has done all that was asked for before; not `whole`: something is open that was to be closed.
+    pub fn handle_settled(&mut self, now: Now, ticket: Ticket, whole: bool) {
+        if let Some(shutting) = self.pending.take_closing(ticket) {
+            self.closed_by_client(now, shutting, whole);
         }
     }
 
@@ -365,6 +375,7 @@ impl Gate {
                     let outcome = Outcome { reason: Reason::Busy, detail };
                     self.conclude(now, taken.origin(), Some(taken.dialect()), name, outcome);
                 }
+                Overdue::Close(shutting) => self.closed_by_client(now, shutting, false),
                 Overdue::Run(ordered) => self.ran(now, ordered, Ran::Failed),
                 Overdue::Open { client, origin, dialect } => {
                     let detail = Some(Detail::Said("the grantor did not answer in time"));

@@ -59,6 +59,17 @@ pub(crate) enum Waiting {
     Run(Ordered),
     /// A code that is with the store.
     Code(Coded),
+    /// A client's own closing, until the kernel has closed.
+    Close(Shutting),
+}
+
+/// A client that closes what is open for it.
+#[derive(Debug)]
+pub(crate) struct Shutting {
+    /// As the rules call it.
+    pub(crate) name: ClientName,
+    pub(crate) origin: Origin,
+    pub(crate) dialect: Dialect,
 }
 
 /// A knock that is claimed, and not yet decided.
@@ -98,6 +109,7 @@ pub(crate) enum Overdue {
     Name(Claimant),
     Run(Ordered),
     Code(Coded),
+    Close(Shutting),
 }
 
 #[derive(Debug)]
@@ -158,14 +170,8 @@ impl Pending {
     }
 
     pub(crate) fn take_claim(&mut self, ticket: Ticket) -> Option<Claiming> {
-        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Claim(_)))? {
-            Waiting::Claim(claiming) => Some(claiming),
-            Waiting::Open(_)
-            | Waiting::Abandoned(_)
-            | Waiting::Name(_)
-            | Waiting::Run(_)
-            | Waiting::Code(_) => None,
-        }
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Claim(_)))?;
+        if let Waiting::Claim(claiming) = taken { Some(claiming) } else { None }
     }
 
     /// A [`Waiting::Open`] or [`Waiting::Abandoned`].
@@ -174,36 +180,23 @@ impl Pending {
     }
 
     pub(crate) fn take_name(&mut self, ticket: Ticket) -> Option<Claimant> {
-        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Name(_)))? {
-            Waiting::Name(claimant) => Some(claimant),
-            Waiting::Claim(_)
-            | Waiting::Open(_)
-            | Waiting::Abandoned(_)
-            | Waiting::Run(_)
-            | Waiting::Code(_) => None,
-        }
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Name(_)))?;
+        if let Waiting::Name(claimant) = taken { Some(claimant) } else { None }
     }
 
     pub(crate) fn take_order(&mut self, ticket: Ticket) -> Option<Ordered> {
-        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Run(_)))? {
-            Waiting::Run(ordered) => Some(ordered),
-            Waiting::Claim(_)
-            | Waiting::Open(_)
-            | Waiting::Abandoned(_)
-            | Waiting::Name(_)
-            | Waiting::Code(_) => None,
-        }
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Run(_)))?;
+        if let Waiting::Run(ordered) = taken { Some(ordered) } else { None }
     }
 
     pub(crate) fn take_code(&mut self, ticket: Ticket) -> Option<Coded> {
-        match self.take_if(ticket, |waiting| matches!(waiting, Waiting::Code(_)))? {
-            Waiting::Code(coded) => Some(coded),
-            Waiting::Claim(_)
-            | Waiting::Open(_)
-            | Waiting::Abandoned(_)
-            | Waiting::Name(_)
-            | Waiting::Run(_) => None,
-        }
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Code(_)))?;
+        if let Waiting::Code(coded) = taken { Some(coded) } else { None }
+    }
+
+    pub(crate) fn take_closing(&mut self, ticket: Ticket) -> Option<Shutting> {
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Close(_)))?;
+        if let Waiting::Close(shutting) = taken { Some(shutting) } else { None }
     }
 
     fn take_if(&mut self, ticket: Ticket, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
@@ -223,6 +216,7 @@ impl Pending {
             Waiting::Name(claimant) => claimant.taken.origin(),
             Waiting::Run(ordered) => ordered.origin,
             Waiting::Code(coded) => coded.claimant.taken.origin(),
+            Waiting::Close(shutting) => shutting.origin,
         })
     }
 
@@ -236,7 +230,8 @@ impl Pending {
             | Waiting::Abandoned(_)
             | Waiting::Name(_)
             | Waiting::Run(_)
-            | Waiting::Code(_) => None,
+            | Waiting::Code(_)
+            | Waiting::Close(_) => None,
         }
     }
 
@@ -245,6 +240,7 @@ impl Pending {
         match self.peek(ticket)? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(&asked.name),
             Waiting::Run(ordered) => Some(&ordered.client),
+            Waiting::Close(shutting) => Some(&shutting.name),
             Waiting::Claim(_) | Waiting::Name(_) | Waiting::Code(_) => None,
         }
     }
@@ -266,7 +262,12 @@ impl Pending {
     fn is_asking(&self, ticket: Ticket) -> bool {
         match self.peek(ticket) {
             Some(
-                Waiting::Claim(_) | Waiting::Open(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_),
+                Waiting::Claim(_)
+                | Waiting::Open(_)
+                | Waiting::Name(_)
+                | Waiting::Run(_)
+                | Waiting::Code(_)
+                | Waiting::Close(_),
             ) => true,
             Some(Waiting::Abandoned(_)) | None => false,
         }
@@ -298,6 +299,9 @@ impl Pending {
             if let Some(coded) = self.take_code(ticket) {
                 return Some(Overdue::Code(coded));
             }
+            if let Some(shutting) = self.take_closing(ticket) {
+                return Some(Overdue::Close(shutting));
+            }
             if let Some(overdue) = self.abandon(ticket) {
                 return Some(overdue);
             }
@@ -317,7 +321,8 @@ impl Pending {
             | Waiting::Abandoned(_)
             | Waiting::Name(_)
             | Waiting::Run(_)
-            | Waiting::Code(_)) => (other, None),
+            | Waiting::Code(_)
+            | Waiting::Close(_)) => (other, None),
         };
         slot.waiting = Some(waiting);
         self.abandoned.push_back(ticket);
@@ -334,7 +339,9 @@ impl Pending {
     pub(crate) fn asked(&mut self) -> impl Iterator<Item = &mut Asked> {
         self.slots.iter_mut().filter_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(asked),
-            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) => None,
+            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) | Waiting::Close(_) => {
+                None
+            }
         })
     }
 
@@ -346,7 +353,8 @@ impl Pending {
             | Waiting::Abandoned(_)
             | Waiting::Name(_)
             | Waiting::Run(_)
-            | Waiting::Code(_) => None,
+            | Waiting::Code(_)
+            | Waiting::Close(_) => None,
         })
     }
 
@@ -376,7 +384,8 @@ impl Pending {
                 Some(Waiting::Code(coded)) => {
                     coded.claimant.taken.renumber(&mut coded.claimant.client, &number);
                 }
-                Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_)) | None => (),
+                Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_) | Waiting::Close(_))
+                | None => (),
             }
         }
     }

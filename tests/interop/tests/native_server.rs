@@ -227,7 +227,7 @@ fn explain_tells_whose_a_native_packet_is_from_the_chains_as_they_are() {
 }
 
 fn one_flow_alone(firewall: Firewall) {
-    let (world, alice) = house(firewall, "services = [\"ssh\"]\ngrant = \"2s\"\n");
+    let (world, alice) = house(firewall, "services = [\"ssh\"]\ngrant = \"10s\"\n");
     let daemon = world.serve();
     let _listener = serve_tcp(&world.server, DOOR);
     let from = |port: u16| {
@@ -245,7 +245,7 @@ fn one_flow_alone(firewall: Firewall) {
             rustix::net::connect(&socket, &to).is_ok()
         })
     };
-    let knock = Payload { source_port: 40_001, ..Payload::knock(wall()) };
+    let knock = Payload { source_port: 40_001, seconds: 3, ..Payload::knock(wall()) };
     assert_eq!(
         daemon.verdict(|| send(&world.client, SERVER, &alice.sealed(&knock).0)),
         "granted",
@@ -255,7 +255,7 @@ fn one_flow_alone(firewall: Firewall) {
     assert!(!from(40_002), "another flow behind the same address");
     assert!(closed(&world.client, DOOR));
     assert!(from(40_001), "{}", world.server.ruleset());
-    std::thread::sleep(Duration::from_millis(2400));
+    std::thread::sleep(Duration::from_millis(3400));
     assert!(!from(40_001), "its time is up");
     // Over a restart it is no wider.
     let knock = Payload { source_port: 40_005, ..Payload::knock(wall()) };

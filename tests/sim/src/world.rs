@@ -264,7 +264,11 @@ impl World {
                     let Self { oracle, workshop, dice, now, .. } = self;
                     oracle.ask(now.mono, &question, &workshop.sealed, dice);
                 }
-                Action::Run(..) | Action::Resolve(..) | Action::Chains(_) | Action::Answer(_) => {
+                Action::Run(..)
+                | Action::Resolve(..)
+                | Action::Chains(_)
+                | Action::Settle(_)
+                | Action::Answer(_) => {
                     panic!("nothing here asks for that")
                 }
                 Action::Tell(event) if event.source.is_some() => {

@@ -73,6 +73,7 @@ fn ten_thousand_clients_are_cheap() {
                 | Action::Resolve(..)
                 | Action::Gpg(_)
                 | Action::Chains(_)
+                | Action::Settle(_)
                 | Action::Answer(_)
                 | Action::Close(_)
                 | Action::Tell(_) => {}

@@ -43,9 +43,8 @@ impl Gate {
                 self.conclude(now, origin, Some(dialect), name, Outcome { reason, detail });
             }
             Decision::Close => {
-                let holder = client.holder();
-                self.close_by_client(now, taken, holder);
-                self.verdict(now, origin, Some(dialect), name, Reason::Closed);
+                let (holder, name) = (client.holder(), client.name.clone());
+                self.close_by_client(now, taken, holder, name);
             }
             Decision::Code => self.look_at_code(now, claimant),
             Decision::Grant(warrant) => self.ask_grantor(now, origin, dialect, warrant),

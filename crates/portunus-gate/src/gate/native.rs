@@ -8,7 +8,7 @@ use super::Gate;
 use crate::chain::{Origin, Outcome, Proven, Taken};
 use crate::lane::Job;
 use crate::native::{Admitted, Which};
-use crate::pending::{Claimant, Coded, Waiting};
+use crate::pending::{Claimant, Coded, Shutting, Waiting};
 use crate::{Action, Answering, Ticket};
 
 /// What opening one takes: Elligator and a Diffie-Hellman, or another one for a client that was not heard of before.
@@ -200,13 +200,39 @@ impl Gate {
         }
     }
 
-    /// The client closes what is open for it, and nothing that it made before opens anything.
-    pub(super) fn close_by_client(&mut self, now: Now, taken: &Taken, holder: portunus_model::ClientName) {
+    /// The client closes what is open for it, and nothing that it made before opens anything. It hears so once the kernel has
+    /// closed.
+    pub(super) fn close_by_client(
+        &mut self,
+        now: Now,
+        taken: &Taken,
+        holder: portunus_model::ClientName,
+        name: portunus_model::ClientName,
+    ) {
         if let Some(public) = taken.native_key() {
             self.native.close(public, taken.stamp());
         }
         let (client, address, cause) = (Some(holder), None, portunus_model::Cause::Close);
         let _ = self.close(now, &portunus_model::Closing { client, address, cause });
+        let (origin, dialect) = (taken.origin(), taken.dialect());
+        let shutting = Shutting { name: name.clone(), origin, dialect };
+        match self.pending.insert(now.mono, Waiting::Close(shutting)) {
+            Some(ticket) => self.actions.push_back(Action::Settle(ticket)),
+            // It is being closed all the same.
+            None => self.verdict(now, origin, Some(dialect), Some(name), Reason::Busy),
+        }
+    }
+
+    /// The kernel has closed it; not `whole`: nobody says that it has.
+    pub(super) fn closed_by_client(&mut self, now: Now, shutting: Shutting, whole: bool) {
+        let Shutting { name, origin, dialect } = shutting;
+        let outcome = if whole {
+            Outcome { reason: Reason::Closed, detail: None }
+        } else {
+            let detail = Some(Detail::Said("the firewall did not say that it is closed"));
+            Outcome { reason: Reason::FirewallFailed, detail }
+        };
+        self.conclude(now, origin, Some(dialect), Some(name), outcome);
     }
 
     /// A client that needs a one-time code: each code opens for one attempt, which may come twice (by IPv4 and IPv6, or again

@@ -394,6 +394,7 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
             | Action::Run(..)
             | Action::Resolve(..)
             | Action::Chains(_)
+            | Action::Settle(_)
             | Action::Answer(_)
             | Action::Gpg(_) => {
                 panic!("nothing else")

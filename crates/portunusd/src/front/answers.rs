@@ -8,6 +8,7 @@ use portunus_model::Now;
 use portunus_sys::channel::Received;
 
 use super::Front;
+use super::outward::Outward;
 
 /// Messages of the grantor that one round reads.
 const ANSWERS_AT_ONCE: usize = 64;
@@ -50,6 +51,9 @@ impl Front {
             }
             Said::Settled(ticket, whole) if self.unsettled.is_some_and(|(rules, _)| rules == ticket) => {
                 self.say_in_force(whole)?;
+            }
+            Said::Settled(number, whole) if let Some(ticket) = Outward::of_knock(number) => {
+                self.gate.handle_settled(now, ticket, whole);
             }
             Said::Settled(ticket, whole) => {
                 self.desk.closed(ticket, whole);

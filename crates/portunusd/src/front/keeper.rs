@@ -20,7 +20,7 @@ pub(super) const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long the grantor may take to close what new rules took back, before the keeper hears that it has not.
 const SHUT_WITHIN: Duration = Duration::from_secs(3);
 /// In the tickets of those settlings, which are ours; the desk counts its own from zero.
-const OF_RULES: u64 = 1 << 63;
+pub(super) const OF_RULES: u64 = 1 << 63;
 
 impl Front {
     pub(super) fn on_keeper(&mut self) -> io::Result<()> {

@@ -16,10 +16,14 @@ use super::chains::Kept;
 use super::control::Desk;
 use super::helpers::Helpers;
 use super::intake::Intake;
+use super::keeper::OF_RULES;
 use crate::log;
 
 /// How many messages may wait for the grantor; what comes then is answered as failed, and nothing is opened.
 const MOST_WAITING: usize = 256;
+/// What marks the numbers under which the gate awaits that the kernel has done what was said before: no ticket of its own has
+/// this bit, nor have other numbers.
+const OF_KNOCK: u64 = 1 << 62;
 /// Bytes on their way to the grantor.
 const ROOM: usize = 1 << 20;
 
@@ -139,6 +143,11 @@ impl Outward {
                             return Err(io::Error::other("the grantor does not take what must be closed"));
                         }
                     }
+                    Action::Settle(ticket) => {
+                        if !self.say(&Said::Settle(OF_KNOCK | ticket.as_u64()))? {
+                            gate.handle_settled(now, ticket, false);
+                        }
+                    }
                     Action::Chains(changes) => self.chains.carry_out(&changes, gate, now),
                     Action::Answer(answering) => answer(intake, *answering),
                     Action::Tell(event) => desk.tell(&event),
@@ -157,6 +166,11 @@ impl Outward {
         let said = self.say(&Said::Kill(ticket, client))?;
         self.send()?;
         Ok(said)
+    }
+
+    /// The gate's ticket, where it awaits what goes by this number.
+    pub(super) fn of_knock(number: u64) -> Option<Ticket> {
+        (number & (OF_KNOCK | OF_RULES) == OF_KNOCK).then(|| Ticket::from_u64(number & !OF_KNOCK))
     }
 
     /// Asks for word that all that was said before is done; false when too much waits.

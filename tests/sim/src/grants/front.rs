@@ -174,6 +174,7 @@ impl Front {
                 | Action::Resolve(..)
                 | Action::Gpg(_)
                 | Action::Chains(_)
+                | Action::Settle(_)
                 | Action::Answer(_) => {
                     panic!("nothing here asks for that")
                 }

@@ -297,6 +297,7 @@ fn what_waits_is_bounded_and_symmetric_knocks_do_not_wait_behind_it() {
             | Action::Run(..)
             | Action::Resolve(..)
             | Action::Chains(_)
+            | Action::Settle(_)
             | Action::Answer(_)
             | Action::Close(_) => panic!("nobody is proven"),
         }

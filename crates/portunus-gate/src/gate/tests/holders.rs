@@ -115,6 +115,7 @@ fn outcome(gate: &mut Gate) -> Outcome {
             | Action::Run(..)
             | Action::Resolve(..)
             | Action::Chains(_)
+            | Action::Settle(_)
             | Action::Answer(_)
             | Action::Gpg(_)) => panic!("{other:?}"),
         }

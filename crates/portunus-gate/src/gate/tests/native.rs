@@ -236,7 +236,9 @@ fn answers_are_for_whom_may_have_them_after_the_claim_and_one_a_second() {
                 Action::Claim(ticket, _) => gate.handle_claimed(at(500), ticket, Claimed::Fresh),
                 Action::Open(ticket, _) => gate.handle_opened(at(500), ticket, Opened::Open),
                 Action::Tell(_) | Action::Accept(_) | Action::Run(..) | Action::Resolve(..) => (),
-                Action::Gpg(_) | Action::Close(_) | Action::Chains(_) => panic!("{action:?}"),
+                Action::Gpg(_) | Action::Close(_) | Action::Settle(_) | Action::Chains(_) => {
+                    panic!("{action:?}")
+                }
             }
         }
     };

@@ -69,7 +69,13 @@ fn who_closes_takes_back_what_was_made_before_also_after_a_restart() {
     gate.handle_claimed(at(20), ticket, Claimed::Fresh);
     let Some(Action::Close(closing)) = next(&mut gate) else { panic!("it is closed") };
     assert_eq!(closing.client, gate.clients.name(0));
-    assert_eq!([reason(&mut gate), reason(&mut gate)], [Reason::Closed; 2]);
+    // What was open; and the closing's own word, once the kernel has done it.
+    let told = event(&mut gate);
+    assert_eq!((told.reason, told.source), (Reason::Closed, None));
+    let Some(Action::Settle(ticket)) = next(&mut gate) else { panic!("it asks whether it is closed") };
+    assert_eq!(gate.poll_action(), None);
+    gate.handle_settled(at(20), ticket, true);
+    assert_eq!(reason(&mut gate), Reason::Closed);
     let refused = |gate: &mut Gate| {
         hear(gate, at(30), withheld.clone(), 8);
         let (ticket, _) = claim(gate);
@@ -84,6 +90,36 @@ fn who_closes_takes_back_what_was_made_before_also_after_a_restart() {
     refused(&mut again);
     hear(&mut again, at(40), sealed(0, &Payload::knock(at(40).wall), 4).0, 7);
     let _ = granted(&mut again, at(40));
+}
+
+/// Nobody hears that it is closed before it is, and nobody hears it of a firewall that says nothing.
+#[test]
+fn who_closes_is_answered_once_the_kernel_has_closed() {
+    let mut alice = native_client(0);
+    alice.native.answers = true;
+    let mut gate = gate_with(vec![alice]);
+    let mut close = |now: Now, nonce| {
+        let close = Payload { kind: Kind::Close, wants_answer: true, ..Payload::knock(now.wall) };
+        let (bytes, pending) = sealed(0, &close, nonce);
+        hear(&mut gate, now, bytes, 7);
+        let (ticket, _) = claim(&mut gate);
+        gate.handle_claimed(now, ticket, Claimed::Fresh);
+        let Some(Action::Close(_)) = next(&mut gate) else { panic!("it is closed") };
+        let Some(Action::Settle(ticket)) = next(&mut gate) else { panic!("it asks whether it is closed") };
+        assert_eq!(gate.poll_action(), None, "no answer yet");
+        (ticket, pending)
+    };
+    let (closed, first) = close(at(0), 1);
+    let (not_closed, second) = close(at(2000), 2);
+    let (_unanswered, third) = close(at(4000), 3);
+    gate.handle_settled(at(4001), closed, true);
+    assert_eq!(answer(&mut gate, 0, &first).status, Status::Closed);
+    assert_eq!(reason(&mut gate), Reason::Closed);
+    gate.handle_settled(at(5002), not_closed, false);
+    assert_eq!(answer(&mut gate, 0, &second).status, Status::FirewallFailed);
+    assert_eq!(reason(&mut gate), Reason::FirewallFailed);
+    gate.handle_timeout(at(7000));
+    assert_eq!(answer(&mut gate, 0, &third).status, Status::FirewallFailed);
 }
 
 /// Which day each chain has got to, by what is asked for.
