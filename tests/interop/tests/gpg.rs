@@ -186,6 +186,15 @@ fn what_the_original_has_taken_is_not_taken_again() {
     opens(&world, &daemon, &out, "the next one");
 }
 
+/// The process that runs gpg.
+fn part(daemon: &Fwknopd) -> u32 {
+    let part = daemon.processes().into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"gpg")
+    });
+    part.unwrap_or_else(|| panic!("there is no gpg process"))
+}
+
 /// A keyring of a user's who is not root: gpg runs as that user, and has nothing else.
 #[test]
 fn gpg_runs_as_the_keyrings_owner_without_a_right_or_a_network() {
@@ -198,11 +207,7 @@ fn gpg_runs_as_the_keyrings_owner_without_a_right_or_a_network() {
     let daemon = udp_server(&world, &format!("SOURCE ANY\n{}", keys.lines("")));
     let out = knock(&world, Whose::Ours, &keys, &SSH);
     opens(&world, &daemon, &out, "as another user");
-    let part = daemon.processes().into_iter().find(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == b"gpg")
-    });
-    let part = part.unwrap_or_else(|| panic!("there is no gpg process"));
+    let part = part(&daemon);
     let status = fs::read_to_string(format!("/proc/{part}/status")).unwrap_or_else(|e| panic!("{e}"));
     let value = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -271,6 +276,31 @@ fn a_reload_takes_keyrings_and_gives_them_back() {
     reload(&format!("SOURCE ANY\n{}", keys.lines("")));
     let out = knock(&world, Whose::Ours, &keys, &SSH);
     opens(&world, &daemon, &out, "after the third");
+}
+
+/// A folder that belongs to somebody else by now: whoever ran gpg with it may not look into it any more, and as root would run what
+/// it says.
+#[test]
+fn a_reload_has_gpg_run_as_whoever_owns_the_keyring_by_now() {
+    let world = World::bare(Firewall::Iptables);
+    let keys = Exchanged::new(world.folder(), CURVES);
+    let daemon = udp_server(&world, &format!("SOURCE ANY\nFW_ACCESS_TIMEOUT 1\n{}", keys.lines("")));
+    let confined = || daemon.log().matches("less confined: gpg runs as root").count();
+    assert_eq!(confined(), 1, "{}", daemon.log());
+    for (turn, uid) in [61_190, 61_191, 0].into_iter().enumerate() {
+        keys.server.end_agent();
+        portunus_interop::run("chown", &["-R", &format!("{uid}:{uid}"), &keys.server.word()]);
+        kill_process(daemon.pid(), Signal::HUP).unwrap_or_else(|e| panic!("{e}"));
+        let done = || daemon.log().lines().filter(|line| line.starts_with("reloaded")).count() > turn;
+        assert!(within(Duration::from_secs(8), done), "{}", daemon.log());
+        let runs_as =
+            fs::read_to_string(format!("/proc/{}/status", part(&daemon))).unwrap_or_else(|e| panic!("{e}"));
+        assert!(runs_as.contains(&format!("\nUid:\t{uid}\t{uid}\t")), "not as {uid}: {runs_as}");
+        let out = knock(&world, Whose::Ours, &keys, &SSH);
+        opens(&world, &daemon, &out, &format!("as {uid}"));
+        assert!(within(Duration::from_secs(8), || grants(&world).is_empty()), "{}", daemon.log());
+    }
+    assert_eq!(confined(), 2, "{}", daemon.log());
 }
 
 #[test]

@@ -20,11 +20,17 @@ use crate::{Plan, commands};
 pub(super) struct Helpers {
     commands: Option<Part>,
     resolver: Option<Part>,
-    /// With the keyrings that it has.
-    oracle: Option<(Part, OracleSnapshot)>,
+    oracle: Option<Oracle>,
     ids: Option<Ids>,
-    /// Whose the keyrings are, as it was found when they were read.
+    /// Whose the keyrings are, as it was found when they were read: who runs may be another's yet.
     keyrings_owner: Option<Ids>,
+}
+
+/// Who runs gpg: with these keyrings, as their owner. For others, or another's, there is another one.
+struct Oracle {
+    part: Part,
+    snapshot: OracleSnapshot,
+    owner: Option<Ids>,
 }
 
 impl Helpers {
@@ -39,9 +45,9 @@ impl Helpers {
 
     /// A keyring of root's, where they are: gpg runs as root then.
     pub(super) fn roots_keyring(&self) -> Option<&Path> {
-        let (_, snapshot) = self.oracle.as_ref()?;
-        let is_roots = self.keyrings_owner.is_some_and(|owner| owner.uid == 0);
-        snapshot.rings.first().map(|ring| ring.home.as_path()).filter(|_| is_roots)
+        let oracle = self.oracle.as_ref()?;
+        let is_roots = oracle.owner.is_some_and(|owner| owner.uid == 0);
+        oracle.snapshot.rings.first().map(|ring| ring.home.as_path()).filter(|_| is_roots)
     }
 
     /// Starts who is needed and does not run yet; the front's ends of their channels.
@@ -76,27 +82,27 @@ impl Helpers {
         Ok(ends)
     }
 
-    /// It is confined to its keyrings' folders, so other ones need another process.
+    /// It is confined to its keyrings' folders and has become their owner, so other ones need another process.
     fn start_oracle(
         &mut self,
         plan: &Plan,
         settings: &Settings,
         stderr: &impl Fn() -> Option<OwnedFd>,
     ) -> io::Result<Option<Channel>> {
-        let snapshot = gpg::snapshot(settings);
-        if self.oracle.as_ref().map_or(snapshot.rings.is_empty(), |(_, old)| *old == snapshot) {
+        let (snapshot, owner) = (gpg::snapshot(settings), self.keyrings_owner);
+        let serves = |old: &Oracle| old.snapshot == snapshot && old.owner == owner;
+        if self.oracle.as_ref().map_or(snapshot.rings.is_empty(), serves) {
             return Ok(None);
         }
-        if let Some((mut old, _)) = self.oracle.take() {
-            old.end_now();
+        if let Some(mut old) = self.oracle.take() {
+            old.part.end_now();
         }
         let (front_end, own_end) = Channel::pair()?;
         if !snapshot.rings.is_empty() {
-            let part =
-                Part::start(plan, "gpg", (gpg::becomes(self.keyrings_owner), Some(Keep::Nothing)), stderr())?;
+            let part = Part::start(plan, "gpg", (gpg::becomes(owner), Some(Keep::Nothing)), stderr())?;
             let beside = message::beside(&snapshot)?;
             part.say(&ToOracle::Setup, &[beside.as_fd(), own_end.as_fd()])?;
-            self.oracle = Some((part, snapshot));
+            self.oracle = Some(Oracle { part, snapshot, owner });
         }
         Ok(Some(front_end).filter(|_| self.oracle.is_some()))
     }
@@ -113,7 +119,7 @@ impl Helpers {
     }
 
     pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
-        let oracle = self.oracle.as_mut().map(|(part, _)| part);
+        let oracle = self.oracle.as_mut().map(|oracle| &mut oracle.part);
         [self.commands.as_mut(), self.resolver.as_mut(), oracle].into_iter().flatten()
     }
 
@@ -125,8 +131,8 @@ impl Helpers {
         if let Some(resolver) = &mut self.resolver {
             resolver.finish(Duration::ZERO);
         }
-        if let Some((oracle, _)) = &mut self.oracle {
-            oracle.finish(Duration::ZERO);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.part.finish(Duration::ZERO);
         }
     }
 }

@@ -19,13 +19,18 @@ impl Keeper<'_> {
         }
     }
 
-    pub(super) fn say_ready(&self, since: Now) {
+    /// Whenever gpg begins to run as root.
+    pub(super) fn say_roots_keyring(&self) {
         if let Some(home) = self.helpers.roots_keyring() {
             tracing::info!(
                 keyring = %home.display(),
                 "less confined: gpg runs as root, for the keyring is root's; it has no capability and no network"
             );
         }
+    }
+
+    pub(super) fn say_ready(&self, since: Now) {
+        self.say_roots_keyring();
         if let Some(fwknopd) = &self.plan.fwknopd {
             tracing::info!("{}", self.loop_words());
             self.supervisor.ready("serving");

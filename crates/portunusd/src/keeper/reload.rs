@@ -281,6 +281,9 @@ impl Keeper<'_> {
             if let Some(channel) = channel {
                 self.front.say(&ToFront::Helper(helper), &[channel.as_fd()]).map_err(words)?;
             }
+            if channel.is_some() && helper == Helper::Oracle {
+                self.say_roots_keyring();
+            }
         }
         Ok(())
     }
