@@ -118,6 +118,12 @@ fn bad_files(place: &str, error: &StoreError) -> io::Error {
     io::Error::new(kind, format!("{place}: {error}"))
 }
 
+/// The store of chains cannot be taken up, with the mend.
+fn bad_chains(error: &io::Error) -> io::Error {
+    let mend = "restore the file, or move it away and add the native clients anew";
+    io::Error::new(error.kind(), format!("`chains` in the state folder: {error}: {mend}"))
+}
+
 /// For the log.
 fn sandbox_words(landlock: Landlock) -> &'static str {
     match landlock {

@@ -170,6 +170,31 @@ fn chains_that_cannot_be_taken_up_are_told_and_stay() {
     assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted");
 }
 
+/// The others are served on, and a restart would shut them out too.
+#[test]
+fn a_reload_that_would_speak_native_with_a_file_that_is_no_store_is_refused_and_ends_nothing() {
+    let world = World::new(Firewall::None);
+    let openme = world.add("bob", &["--ports", "ssh", "--for", "1s", "--dialect", "openme"]);
+    let daemon = world.serve();
+    let chains = world.place("state").join("chains");
+    fs::write(&chains, "something else\n".repeat(4000)).expect("a file");
+    fs::set_permissions(&chains, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("closed");
+    let door = speaks_native(&world);
+    let alice = add(&world, &door, "alice", "services = [\"ssh\"]\n");
+    daemon.until_logged("it is not a store of chains");
+    daemon.until_logged("restore the file, or move it away");
+    daemon.until_logged("not reloaded");
+    assert_eq!(daemon.verdict(|| openme.knock(&world.client, SERVER)), "granted", "{}", daemon.log());
+    fs::remove_file(&chains).expect("a file");
+    let reload = || daemon.control().reload().is_ok_and(|_| true);
+    assert!(within(Duration::from_secs(10), reload), "{}", daemon.log());
+    assert!(!daemon.log().contains("a part ended"), "{}", daemon.log());
+    // The lengths of its packets are received from the next start on; by then all of it is in the store.
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| alice.knock(&world.client, SERVER)), "granted", "{}", daemon.log());
+}
+
 #[test]
 fn a_client_with_a_second_factor_needs_a_code_which_opens_once_also_over_a_restart() {
     let secret = Secret::from_bytes([9; 20]);

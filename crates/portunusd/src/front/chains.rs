@@ -24,13 +24,32 @@ impl Kept {
     /// Takes up what is in `file`, and shows it to the gate.
     pub(super) fn open(&mut self, file: File, gate: &mut Gate) -> io::Result<()> {
         let show = |entry: Entry<'_>| {
-            let value = Secret::from_bytes(*entry.value);
-            gate.handle_chain(entry.owner, entry.slot, Day::from_number(entry.day), value);
+            gate.handle_chain(entry.owner, entry.slot, Day::from_number(entry.day), value_of(&entry));
         };
-        let (store, found) = Chains::open(file, show).map_err(|error| {
-            let mend = "restore the file, or move it away and add the native clients anew";
-            io::Error::new(error.kind(), format!("`chains` in the state folder: {error}: {mend}"))
-        })?;
+        self.open_with(file, show)
+    }
+
+    /// The same while others are served: where it cannot be taken up they are served on, and the native dialect stays closed.
+    pub(super) fn open_or_stay_closed(&mut self, file: File, gate: &mut Gate) {
+        let mut shown = Vec::new();
+        let opened = self.open_with(file, |entry| {
+            shown.push(entry.owner);
+            gate.handle_chain(entry.owner, entry.slot, Day::from_number(entry.day), value_of(&entry));
+        });
+        if let Err(error) = opened {
+            // Whose key cannot be replaced by the next day's has none.
+            shown.into_iter().for_each(|owner| gate.forget_chain(owner));
+            tracing::error!(%error, "nobody can knock in the native dialect until a reload can take up its chains");
+        }
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn open_with(&mut self, file: File, show: impl FnMut(Entry<'_>)) -> io::Result<()> {
+        let (store, found) = Chains::open(file, show).map_err(|error| crate::bad_chains(&error))?;
         if found.rotten > 0 {
             tracing::warn!(
                 slots = found.rotten,
@@ -165,5 +184,39 @@ impl Kept {
                 Err(error)
             }
         }
+    }
+}
+
+fn value_of(entry: &Entry<'_>) -> Secret<32> {
+    Secret::from_bytes(*entry.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use portunus_gate::Tuning;
+    use portunus_model::Rules;
+    use portunus_sys::memfd;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::front::keyring;
+    use crate::message::Keys;
+
+    #[test]
+    fn a_store_that_cannot_be_taken_up_while_others_are_served_leaves_the_dialect_closed() {
+        let keys = Keys { openme: None, fwknop: vec![], gpg: vec![], native: vec![], codes: vec![] };
+        let mut gate = Gate::new(Rules::default(), keyring::read(&keys).unwrap(), Tuning::default());
+        let mut kept = Kept::default();
+        let owner = ChainOwner::Link([7; 32]);
+        let (day, value) = (20_000, Zeroizing::new([9; 32]));
+        let new = [NewChain { kind: NewKind::Link, public: [7; 32], day, value }];
+        let other = || memfd::scratch("chains", &b"something else\n".repeat(4000)).unwrap();
+        assert!(kept.open(other(), &mut gate).is_err());
+        kept.open_or_stay_closed(other(), &mut gate);
+        assert!(!kept.is_open() && !kept.take_up(&new, &mut gate));
+        assert_eq!(gate.slot_of(owner), None);
+        kept.open_or_stay_closed(memfd::scratch("chains", &[]).unwrap(), &mut gate);
+        assert!(kept.is_open() && kept.take_up(&new, &mut gate));
+        assert_eq!(gate.slot_of(owner), Some(0));
     }
 }

@@ -53,7 +53,8 @@ impl Front {
             }
             ToFront::Chains => {
                 let file = File::from(came.descriptor()?);
-                self.outward.chains.open(file, &mut self.gate)
+                self.outward.chains.open_or_stay_closed(file, &mut self.gate);
+                Ok(())
             }
             ToFront::Helper(helper) => {
                 let helper = *helper;
@@ -121,7 +122,8 @@ impl Front {
 
     pub(super) fn say_in_force(&mut self, shut: bool) -> io::Result<()> {
         self.unsettled = None;
-        message::send(&self.keeper, &FromFront::InForce { shut, taken_up: self.taken_up }, &[])
+        let (taken_up, has_chains) = (self.taken_up, self.outward.chains.is_open());
+        message::send(&self.keeper, &FromFront::InForce { shut, taken_up, has_chains }, &[])
     }
 
     fn finish(&mut self, close: bool) -> io::Result<()> {

@@ -29,6 +29,17 @@ pub(super) fn store(plan: &Plan) -> Result<File, StartError> {
     Ok(store)
 }
 
+/// Whether the front will be able to take up the store: looked at while nothing is changed yet.
+pub(super) fn look(plan: &Plan) -> Result<(), String> {
+    let path = plan.state_dir.join(handover::STORE);
+    if plan.dry() || !path.exists() {
+        return Ok(());
+    }
+    let store = files::open_state(&path).map_err(|error| error.to_string())?;
+    let looked = portunus_store::chains::look(&store, |_| ());
+    looked.map(drop).map_err(|error| crate::bad_chains(&error).to_string())
+}
+
 /// What commands have left, and the files that say it: to be taken away once it is in the store.
 #[derive(Default)]
 pub(super) struct Left {

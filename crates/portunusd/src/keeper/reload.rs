@@ -190,6 +190,9 @@ impl Keeper<'_> {
         let mut new = loaded
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         check(&new)?;
+        if !new.secrets.native.is_empty() && !self.has_chains {
+            chains::look(self.plan)?;
+        }
         let keyrings_owner = super::gpg::owner(&new).map_err(|error| error.to_string())?;
         self.marks.give(&mut new);
         let mut warnings: Vec<String> = new.warnings.iter().map(ToString::to_string).collect();
@@ -224,6 +227,9 @@ impl Keeper<'_> {
         self.helpers.keyrings_belong_to(keyrings_owner);
         self.reload_helpers()?;
         self.reload_front()?;
+        if !self.settings.secrets.native.is_empty() && !self.has_chains {
+            warnings.push("nobody can knock in the native dialect: its `chains` could not be opened, and the next reload tries it again".to_owned());
+        }
         if self.trial.until.is_none() {
             super::state::remember(self.plan, &self.settings);
         }
@@ -296,7 +302,6 @@ impl Keeper<'_> {
         if !self.has_chains {
             let store = chains::store(self.plan).map_err(|e| e.to_string())?;
             self.front.say(&ToFront::Chains, &[store.as_fd()]).map_err(|e| e.to_string())?;
-            self.has_chains = true;
         }
         Ok(Left::find(self.plan))
     }
@@ -309,8 +314,9 @@ impl Keeper<'_> {
         loop {
             match self.front.hear::<FromFront>(PATIENCE) {
                 Ok(Taken::Message(mut came)) => match came.value {
-                    FromFront::InForce { shut, taken_up } => {
+                    FromFront::InForce { shut, taken_up, has_chains } => {
                         self.unshut = !shut;
+                        self.has_chains = has_chains;
                         if taken_up {
                             left.taken_up();
                         }

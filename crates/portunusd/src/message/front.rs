@@ -156,8 +156,9 @@ pub(crate) enum Helper {
 pub(crate) enum FromFront {
     /// Confined, and ready to serve; `taken_up`: and all that commands had left for the store of chains is in it.
     Ready { taken_up: bool },
-    /// The new rules are in force; `shut`: and the kernel has closed what they took back. `taken_up` as above.
-    InForce { shut: bool, taken_up: bool },
+    /// The new rules are in force; `shut`: and the kernel has closed what they took back. `taken_up` as above; `has_chains`: the
+    /// store of chains is open.
+    InForce { shut: bool, taken_up: bool, has_chains: bool },
     /// Somebody with the right to it asks for a reload.
     PleaseReload,
     /// Who is there. With: [`Sessions`].
