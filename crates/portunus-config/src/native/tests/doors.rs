@@ -109,8 +109,9 @@ fn what_is_wrong_with_a_door_is_said() {
     assert_eq!(
         said(&none),
         [
-            "/etc/portunus/keys/native.key: the server's private key is not there: make it with `portunus init --host \
-          HOST --force`, which keeps every key and client, or copy it from the old server"
+            "/etc/portunus/keys/native.key: the server's private key is not there: make it with `portunus init \
+          --force`, with the --host, --port and --dialects it had (every key and client stays, and the old file is kept as \
+          portunus.toml.old), or copy it from the old server"
         ]
     );
     let cut = both().with(&format!("{KEYS}/native-next.key"), "AAAA\n");
