@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::Diagnostic;
 
 /// Whether a file holds a secret. A secret file that others can read is refused by the real [`Files`].
@@ -122,12 +124,26 @@ impl<'a> Overlay<'a> {
         self.laid.insert(path.into(), None);
         self
     }
+
+    /// A file that is replaced keeps its mode: a secret does not go into one that others can read.
+    fn stays_closed(&self, path: &Path, secrecy: Secrecy) -> Result<(), FileError> {
+        match secrecy {
+            Secrecy::Public => Ok(()),
+            Secrecy::Secret => match self.below.read_bytes(path, secrecy).map(Zeroizing::new) {
+                Ok(_) | Err(FileError::Missing) => Ok(()),
+                Err(error) => Err(error),
+            },
+        }
+    }
 }
 
 impl Files for Overlay<'_> {
     fn read(&self, path: &Path, secrecy: Secrecy) -> Result<String, FileError> {
         match self.laid.get(path) {
-            Some(Some(text)) => Ok(text.clone()),
+            Some(Some(text)) => {
+                self.stays_closed(path, secrecy)?;
+                Ok(text.clone())
+            }
             Some(None) => Err(FileError::Missing),
             None => self.below.read(path, secrecy),
         }
@@ -183,6 +199,30 @@ pub(crate) mod tests {
         listed.sort();
         assert_eq!(listed, [PathBuf::from("/c/a.toml"), PathBuf::from("/c/n.toml")]);
         assert_eq!(over.list(Path::new("/d")), Err(FileError::Missing));
+    }
+
+    #[test]
+    fn a_secret_is_laid_over_no_file_that_others_can_read() {
+        struct Open(Memory);
+        impl Files for Open {
+            fn read(&self, path: &Path, secrecy: Secrecy) -> Result<String, FileError> {
+                let text = self.0.read(path, secrecy)?;
+                if secrecy == Secrecy::Secret { Err(FileError::TooOpen { mode: 0o644 }) } else { Ok(text) }
+            }
+
+            fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+                self.0.list(dir)
+            }
+        }
+        let below = Open(Memory::default().with("/c/a.toml", "old"));
+        let over = Overlay::new(&below).with("/c/a.toml", "new").with("/c/n.toml", "n");
+        let (there, not_there) = (Path::new("/c/a.toml"), Path::new("/c/n.toml"));
+        assert_eq!(over.read(there, Secrecy::Public), Ok("new".into()));
+        assert_eq!(over.read(there, Secrecy::Secret), Err(FileError::TooOpen { mode: 0o644 }));
+        assert_eq!(over.read(not_there, Secrecy::Secret), Ok("n".into()));
+        // The last change counts, whatever is between it and the file.
+        let twice = Overlay::new(&over).with("/c/a.toml", "newer");
+        assert_eq!(twice.read(there, Secrecy::Secret), Err(FileError::TooOpen { mode: 0o644 }));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(crate) fn add(text: &str, path: &Path, name: &str, body: &str) -> Result<Str
         whole if whole.ends_with('\n') => eol.to_owned(),
         _ => eol.repeat(2),
     };
-    let body = body.replace('\n', eol);
-    let after = format!("{text}{joint}[{}]{eol}{body}", toml_key(name));
+    let body = Zeroizing::new(body.replace('\n', eol));
+    let after = format!("{text}{joint}[{}]{eol}{}", toml_key(name), *body);
     check(&source, after, |pairs| {
         pairs.split_last().is_some_and(|(last, rest)| last.key == name && same_pairs(before, rest))
     })

@@ -21,7 +21,8 @@ use crate::identity;
 use crate::say::Failure;
 
 /// How to get a chain for a door that has none.
-const NEW_CHAIN: &str = "make one with `portunus init --host HOST --force`, then add its clients anew";
+const NEW_CHAIN: &str = "make one with `portunus init --force`, with the --host, --port and --dialects it had; the old file is kept as \
+                         portunus.toml.old. Then add its clients anew";
 /// More clients than these are not named one by one.
 const MOST_NAMED: usize = 8;
 

@@ -11,6 +11,8 @@ use crate::say::{CONFIG, Failure};
 
 /// The mode of a file that holds a secret, and of any client's file (who may come in is nobody's business).
 pub(crate) const PRIVATE: u32 = 0o600;
+/// So many files of one name are put aside at most.
+const MOST_ASIDE: u32 = 1000;
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
@@ -91,14 +93,8 @@ pub(crate) fn apply(change: &FileChange) -> Result<(), Failure> {
 pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), Failure> {
     if force {
         // A replaced file keeps its mode; where that was too open, the new secret would be too.
-        if mode == PRIVATE && path.exists() {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
-                Failure::file(
-                    format_args!("its mode was not changed ({error})"),
-                    path,
-                    "run this as its owner",
-                )
-            })?;
+        if mode == PRIVATE {
+            shut(path)?;
         }
         return Ok(files::replace(path, text.as_bytes(), mode)?);
     }
@@ -119,7 +115,20 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32, force: bool) -> Resu
     })
 }
 
-/// Puts an existing file aside as NAME.old, so that --force loses nothing.
+/// Takes from others what they may do with a file, if it is there.
+///
+/// # Errors
+/// The file system refused.
+pub(crate) fn shut(path: &Path) -> Result<(), Failure> {
+    if !path.exists() {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
+        Failure::file(format_args!("its mode was not changed ({error})"), path, "run this as its owner")
+    })
+}
+
+/// Puts an existing file aside as NAME.old, or NAME.old.1 and so on where there is one already, so that --force loses nothing.
 ///
 /// # Errors
 /// The file system refused.
@@ -127,10 +136,47 @@ pub(crate) fn keep_aside(path: &Path) -> Result<Option<PathBuf>, Failure> {
     if !path.exists() {
         return Ok(None);
     }
+    let failed = |error: &std::io::Error, mend: &str| {
+        Failure::file(format_args!("it was not put aside ({error})"), path, mend)
+    };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!("{name}.old"));
-    std::fs::rename(path, &aside).map_err(|error| {
-        Failure::file(format_args!("it was not put aside ({error})"), path, "run this as its owner")
-    })?;
-    Ok(Some(aside))
+    let more = (1..MOST_ASIDE).map(|number| format!("{name}.old.{number}"));
+    for name in std::iter::once(format!("{name}.old")).chain(more) {
+        let aside = path.with_file_name(name);
+        // A hard link, unlike a rename, refuses to take the place of another file.
+        match std::fs::hard_link(path, &aside) {
+            Ok(()) => {
+                std::fs::remove_file(path).map_err(|error| failed(&error, "run this as its owner"))?;
+                return Ok(Some(aside));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => (),
+            Err(error) => return Err(failed(&error, "run this as its owner")),
+        }
+    }
+    let what = format_args!("it was not put aside, for {MOST_ASIDE} of its kind are");
+    Err(Failure::file(what, path, "take the old ones away that nobody needs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_aside_takes_no_other_s_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        assert_eq!(keep_aside(&path), Ok(None));
+        let kept: Vec<_> = (0..3)
+            .map(|n| {
+                std::fs::write(&path, n.to_string()).unwrap();
+                let aside = keep_aside(&path).unwrap().unwrap();
+                assert!(!path.exists());
+                aside.file_name().unwrap().to_string_lossy().into_owned()
+            })
+            .collect();
+        assert_eq!(kept, ["a.toml.old", "a.toml.old.1", "a.toml.old.2"]);
+        for (n, name) in kept.iter().enumerate() {
+            assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), n.to_string());
+        }
+    }
 }

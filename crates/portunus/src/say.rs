@@ -88,6 +88,18 @@ pub(crate) fn out(text: impl fmt::Display) {
     }
 }
 
+/// Writes what must not get lost to standard output: that nobody takes it is a failure, too.
+///
+/// # Errors
+/// It did not all go out.
+pub(crate) fn hand_over(text: &str) -> Done {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        let mend = "nothing was added: mend that, and do it again";
+        Failure::new(format_args!("it could not be printed ({error})"), "standard output", mend)
+    })
+}
+
 /// Where standard output is a file that others can read (`> alice.toml` makes one), takes that from them before a
 /// private key goes there, and says so. A terminal, a pipe, a device stay as they are.
 pub(crate) fn shut_to_others(face: &str) {

@@ -13,7 +13,7 @@ use crate::files::RealFiles;
 use crate::keeping::Keeper;
 use crate::knocking::Knocker;
 use crate::places;
-use crate::say::{CONFIG, Failure};
+use crate::say::{CONFIG, Failure, remark};
 
 /// The folder of profiles.
 pub(crate) struct Wallet {
@@ -99,16 +99,23 @@ impl Wallet {
         Knocker::new(profile, families, request, Some(keeper))
     }
 
-    /// Writes one, 0600.
+    /// Writes one, 0600. With `force` one of that name is put aside, for it may hold the only link that its server knows, and
+    /// `face` says where.
     ///
     /// # Errors
     /// One of that name is there and `force` is not given, or the file system refused.
-    pub(crate) fn save(&self, profile: &Profile, force: bool) -> Result<PathBuf, Failure> {
+    pub(crate) fn save(&self, face: &str, profile: &Profile, force: bool) -> Result<PathBuf, Failure> {
         files::make_folder(&self.dir, 0o700)?;
         let path = self.path(&profile.name);
         let _lock = lock(&path)?;
         let text = native::render(profile, Show::All);
-        edit::write_new(&path, &text, PRIVATE, force)?;
+        if force {
+            edit::shut(&path)?;
+            if let Some(aside) = edit::keep_aside(&path)? {
+                remark(face, format_args!("the old profile is in {}", short(&aside)));
+            }
+        }
+        edit::write_new(&path, &text, PRIVATE, false)?;
         Ok(path)
     }
 

@@ -281,6 +281,74 @@ fn init_over_an_existing_file_keeps_what_was_written_by_hand() {
     fs::write(&file, &text).unwrap();
     good(&run(home, &["init", "--host", "i", "--place", "own", "--force"]));
     assert_eq!(fs::read_to_string(home.join("etc/portunus.toml.old")).unwrap(), text);
+    // The next one takes no other's place.
+    good(&run(home, &["init", "--host", "j", "--place", "own", "--force"]));
+    assert_eq!(fs::read_to_string(home.join("etc/portunus.toml.old")).unwrap(), text);
+    assert!(fs::read_to_string(home.join("etc/portunus.toml.old.1")).unwrap().contains("host = \"i\""));
+}
+
+#[test]
+fn init_that_cannot_make_a_door_leaves_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "h", "--place", "own", "--dialects", "openme"]));
+    let before = fs::read_to_string(home.join("etc/portunus.toml")).unwrap();
+    // No chain can be left where the state folder is to be.
+    fs::write(home.join("state"), "").unwrap();
+    let output = run(home, &["init", "--host", "i", "--place", "own", "--force"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(home.join("etc/portunus.toml")).unwrap(), before);
+    assert!(!home.join("etc/portunus.toml.old").exists() && !home.join("etc/keys/native.key").exists());
+    fs::remove_file(home.join("state")).unwrap();
+    good(&run(home, &["init", "--host", "i", "--place", "own", "--force"]));
+    good(&run(home, &["check"]));
+}
+
+#[test]
+fn a_secret_is_added_to_no_file_that_others_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "h", "--place", "own", "--dialects", "native,fwknop"]));
+    let many = home.join("etc/clients.toml");
+    fs::write(&many, "# all of them\n").unwrap();
+    fs::set_permissions(&many, fs::Permissions::from_mode(0o644)).unwrap();
+    for words in [&["add", "alice", "--totp"][..], &["add", "alice", "--dialect", "fwknop"]] {
+        let output = run(home, words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("it holds a secret and others can reach it (mode 0644): chmod 600 "), "{said}");
+        assert!(output.stdout.is_empty(), "no profile of a client that is none");
+        assert_eq!(fs::read_to_string(&many).unwrap(), "# all of them\n");
+    }
+    // One without a secret goes there; and so does this one into a file that is shut.
+    good(&run(home, &["add", "bob"]));
+    fs::set_permissions(&many, fs::Permissions::from_mode(0o600)).unwrap();
+    good(&run(home, &["add", "alice", "--totp"]));
+    assert!(good(&run(home, &["show", "alice"])).contains("\ntotp         yes\n"));
+}
+
+#[test]
+fn a_client_whose_profile_gets_lost_is_not_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    good(&run(home, &["init", "--host", "h", "--place", "own", "--dialects", "native,openme,fwknop"]));
+    for dialect in ["native", "openme", "fwknop"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let words = ["add", "alice", "--dialect", dialect, "--qr-out", "alice.svg"];
+        let output = command(home).args(words).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("it could not be printed (No space left on device")
+                && said.ends_with(": standard output: nothing was added: mend that, and do it again\n"),
+            "{said}"
+        );
+        assert!(!home.join("alice.svg").exists(), "{dialect}");
+        let left = fs::read_dir(home.join("state/chains.new")).unwrap();
+        assert_eq!(left.count(), 1, "the door's chain, and no link");
+        assert!(!good(&run(home, &["list"])).contains("alice"), "{dialect}");
+    }
+    good(&run(home, &["add", "alice"]));
 }
 
 #[test]
@@ -313,8 +381,16 @@ fn a_forced_profile_does_not_inherit_a_mode_that_was_too_open() {
     profile_for(home, "192.0.2.1", 4);
     let saved = home.join(".config/portunus/profiles/home.toml");
     fs::set_permissions(&saved, fs::Permissions::from_mode(0o644)).unwrap();
-    good(&run(home, &["join", "alice.toml", "--as", "home", "--force"]));
+    let before = fs::read(&saved).unwrap();
+    let output = run(home, &["join", "alice.toml", "--as", "home", "--force"]);
+    good(&output);
     assert_eq!(mode(&saved), 0o600);
+    // The one before may hold the only link that its server knows.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "portunus: the old profile is in ~/.config/portunus/profiles/home.toml.old\n");
+    let old = saved.with_extension("toml.old");
+    assert_eq!((fs::read(&old).unwrap(), mode(&old)), (before, 0o600));
+    assert!(!good(&run(home, &["profiles"])).contains("home.toml"), "it is no profile");
 }
 
 #[test]

@@ -30,8 +30,8 @@ pub(super) fn read(
         secrets.openme = key(files, &paths.openme_key(), mend, policy, findings);
     }
     if spoken.names(Dialect::Native) {
-        let mend = "make it with `portunus init --host HOST --force`, which keeps every key and client, or copy it from \
-                    the old server";
+        let mend = "make it with `portunus init --force`, with the --host, --port and --dialects it had (every key and client \
+                    stays, and the old file is kept as portunus.toml.old), or copy it from the old server";
         secrets.native.extend(key(files, &paths.native_key(), mend, policy, findings));
         for path in more_doors(files, paths, findings) {
             secrets.native.extend(key(files, &path, "", policy, findings));

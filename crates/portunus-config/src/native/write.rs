@@ -142,10 +142,12 @@ ssh = ["22/tcp"]
 "#;
 
 /// The lines of one client.
-pub(super) fn client(client: &NewClient) -> String {
+pub(super) fn client(client: &NewClient) -> Zeroizing<String> {
     let dialect = if client.native.is_some() { Dialect::Native } else { Dialect::Openme };
     let key = quoted(&text::encode(&client.key));
-    let mut out = format!("dialect = {}\npublic_key = {key}\n", quoted(dialect.as_str()));
+    // The secret of one-time codes comes last, and what grows leaves no copy of it behind.
+    let mut out = Zeroizing::new(String::new());
+    out.push_str(&format!("dialect = {}\npublic_key = {key}\n", quoted(dialect.as_str())));
     common(client, &mut out);
     let rule = client.native.unwrap_or_default();
     if rule.answers {
@@ -155,7 +157,10 @@ pub(super) fn client(client: &NewClient) -> String {
         out.push_str("bind = \"must\"\n");
     }
     if let Some(code) = &client.code {
-        for part in ["totp = ", &quoted(&totp::to_base32(code.secret())), "\n"] {
+        let secret = Zeroizing::new(quoted(&totp::to_base32(code.secret())));
+        let parts = ["totp = ", &*secret, "\n"];
+        out.reserve_exact(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
             out.push_str(part);
         }
     }

@@ -69,7 +69,8 @@ impl Kept {
             tracing::error!(
                 doors,
                 "nobody can knock in the native dialect: the chain of its door is not in the state folder's `chains`; restore \
-                 the file, or run `portunus init --force` and add its clients anew"
+                 the file, or run `portunus init --force` with the --host, --port and --dialects it had (the old file is kept as \
+                 portunus.toml.old) and add its clients anew"
             );
         } else if !clients.is_empty() {
             let names: Vec<&str> = clients.iter().take(NAMED).map(|name| name.as_str()).collect();

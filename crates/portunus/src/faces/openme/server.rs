@@ -38,11 +38,14 @@ pub(super) fn init(config: &Path, wish: &Init) -> Done {
     });
     // The old key is the only way back for clients that have it: --force puts it aside.
     let aside = if wish.force { edit::keep_aside(config)? } else { None };
-    edit::write_new(config, &text, PRIVATE, false)?;
-    line(format_args!("Server config written to {}", config.display()));
+    let written = edit::write_new(config, &text, PRIVATE, false);
+    if written.is_ok() {
+        line(format_args!("Server config written to {}", config.display()));
+    }
     if let Some(aside) = aside {
         line(format_args!("The old one is in {}", aside.display()));
     }
+    written?;
     line("");
     line(format_args!("  Server:      {}", wish.server));
     line(format_args!("  UDP port:    {}", wish.port));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use portunus_config::Diagnostic;
@@ -43,14 +44,13 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
         }
         DialectName::Fwknop => {
             clients_native::refuse_flags(&add)?;
-            let made = clients_fwknop::add(places, &before, &add)?;
+            let picture = clients_fwknop::add(places, &before, &add)?;
             drop(lock);
             running::take_up(NAME, &places.run_dir);
-            say::shut_to_others(NAME);
             if add.qr {
-                show(made.picture.as_ref());
+                show(picture.as_ref());
             }
-            return made.print();
+            return Ok(());
         }
     };
     let mut client = NewClient::new(add.name.clone(), made.public);
@@ -76,7 +76,8 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     if let Some(link) = &made.link {
         chains::leave(&places.state_dir, link)?;
     }
-    if let Err(failure) = edit::apply(&change) {
+    let text = profile_file::render(&profile, Reveal::All);
+    if let Err(failure) = hand_over(&text, &change, add.qr_out.as_deref()) {
         if let Some(link) = &made.link {
             // A link that is nobody's opens nothing: the failure that counts is the other one.
             let _ = chains::take_back(&places.state_dir, link);
@@ -85,12 +86,25 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     }
     drop(lock);
     running::take_up(NAME, &places.run_dir);
-    say::shut_to_others(NAME);
-    out(&*profile_file::render(&profile, Reveal::All));
     if add.qr {
         show(picture.as_ref());
     }
     Ok(())
+}
+
+/// Prints what a new client is to have, then writes the client: one whose profile got lost would be nobody's. What was drawn
+/// for it goes where either fails.
+pub(super) fn hand_over(text: &str, change: &FileChange, picture: Option<&Path>) -> Done {
+    say::shut_to_others(NAME);
+    let done = say::hand_over(text).and_then(|()| {
+        let useless = "what was printed opens nothing, for the client was not added";
+        edit::apply(change).inspect_err(|_| remark(NAME, useless))
+    });
+    if let (Err(_), Some(picture)) = (&done, picture) {
+        // The failure that counts is the other one: a key that is nobody's opens nothing.
+        let _ = std::fs::remove_file(picture);
+    }
+    done
 }
 
 /// What is drawn for a new client.
@@ -272,6 +286,7 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
     if entry.key.dialect() == Dialect::Native {
         line(format_args!("answers      {}", yes(entry.native.answers)));
         line(format_args!("bind         {}", bind(entry)));
+        line(format_args!("totp         {}", yes(entry.native.second_factor)));
     }
     line(format_args!("file         {}:{}", entry.file.display(), entry.line));
     Ok(())
@@ -420,6 +435,7 @@ fn row(entry: &Entry) -> serde_json::Value {
         "health_port": entry.health_port,
         "answers": native.then_some(entry.native.answers),
         "bind": native.then(|| bind(entry)),
+        "totp": native.then_some(entry.native.second_factor),
         "file": entry.file.display().to_string(),
         "line": entry.line,
     })

@@ -9,21 +9,14 @@ use portunus_model::{Client, PortSpec};
 use zeroize::Zeroizing;
 
 use super::args::Add;
-use super::clients::{laid, refused};
-use crate::edit;
+use super::clients::{hand_over, laid, refused};
 use crate::files::RealFiles;
 use crate::picture::Picture;
 use crate::places::Places;
-use crate::say::{Done, Failure, out};
+use crate::say::Failure;
 
-/// What is printed, and the picture of the keys.
-pub(super) struct Made {
-    stanza: Zeroizing<String>,
-    pub(super) picture: Option<Picture>,
-}
-
-/// Draws keys and writes the client; `before` is the configuration without it.
-pub(super) fn add(places: &Places, before: &Settings, add: &Add) -> Result<Made, Failure> {
+/// Draws keys, prints them and writes the client; `before` is the configuration without it. Gives the picture of the keys.
+pub(super) fn add(places: &Places, before: &Settings, add: &Add) -> Result<Option<Picture>, Failure> {
     let host = before.host.as_deref().ok_or_else(|| {
         let what = "the server's file has no host for the client's file";
         Failure::new(what, "portunus.toml", "write host = \"NAME\" into it")
@@ -53,15 +46,8 @@ pub(super) fn add(places: &Places, before: &Settings, add: &Add) -> Result<Made,
     if let (Some(picture), Some(path)) = (&picture, &add.qr_out) {
         picture.write(path)?;
     }
-    edit::apply(&change)?;
-    Ok(Made { stanza, picture })
-}
-
-impl Made {
-    pub(super) fn print(&self) -> Done {
-        out(&*self.stanza);
-        Ok(())
-    }
+    hand_over(&stanza, &change, add.qr_out.as_deref())?;
+    Ok(picture)
 }
 
 /// The lines of .fwknoprc.

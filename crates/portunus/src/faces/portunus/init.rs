@@ -45,11 +45,12 @@ fn make(places: &Places, wish: &Init, host: &str) -> Done {
     if paths.server().exists() && !wish.force {
         return Err(Failure::file("it exists already", &paths.server(), "use --force to write it anew"));
     }
-    let aside = edit::keep_aside(&paths.server())?;
-    write(&paths, wish, host, asked.clone())?;
+    // What may fail comes before the old file is put aside.
+    files::make_folder(&paths.keys_dir(), 0o700)?;
     if wish.dialects.contains(&DialectName::Native) {
         open_door(&paths, &places.state_dir)?;
     }
+    write(&paths, wish, host, asked.clone())?;
     let settings = native::load(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
     let look = ruleset::look(&settings);
     let place = asked.clone().or_else(|| look.as_ref().ok().and_then(|look| look.place.clone()));
@@ -58,9 +59,6 @@ fn make(places: &Places, wish: &Init, host: &str) -> Done {
         files::replace(&paths.server(), text.as_bytes(), 0o644)?;
     }
     drop(lock);
-    if let Some(aside) = aside {
-        remark(NAME, format_args!("the old file is in {}", aside.display()));
-    }
     tell(dir, &settings, place.as_ref(), look)
 }
 
@@ -97,7 +95,6 @@ fn template(wish: &Init, host: &str, place: Option<Place>) -> native::Init {
 
 /// What is there stays: a new server key would make every profile useless.
 fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
-    files::make_folder(&paths.keys_dir(), 0o700)?;
     files::make_folder(&paths.clients_dir(), 0o700)?;
     if wish.dialects.contains(&DialectName::Openme) && !paths.openme_key().exists() {
         let key = identity::x25519_key()?;
@@ -107,6 +104,9 @@ fn write(paths: &Paths, wish: &Init, host: &str, place: Option<Place>) -> Done {
         files::create(&paths.services(), native::services_text().as_bytes(), 0o644)?;
     }
     let text = native::server_text(&template(wish, host, place));
+    if let Some(aside) = edit::keep_aside(&paths.server())? {
+        remark(NAME, format_args!("the old file is in {}", aside.display()));
+    }
     Ok(files::replace(&paths.server(), text.as_bytes(), 0o644)?)
 }
 

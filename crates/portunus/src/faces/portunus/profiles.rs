@@ -39,7 +39,7 @@ pub(super) fn join(wish: &Join) -> Done {
     }
     let wallet = Wallet::mine()?;
     for profile in &profiles {
-        let path = wallet.save(profile, wish.force)?;
+        let path = wallet.save(NAME, profile, wish.force)?;
         line(format_args!("{} ({}) is in {}", profile.name, profile.host, short(&path)));
         if let Some(command) = &profile.post_knock {
             remark(NAME, format_args!("its post_knock runs at each connect: {command}"));

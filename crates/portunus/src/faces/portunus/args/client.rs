@@ -19,7 +19,7 @@ pub(crate) struct Join {
     /// The name that it gets here (else the first label of the server's host)
     #[arg(long = "as", value_name = "NAME", value_parser = values::profile)]
     pub(crate) name: Option<String>,
-    /// Overwrite a profile of that name
+    /// Take the place of a profile of that name, which is kept beside it as NAME.toml.old
     #[arg(long)]
     pub(crate) force: bool,
 }
