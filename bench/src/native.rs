@@ -10,8 +10,8 @@ use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::native::{Chain, ClientKeys, Day, Door, LONGEST, Packet, Payload, SHORTEST, seal};
 use portunus_gate::{Action, Gate, Keyring, Tuning};
 use portunus_model::{
-    ChainOwner, Claimed, Client, ClientKey, ClientName, Datagram, Mono, Now, Opened, PortSpec, Rules, Unix,
-    Via,
+    ChainOwner, Claimed, Client, ClientKey, ClientName, Datagram, DoorRole, Mono, Now, Opened, PortSpec,
+    Rules, Unix, Via,
 };
 
 use crate::{cost, row};
@@ -90,7 +90,8 @@ fn knocks(clients: u32) -> (f64, f64) {
     let rules = rules(clients);
     let keys: Vec<ClientKey> = rules.clients.iter().map(|client| client.key).collect();
     let tuning = Tuning { knocks_at_once: u32::MAX, knocks_a_minute: u32::MAX, ..Tuning::default() };
-    let mut gate = Gate::new(rules, Keyring { native: vec![door], ..Keyring::default() }, tuning);
+    let mut gate =
+        Gate::new(rules, Keyring { native: vec![(DoorRole::Current, door)], ..Keyring::default() }, tuning);
     gate.handle_chain(ChainOwner::Door(public), 0, today(), secret(0, 3));
     for (slot, key) in (1..).zip(&keys) {
         gate.handle_chain(ChainOwner::Link(*key.as_bytes()), slot, today(), secret(slot, 4));

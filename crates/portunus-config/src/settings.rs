@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
-use portunus_model::{Limits, Place, PortSpec, Proto, Rules, Stance};
+use portunus_model::{DoorRole, Limits, Place, PortSpec, Proto, Rules, Stance};
 
 use crate::Diagnostic;
 use crate::alerts::Alerts;
@@ -189,10 +189,41 @@ pub struct Secrets {
     pub fwknop: Vec<RawKeys>,
     /// The same of GnuPG's.
     pub gpg: Vec<RawGpg>,
-    /// X25519, the doors of the native dialect, the current one first; none: the dialect is off.
-    pub native: Vec<Secret<32>>,
+    /// The doors of the native dialect, the current one first; none: the dialect is off.
+    pub native: Vec<DoorKey>,
     /// The secrets of one-time codes, by the public keys of the native clients that need them.
     pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
+}
+
+/// The key of a door.
+#[derive(PartialEq, Eq)]
+pub struct DoorKey {
+    /// What it is for.
+    pub role: DoorRole,
+    /// X25519.
+    pub secret: Secret<32>,
+}
+
+impl fmt::Debug for DoorKey {
+    /// Never the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DoorKey({:?})", self.role)
+    }
+}
+
+impl Secrets {
+    /// The door of this role.
+    #[must_use]
+    pub fn door(&self, role: DoorRole) -> Option<&Secret<32>> {
+        self.native.iter().find(|door| door.role == role).map(|door| &door.secret)
+    }
+
+    /// The door at which a new client is to knock: the one to which all are moving, else the current one.
+    #[must_use]
+    pub fn door_for_new(&self) -> Option<&Secret<32>> {
+        let roles = [DoorRole::Next, DoorRole::Apart, DoorRole::Current];
+        roles.into_iter().find_map(|role| self.door(role))
+    }
 }
 
 impl fmt::Debug for Secrets {

@@ -45,8 +45,8 @@ pub(crate) struct Proven {
     pub(crate) client: u32,
     /// Whose it is too: a signature may count with several stanzas, each with keys of its own.
     others: Vec<u32>,
-    /// Whether the link that opened it is one that its client had announced, and not used before.
-    announced: bool,
+    /// Native: by what it came in.
+    through: Through,
     pub(crate) origin: Origin,
 }
 
@@ -57,13 +57,26 @@ pub(crate) struct Fresh {
     claim: Claim,
 }
 
+impl Through {
+    const NOTHING: Self = Self { announced: false, moved: None };
+}
+
 /// Fresh, and nobody had it before: the store says so.
 #[derive(Debug)]
 pub(crate) struct Taken {
     origin: Origin,
     knock: Knock,
     others: Vec<u32>,
-    announced: bool,
+    through: Through,
+}
+
+/// By what a native knock came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Through {
+    /// Whether the link that opened it is one that its client had announced, and not used before.
+    pub(crate) announced: bool,
+    /// The public key of its door, where everybody is to knock there from now on.
+    pub(crate) moved: Option<[u8; 32]>,
 }
 
 /// What became of a datagram, for the one event that says so.
@@ -77,12 +90,12 @@ pub(crate) struct Outcome {
 impl Proven {
     /// `Knock` can be made by a verification in the dialect only.
     pub(crate) const fn by(client: u32, knock: Knock, origin: Origin) -> Self {
-        Self { knock, client, others: Vec::new(), announced: false, origin }
+        Self { knock, client, others: Vec::new(), through: Through::NOTHING, origin }
     }
 
-    /// The same, opened by an announced link.
-    pub(crate) const fn by_announced(mut self, announced: bool) -> Self {
-        self.announced = announced;
+    /// The same, where it is known by what it came in.
+    pub(crate) const fn through(mut self, through: Through) -> Self {
+        self.through = through;
         self
     }
 
@@ -137,8 +150,8 @@ impl Fresh {
         let refused = |reason, said| Err(Outcome { reason, detail: said });
         match answer {
             Claimed::Fresh => {
-                let Proven { knock, others, announced, origin, .. } = self.proven;
-                Ok(Taken { origin, knock, others, announced })
+                let Proven { knock, others, through, origin, .. } = self.proven;
+                Ok(Taken { origin, knock, others, through })
             }
             Claimed::Replayed => refused(Reason::Replayed, None),
             Claimed::BelowHorizon => {
@@ -180,9 +193,9 @@ impl Taken {
         }
     }
 
-    /// Whether the link that opened it is one that its client had announced, and not used before.
-    pub(crate) const fn is_by_announced(&self) -> bool {
-        self.announced
+    /// By what it came in.
+    pub(crate) const fn through(&self) -> Through {
+        self.through
     }
 
     /// Where it came from; canonical.
@@ -231,7 +244,7 @@ impl Taken {
         let (carried, arrived) = (None, Mono::default());
         let (claimed, destination, reply) = (None, None, None);
         let origin = Origin { source, claimed, destination, carried, via: Via::Udp, arrived, reply };
-        Self { origin, knock, others: Vec::new(), announced: false }
+        Self { origin, knock, others: Vec::new(), through: Through::NOTHING }
     }
 }
 

@@ -16,8 +16,8 @@ use portunus_dialect::fwknop::gpg::{Answer, RingId};
 use portunus_dialect::openme::Unsealed;
 use portunus_dialect::{fwknop, native as native_dialect, openme};
 use portunus_model::{
-    ClaimKey, Claimed, ClientKey, ClientName, Closing, Datagram, Detail, Mono, Now, Opened, Ran, Reason,
-    Rules, Unix,
+    ClaimKey, Claimed, ClientKey, ClientName, Closing, Datagram, Detail, DoorRole, Mono, Now, Opened, Ran,
+    Reason, Rules, Unix,
 };
 
 use crate::chain::Outcome;
@@ -45,7 +45,7 @@ pub struct Keyring {
     /// fwknop with GnuPG: the same.
     pub gpg: Vec<fwknop::gpg::GpgKeys>,
     /// native: the doors, the current one first; none: not spoken.
-    pub native: Vec<native_dialect::Door>,
+    pub native: Vec<(DoorRole, native_dialect::Door)>,
     /// native: the secrets of one-time codes, by the public keys of their clients.
     pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
 }

@@ -11,4 +11,7 @@ pub enum ChainOwner {
     Announced([u8; 32]),
     /// No chain: until when a client's knocks are refused that has closed. The value begins with Unix milliseconds.
     Closed([u8; 32]),
+    /// No chain: a client, by its public key, that has knocked at a door where everybody is to knock from now on. The value is
+    /// that door's public key.
+    Moved([u8; 32]),
 }

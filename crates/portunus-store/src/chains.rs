@@ -258,11 +258,13 @@ const fn owner_parts(owner: Owner) -> (u8, [u8; 32]) {
         Owner::Link(key) => (2, key),
         Owner::Announced(key) => (3, key),
         Owner::Closed(key) => (4, key),
+        Owner::Moved(key) => (5, key),
     }
 }
 
 fn owner_of(kind: u8, key: [u8; 32]) -> Option<Owner> {
-    let all = [Owner::Door(key), Owner::Link(key), Owner::Announced(key), Owner::Closed(key)];
+    let all =
+        [Owner::Door(key), Owner::Link(key), Owner::Announced(key), Owner::Closed(key), Owner::Moved(key)];
     all.into_iter().find(|owner| owner_parts(*owner).0 == kind)
 }
 

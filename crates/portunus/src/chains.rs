@@ -200,7 +200,7 @@ pub(crate) fn look(state_dir: &Path, settings: &Settings, entries: &[Entry]) -> 
         return vec![trouble(what, &place, mend)];
     }
     let mut found = Vec::new();
-    let doors = settings.secrets.native.iter().filter_map(|key| identity::x25519_public(key).ok());
+    let doors = settings.secrets.native.iter().filter_map(|door| identity::x25519_public(&door.secret).ok());
     for _ in doors.filter(|door| !known.contains(&Owner::Door(*door))) {
         found.push(trouble(
             "a door of the native dialect has no chain, so nobody can knock at it".to_owned(),

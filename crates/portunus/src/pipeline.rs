@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use portunus_config::{Secrets, Settings};
+use portunus_config::{DoorKey, Secrets, Settings};
 use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::gpg::{self, Answer, RawGpg};
 use portunus_dialect::fwknop::{self, RawKeys};
@@ -43,7 +43,7 @@ pub(crate) struct Pipeline {
 /// What the native dialect needs: the doors, the secrets of one-time codes, and the chains as they are now.
 #[derive(Default)]
 struct Native {
-    doors: Vec<Secret<32>>,
+    doors: Vec<DoorKey>,
     codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
     chains: Vec<(ChainOwner, Chain)>,
 }
@@ -223,7 +223,12 @@ impl Pipeline {
             openme: self.openme.as_ref().and_then(|(key, _)| server_key(key).ok()),
             fwknop: self.fwknop.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
             gpg: self.gpg.iter().filter_map(|raw| raw.worked_in().ok()).collect(),
-            native: self.native.doors.iter().filter_map(|key| native::Door::new(key).ok()).collect(),
+            native: self
+                .native
+                .doors
+                .iter()
+                .filter_map(|door| Some((door.role, native::Door::new(&door.secret).ok()?)))
+                .collect(),
             codes: self.native.codes.iter().map(|(key, code)| (*key, code.duplicate())).collect(),
         };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());

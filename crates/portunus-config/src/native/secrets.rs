@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use portunus_crypto::Secret;
-use portunus_model::Dialect;
+use portunus_model::{Dialect, DoorRole};
 use zeroize::Zeroizing;
 
 use super::Paths;
 use super::spoken::Spoken;
 use crate::lower::Policy;
 use crate::source::Findings;
-use crate::{Diagnostic, FileError, Files, Secrecy, Secrets, keys};
+use crate::{Diagnostic, DoorKey, FileError, Files, Secrecy, Secrets, keys};
 
 /// So many doors stand at most: the current one, the next, and those of invitations (docs/protocol/native.md).
 const MOST_DOORS: usize = 4;
@@ -32,9 +32,13 @@ pub(super) fn read(
     if spoken.names(Dialect::Native) {
         let mend = "make it with `portunus init --force`, with the --host, --port and --dialects it had (every key and client \
                     stays, and the old file is kept as portunus.toml.old), or copy it from the old server";
-        secrets.native.extend(key(files, &paths.native_key(), mend, policy, findings));
+        let secret = key(files, &paths.native_key(), mend, policy, findings);
+        secrets.native.extend(secret.map(|secret| DoorKey { role: DoorRole::Current, secret }));
         for path in more_doors(files, paths, findings) {
-            secrets.native.extend(key(files, &path, "", policy, findings));
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let role = DoorRole::of_file(name);
+            let secret = key(files, &path, "", policy, findings);
+            secrets.native.extend(secret.map(|secret| DoorKey { role, secret }));
         }
     }
     secrets

@@ -2,10 +2,10 @@
 
 use portunus_dialect::native::{self, Answer, Day, Kind, Packet, Reply, Status};
 use portunus_dialect::{Ask, Knock};
-use portunus_model::{ChainOwner, Claimed, ClientKey, Detail, Dialect, Now, Reason};
+use portunus_model::{ChainOwner, Claimed, ClientKey, Detail, Dialect, DoorRole, Now, Reason};
 
 use super::Gate;
-use crate::chain::{Origin, Outcome, Proven, Taken};
+use crate::chain::{Origin, Outcome, Proven, Taken, Through};
 use crate::lane::Job;
 use crate::native::{Admitted, Which};
 use crate::pending::{Claimant, Coded, Shutting, Waiting};
@@ -123,7 +123,7 @@ impl Gate {
         match self.open_native(admitted, &packet) {
             Ok((client, which, opened)) => {
                 let (knock, reply) = opened.into_knock();
-                self.proven_native(now, (client, which), (knock, reply), origin);
+                self.proven_native(now, (client, which, admitted), (knock, reply), origin);
             }
             Err(reason) => {
                 if !self.sources.clients(origin.address()).is_empty() {
@@ -141,6 +141,10 @@ impl Gate {
         admitted: Admitted,
         packet: &Packet<'_>,
     ) -> Result<(u32, Which, native::Opened), Reason> {
+        // Who was invited has no link, and who has one knocks at another door.
+        if self.native.doors.role(admitted) == Some(DoorRole::Invitations) {
+            return Err(Reason::Unauthentic);
+        }
         self.effort.unsealed += 1;
         let identified = self.native.doors.identify(admitted, packet).map_err(|_| Reason::Unauthentic)?;
         let public = identified.client();
@@ -167,15 +171,17 @@ impl Gate {
     fn proven_native(
         &mut self,
         now: Now,
-        (client, which): (u32, Which),
+        (client, which, admitted): (u32, Which, Admitted),
         (knock, reply): (Knock, Reply),
         origin: Origin,
     ) {
         let wants = matches!(knock.ask(), Ask::Native(asked) if asked.wants_answer);
         let may = self.clients.get(client).is_some_and(|client| client.native.answers);
-        let reply = if wants && may { self.native.replies.keep(reply) } else { None };
-        let announced = which == Which::Announced;
-        self.proven(now, Proven::by(client, knock, Origin { reply, ..origin }).by_announced(announced));
+        let role = self.native.doors.role(admitted).filter(|_| wants && may);
+        let reply = role.and_then(|role| self.native.replies.keep(reply, role));
+        let through =
+            Through { announced: which == Which::Announced, moved: self.native.doors.moved_to(admitted) };
+        self.proven(now, Proven::by(client, knock, Origin { reply, ..origin }).through(through));
     }
 
     fn copied(&mut self, now: Now, origin: Origin) {
@@ -192,8 +198,12 @@ impl Gate {
         }
         let Some(day) = Day::of(taken.stamp()) else { return };
         self.native.met(day);
-        if taken.is_by_announced() {
+        let Through { announced, moved } = taken.through();
+        if announced {
             self.native.promote(public);
+        }
+        if let Some(door) = moved {
+            self.native.moved(public, day, door);
         }
         if let (Kind::NewLink, Some(link)) = (asked.kind, &asked.link) {
             self.native.announce(public, day, link.duplicate());
@@ -292,7 +302,9 @@ impl Gate {
 
     /// The answer to a knock whose verdict falls, where its client may have one.
     pub(super) fn answer(&mut self, now: Now, origin: Origin, outcome: &Outcome) {
-        let Some(reply) = origin.reply.and_then(|reply| self.native.replies.take(reply)) else { return };
+        let Some((reply, role)) = origin.reply.and_then(|reply| self.native.replies.take(reply)) else {
+            return;
+        };
         let Some(status) = status_of(outcome.reason) else { return };
         // Nobody answers where nobody can be, or where many are.
         let to = origin.source;
@@ -308,7 +320,9 @@ impl Gate {
             | None => 0,
         };
         let seconds = u32::try_from(lasting).unwrap_or(u32::MAX);
-        let answer = Answer { status, seconds, seen: Some(origin.address()), time: now.wall, door: None };
+        // Who may come in hears where from now on.
+        let door = if status == Status::Granted { self.native.doors.to_tell(role, now) } else { None };
+        let answer = Answer { status, seconds, seen: Some(origin.address()), time: now.wall, door };
         let (from, via) = (origin.destination, origin.via);
         self.actions.push_back(Action::Answer(Box::new(Answering { to, from, via, reply, answer })));
     }

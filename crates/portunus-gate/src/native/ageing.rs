@@ -58,7 +58,7 @@ impl Ageing {
         }
         let Some((day, from)) = self.under_way else { return Vec::new() };
         let mut batch: Vec<ChainChange> = if from == 0 { doors.to_age(day).collect() } else { Vec::new() };
-        let next = links.to_age(day, from, SLICE, BATCH, &mut batch);
+        let next = links.to_age((day, doors.new_door()), from, SLICE, BATCH, &mut batch);
         self.under_way = next.map(|next| (day, next));
         if next.is_none() {
             self.done = Some(day);

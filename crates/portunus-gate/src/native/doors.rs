@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use portunus_crypto::Secret;
-use portunus_dialect::native::{Chain, Day, Door, DoorDay, Identified, OpenError, Packet};
-use portunus_model::Now;
+use portunus_dialect::native::{Chain, Day, Door, DoorDay, Identified, NewDoor, OpenError, Packet};
+use portunus_model::{DoorRole, Now};
 
 use super::ChainChange;
 use super::ChainOwner;
@@ -34,6 +34,7 @@ pub(crate) struct Doors {
 
 struct OpenDoor {
     door: Door,
+    role: DoorRole,
     /// No other door had or has it; from 1 on.
     number: u32,
     /// Where its chain lies, and the chain.
@@ -44,9 +45,10 @@ struct OpenDoor {
 }
 
 impl OpenDoor {
-    fn new(door: Door, number: u32, tuning: &Tuning) -> Self {
+    fn new(role: DoorRole, door: Door, number: u32, tuning: &Tuning) -> Self {
         Self {
             door,
+            role,
             number,
             chain: None,
             days: Vec::new(),
@@ -56,7 +58,7 @@ impl OpenDoor {
 }
 
 impl Doors {
-    pub(crate) fn new(doors: Vec<Door>, tuning: &Tuning) -> Self {
+    pub(crate) fn new(doors: Vec<(DoorRole, Door)>, tuning: &Tuning) -> Self {
         let mut new = Self { doors: Vec::new(), days: None, turn: 0, newest: 0 };
         // There was none before, and nobody waits.
         drop(new.replace(doors, tuning));
@@ -64,15 +66,15 @@ impl Doors {
     }
 
     /// Gives what waits at doors that are no more.
-    pub(crate) fn replace(&mut self, doors: Vec<Door>, tuning: &Tuning) -> Vec<Job> {
+    pub(crate) fn replace(&mut self, doors: Vec<(DoorRole, Door)>, tuning: &Tuning) -> Vec<Job> {
         let mut before = std::mem::take(&mut self.doors);
-        for door in doors {
+        for (role, door) in doors {
             let known = before.iter().position(|open| open.door.public() == door.public());
             self.doors.push(match known {
-                Some(place) => before.swap_remove(place),
+                Some(place) => OpenDoor { role, ..before.swap_remove(place) },
                 None => {
                     self.newest = self.newest.wrapping_add(1).max(1);
-                    OpenDoor::new(door, self.newest, tuning)
+                    OpenDoor::new(role, door, self.newest, tuning)
                 }
             });
         }
@@ -153,6 +155,40 @@ impl Doors {
     /// By which that door is told from all others that there were.
     pub(crate) fn number(&self, admitted: Admitted) -> Option<u32> {
         self.doors.get(admitted.door).map(|open| open.number)
+    }
+
+    /// What that door is for.
+    pub(crate) fn role(&self, admitted: Admitted) -> Option<DoorRole> {
+        self.doors.get(admitted.door).map(|open| open.role)
+    }
+
+    /// Its public key, where everybody is to knock there from now on.
+    pub(crate) fn moved_to(&self, admitted: Admitted) -> Option<[u8; 32]> {
+        self.doors.get(admitted.door).filter(|open| open.role.is_new()).map(|open| *open.door.public())
+    }
+
+    /// The public key of the door to which all are moving, if there is one.
+    pub(super) fn new_door(&self) -> Option<&[u8; 32]> {
+        self.doors.iter().find(|open| open.role.is_new()).map(|open| open.door.public())
+    }
+
+    /// What who knocked at a door of this role is to be told of another one.
+    pub(crate) fn to_tell(&self, role: DoorRole, now: Now) -> Option<NewDoor> {
+        match role {
+            DoorRole::Current | DoorRole::Another => self.told(DoorRole::Next, now),
+            DoorRole::Next | DoorRole::Apart => None,
+            DoorRole::Invitations => {
+                let roles = [DoorRole::Next, DoorRole::Apart, DoorRole::Current];
+                roles.into_iter().find_map(|role| self.told(role, now))
+            }
+        }
+    }
+
+    fn told(&self, role: DoorRole, now: Now) -> Option<NewDoor> {
+        let open = self.doors.iter().find(|open| open.role == role)?;
+        let (_, chain) = open.chain.as_ref()?;
+        let day = Day::of(now.wall)?;
+        Some(NewDoor { server: *open.door.public(), day, value: chain.at(day).ok()? })
     }
 
     /// It waits for its turn; gives the one that has to go.

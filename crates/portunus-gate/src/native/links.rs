@@ -57,6 +57,8 @@ struct Rare {
     /// The link that it announced, and where that lies.
     announced: Option<(u32, Chain)>,
     closed: Option<Closed>,
+    /// The door where everybody is to knock from now on, by its public key, once it has knocked there; and where that lies.
+    moved: Option<(u32, [u8; 32])>,
     /// The second of [`Mono`] in which it had its last answer.
     answered: u32,
     /// In which step it used a one-time code last, and for which attempt.
@@ -244,6 +246,17 @@ impl Links {
         }
     }
 
+    pub(super) fn learn_moved(&mut self, public: &[u8; 32], slot: u32, door: [u8; 32]) {
+        if let Some(link) = self.row(public) {
+            link.rare_mut().moved = Some((slot, door));
+        }
+    }
+
+    /// The door to which it has moved, and where that lies.
+    pub(super) fn moved(&self, public: &[u8; 32]) -> Option<(u32, [u8; 32])> {
+        self.rare(public)?.moved
+    }
+
     pub(super) fn slot(&self, public: &[u8; 32]) -> Option<u32> {
         self.get(public).map(|link| link.slot).filter(|&slot| slot != NOWHERE)
     }
@@ -272,6 +285,12 @@ impl Links {
     pub(super) fn forget_closed(&mut self, public: &[u8; 32]) {
         if let Some(link) = self.get_mut(public) {
             link.rare_mut().closed = None;
+        }
+    }
+
+    pub(super) fn forget_moved(&mut self, public: &[u8; 32]) {
+        if let Some(link) = self.get_mut(public) {
+            link.rare_mut().moved = None;
         }
     }
 
@@ -316,18 +335,24 @@ impl Links {
         })
     }
 
-    /// Puts into `batch`, `most` in all, what has to be done so that keys of days before `day` are gone, looking at `slice`
-    /// clients from `from` on. Gives who is next; `None`: that was the last.
+    pub(super) fn to_move(&self, public: [u8; 32], day: Day, door: [u8; 32]) -> ChainChange {
+        let slot = self.moved(&public).map(|(slot, _)| slot);
+        ChainChange::Put { owner: ChainOwner::Moved(public), slot, day, value: Secret::from_bytes(door) }
+    }
+
+    /// Puts into `batch`, `most` in all, what has to be done so that keys of days before `day` are gone, and what is kept of a
+    /// move to another door than `new_door`, looking at `slice` clients from `from` on. Gives who is next; `None`: that was the
+    /// last.
     pub(super) fn to_age(
         &self,
-        day: Day,
+        (day, new_door): (Day, Option<&[u8; 32]>),
         from: usize,
         slice: usize,
         most: usize,
         batch: &mut Vec<ChainChange>,
     ) -> Option<usize> {
         for (place, link) in self.rows.from(from).take(slice) {
-            if batch.len() + 2 > most {
+            if batch.len() + 3 > most {
                 return Some(place);
             }
             let older = |chain: &Chain| chain.day() < day;
@@ -342,6 +367,11 @@ impl Links {
             {
                 let owner = ChainOwner::Announced(link.public);
                 batch.push(ChainChange::Put { owner, slot: Some(*slot), day, value });
+            }
+            if let Some((slot, door)) = link.rare.as_ref().and_then(|rare| rare.moved)
+                && new_door != Some(&door)
+            {
+                batch.push(ChainChange::Erase { owner: ChainOwner::Moved(link.public), slot });
             }
         }
         let next = from.saturating_add(slice);

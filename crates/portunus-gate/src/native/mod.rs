@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use portunus_crypto::Secret;
 use portunus_crypto::totp::{self, Codes};
 use portunus_dialect::native::{Day, Door};
-use portunus_model::{ChainOwner, Client, Mono, Now, Unix};
+use portunus_model::{ChainOwner, Client, DoorRole, Mono, Now, Unix};
 
 use ageing::Ageing;
 pub(crate) use doors::{Admitted, Doors, PATIENCE};
@@ -88,6 +88,8 @@ enum Wish {
     Promote { client: [u8; 32] },
     /// It has closed, on that day: what it made before is refused.
     Close { client: [u8; 32], day: Day },
+    /// It has knocked, on that day, at the door where everybody is to knock from now on.
+    Move { client: [u8; 32], day: Day, door: [u8; 32] },
 }
 
 /// Secrets of one-time codes, by the public keys of their clients.
@@ -112,7 +114,12 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    pub(crate) fn new(doors: Vec<Door>, codes: Secrets, clients: &[Client], tuning: &Tuning) -> Self {
+    pub(crate) fn new(
+        doors: Vec<(DoorRole, Door)>,
+        codes: Secrets,
+        clients: &[Client],
+        tuning: &Tuning,
+    ) -> Self {
         Self {
             codes: by_key(codes),
             doors: Doors::new(doors, tuning),
@@ -130,13 +137,15 @@ impl Native {
     #[must_use]
     pub(crate) fn replace(
         &mut self,
-        doors: Vec<Door>,
+        doors: Vec<(DoorRole, Door)>,
         codes: Secrets,
         clients: &[Client],
         tuning: &Tuning,
     ) -> Vec<Job> {
         self.codes = by_key(codes);
         self.links.replace(clients);
+        // Where nobody moves any more, what was kept of moves goes.
+        self.ageing.look_again();
         self.doors.replace(doors, tuning)
     }
 
@@ -147,6 +156,7 @@ impl Native {
             ChainOwner::Link(key) => self.links.learn(&key, slot, day, &value),
             ChainOwner::Announced(key) => self.links.learn_announced(&key, slot, day, value),
             ChainOwner::Closed(key) => self.links.learn_closed(&key, slot, &value),
+            ChainOwner::Moved(key) => self.links.learn_moved(&key, slot, *value.expose()),
         }
         self.ageing.look_again();
     }
@@ -158,6 +168,7 @@ impl Native {
             ChainOwner::Link(key) => self.links.forget(&key),
             ChainOwner::Announced(key) => self.links.forget_announced(&key),
             ChainOwner::Closed(key) => self.links.forget_closed(&key),
+            ChainOwner::Moved(key) => self.links.forget_moved(&key),
         }
     }
 
@@ -168,6 +179,7 @@ impl Native {
             ChainOwner::Link(key) => self.links.slot(&key),
             ChainOwner::Announced(key) => self.links.slot_announced(&key),
             ChainOwner::Closed(key) => self.links.slot_closed(&key),
+            ChainOwner::Moved(key) => self.links.moved(&key).map(|(slot, _)| slot),
         }
     }
 
@@ -183,6 +195,13 @@ impl Native {
     /// A client has used the link that it had announced.
     pub(crate) fn promote(&mut self, client: [u8; 32]) {
         self.wish(Wish::Promote { client });
+    }
+
+    /// A client has knocked at the door where everybody is to knock from now on.
+    pub(crate) fn moved(&mut self, client: [u8; 32], day: Day, door: [u8; 32]) {
+        if self.links.moved(&client).is_none_or(|(_, before)| before != door) {
+            self.wish(Wish::Move { client, day, door });
+        }
     }
 
     /// In which step this client's code was or will be the right one.
@@ -226,6 +245,7 @@ impl Native {
                 }
                 Wish::Promote { client } => self.links.to_promote(client),
                 Wish::Close { client, day } => self.links.to_close(client, day).into_iter().collect(),
+                Wish::Move { client, day, door } => vec![self.links.to_move(client, day, door)],
             };
             // Of what is wished twice one counts, and takes one slot: of links the first, of closings the latest, which says all.
             let is_new =

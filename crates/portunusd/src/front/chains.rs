@@ -105,7 +105,13 @@ impl Kept {
                     }
                 }
                 NewKind::Gone => {
-                    let all = [ChainOwner::Door, ChainOwner::Link, ChainOwner::Announced, ChainOwner::Closed];
+                    let all = [
+                        ChainOwner::Door,
+                        ChainOwner::Link,
+                        ChainOwner::Announced,
+                        ChainOwner::Closed,
+                        ChainOwner::Moved,
+                    ];
                     let owners = all.map(|kind| kind(one.public));
                     changes.extend(
                         owners.into_iter().filter_map(|owner| {

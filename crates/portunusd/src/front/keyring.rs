@@ -27,8 +27,10 @@ pub(super) fn read(keys: &Keys) -> io::Result<Keyring> {
     });
     let fwknop = sets.collect::<io::Result<_>>()?;
     let gpg = keys.gpg.iter().map(gpg_keys).collect::<io::Result<_>>()?;
-    let native = keys.native.iter().map(|bytes| native::Door::new(&Secret::from_bytes(*bytes)));
-    let native = native.collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let door = |(role, bytes): &(_, _)| {
+        Ok((*role, native::Door::new(&Secret::from_bytes(*bytes)).map_err(io::Error::other)?))
+    };
+    let native = keys.native.iter().map(door).collect::<io::Result<_>>()?;
     let codes = keys.codes.iter().map(|(key, secret)| (*key, Secret::from_bytes(*secret))).collect();
     let openme = openme.transpose().map_err(io::Error::other)?;
     Ok(Keyring { openme, fwknop, gpg, native, codes })

@@ -59,7 +59,7 @@ fn keys(settings: &Settings) -> Keys {
         }
     });
     let openme = settings.secrets.openme.as_ref().map(|key| *key.expose());
-    let native = settings.secrets.native.iter().map(|key| *key.expose()).collect();
+    let native = settings.secrets.native.iter().map(|door| (door.role, *door.secret.expose())).collect();
     let codes = settings.secrets.codes.iter().map(|(key, secret)| (*key, *secret.expose())).collect();
     Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect(), native, codes }
 }

@@ -1,5 +1,6 @@
 //! The private keys that the front judges by, on their way to it.
 
+use portunus_model::DoorRole;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
@@ -10,7 +11,7 @@ pub(crate) struct Keys {
     pub(crate) fwknop: Vec<FwknopKeys>,
     pub(crate) gpg: Vec<GpgKeys>,
     /// The native doors, the current one first.
-    pub(crate) native: Vec<[u8; 32]>,
+    pub(crate) native: Vec<(DoorRole, [u8; 32])>,
     /// Secrets of one-time codes, by their clients' public keys.
     pub(crate) codes: Vec<([u8; 32], [u8; 20])>,
 }
@@ -52,7 +53,7 @@ impl Drop for FwknopKeys {
 impl Drop for Keys {
     fn drop(&mut self) {
         self.openme.zeroize();
-        self.native.zeroize();
+        self.native.iter_mut().for_each(|(_, key)| key.zeroize());
         self.codes.iter_mut().for_each(|(_, secret)| secret.zeroize());
     }
 }

@@ -1,9 +1,10 @@
 //! The native dialect: its doors' keys, its clients, and what its knocks can name.
 
 use portunus_crypto::x25519::PrivateKey;
-use portunus_model::{ClientKey, NativeRule, Service};
+use portunus_model::{ClientKey, DoorRole, NativeRule, Service};
 
 use super::*;
+use crate::DoorKey;
 
 const KEYS: &str = "/etc/portunus/keys";
 
@@ -64,7 +65,7 @@ fn what_init_and_add_write_for_the_native_dialect_means_what_it_says() {
     let settings = loaded(&files).unwrap();
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
     assert!(settings.secrets.openme.is_some());
-    assert!(settings.secrets.native == [pair(20).0]);
+    assert!(settings.secrets.native == [DoorKey { role: DoorRole::Current, secret: pair(20).0 }]);
     let [_, _, carol, dave] = &settings.rules.clients[..] else { panic!("four clients") };
     assert_eq!((carol.key, carol.native), (ClientKey::Native(pair(31).1), rule));
     assert_eq!(&*carol.ports, ports(&["80/tcp", "443", "54154/tcp"]));
@@ -99,7 +100,16 @@ fn where_it_is_not_spoken_nothing_can_be_named() {
 fn doors_come_in_the_order_of_their_names_behind_the_current_one() {
     let files = door(door(both(), "native-b.key", 22), "native-a.key", 21);
     let settings = loaded(&door(files, "native-.key", 9)).unwrap();
-    assert!(settings.secrets.native == [pair(20).0, pair(21).0, pair(22).0]);
+    let wanted = [(DoorRole::Current, 20), (DoorRole::Another, 21), (DoorRole::Another, 22)];
+    let wanted = wanted.map(|(role, n)| DoorKey { role, secret: pair(n).0 });
+    assert!(settings.secrets.native == wanted);
+    // By their names they are known.
+    let files = door(door(door(both(), "native-next.key", 21), "native-invite.key", 22), "native-z.key", 23);
+    let settings = loaded(&files).unwrap();
+    let roles: Vec<DoorRole> = settings.secrets.native.iter().map(|door| door.role).collect();
+    assert_eq!(roles, [DoorRole::Current, DoorRole::Invitations, DoorRole::Next, DoorRole::Another]);
+    assert!(settings.secrets.door_for_new() == Some(&pair(21).0));
+    assert!(settings.secrets.door(DoorRole::Apart).is_none());
 }
 
 #[test]

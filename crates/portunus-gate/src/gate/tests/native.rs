@@ -5,12 +5,13 @@ use portunus_crypto::x25519::PrivateKey;
 use portunus_dialect::native::{
     self, Chain, ClientKeys as NativeKeys, Code, Day, Door as NativeDoor, Kind, Payload, Pending, Status,
 };
-use portunus_model::{ChainOwner, Dialect, Service};
+use portunus_model::{ChainOwner, Dialect, DoorRole, Service};
 
 use super::*;
 use crate::ChainChange;
 
 mod codes;
+mod doors;
 mod keys;
 
 const DAY_MILLIS: u64 = 86_400_000;
@@ -45,7 +46,7 @@ fn put(gate: &mut Gate, owner: ChainOwner, slot: u32, value: Secret<32>) {
 
 fn gate_with(clients: Vec<Client>) -> Gate {
     let count = u32::try_from(clients.len()).unwrap();
-    let keyring = Keyring { native: vec![door(1)], ..keyring() };
+    let keyring = Keyring { native: vec![(DoorRole::Current, door(1))], ..keyring() };
     let mut gate = Gate::new(rules(clients), keyring, Tuning::default());
     put(&mut gate, ChainOwner::Door(*door(1).public()), 0, value(DOOR_VALUE));
     (0..count).for_each(|n| put(&mut gate, ChainOwner::Link(*key(n).public()), n + 1, value(n)));
@@ -275,7 +276,7 @@ fn a_knock_may_ask_for_less_and_never_for_more() {
     rules.services = vec![service("ssh", "22/tcp"), service("web", "80/tcp"), service("db", "5432/tcp")];
     rules.always = PortSpec::parse("54154/tcp").unwrap().into();
     let mut gate = native_gate(1);
-    gate.handle_rules(at(0), rules, Keyring { native: vec![door(1)], ..keyring() });
+    gate.handle_rules(at(0), rules, Keyring { native: vec![(DoorRole::Current, door(1))], ..keyring() });
     let mut asks = |services: &[&str], seconds, nonce| {
         let services = services.iter().map(|&name| name.into()).collect();
         let payload = Payload { services, seconds, ..Payload::knock(at(nonce).wall) };
@@ -325,7 +326,8 @@ fn what_a_client_must_do_it_must() {
 #[test]
 fn a_reload_keeps_what_is_known_and_takes_away_who_is_gone() {
     let mut gate = native_gate(3);
-    let keys = || Keyring { native: vec![door(2), door(1)], ..keyring() };
+    let keys =
+        || Keyring { native: vec![(DoorRole::Another, door(2)), (DoorRole::Current, door(1))], ..keyring() };
     gate.handle_rules(at(0), rules(vec![native_client(2), native_client(0)]), keys());
     for (n, wanted) in [(0, true), (1, false), (2, true)] {
         hear(&mut gate, at(1), sealed(n, &Payload::knock(at(1).wall), 1).0, 7);
@@ -346,7 +348,8 @@ fn a_reload_keeps_what_is_known_and_takes_away_who_is_gone() {
 /// Who was told one door's key sends what it can: at the other door, and by the other dialects, everybody is heard.
 #[test]
 fn a_flood_at_one_door_crowds_nobody_elsewhere() {
-    let keyring = || Keyring { native: vec![door(1), door(2)], ..keyring() };
+    let keyring =
+        || Keyring { native: vec![(DoorRole::Current, door(1)), (DoorRole::Another, door(2))], ..keyring() };
     let mut gate = Gate::new(rules(vec![native_client(0), client(1)]), keyring(), Tuning::default());
     for n in [1, 2] {
         put(&mut gate, ChainOwner::Door(*door(n).public()), n.into(), value(DOOR_VALUE + u32::from(n) - 1));
@@ -386,7 +389,11 @@ fn a_knock_for_one_source_port_opens_for_no_other_and_beside_the_others() {
     // A range has no place for a source port, and is never opened wider.
     let mut ranged = native_client(0);
     ranged.ports = PortSpec::parse("8000-8010/tcp").unwrap().into();
-    gate.handle_rules(at(6), rules(vec![ranged]), Keyring { native: vec![door(1)], ..keyring() });
+    gate.handle_rules(
+        at(6),
+        rules(vec![ranged]),
+        Keyring { native: vec![(DoorRole::Current, door(1))], ..keyring() },
+    );
     while gate.poll_action().is_some() {}
     hear(&mut gate, at(7), sealed(0, &Payload { source_port: 9, ..Payload::knock(at(7).wall) }, 7).0, 7);
     let (ticket, _) = claim(&mut gate);
@@ -404,7 +411,7 @@ fn what_was_asked_for_one_after_the_other_is_all_told() {
     let mut rules = rules(vec![alice]);
     rules.services = vec![service("ssh", "22/tcp"), service("web", "80/tcp")];
     let mut gate = native_gate(1);
-    gate.handle_rules(at(0), rules, Keyring { native: vec![door(1)], ..keyring() });
+    gate.handle_rules(at(0), rules, Keyring { native: vec![(DoorRole::Current, door(1))], ..keyring() });
     for (nonce, service) in [(1, "ssh"), (2, "web")] {
         let payload = Payload { services: vec![service.into()], ..Payload::knock(at(nonce).wall) };
         hear(&mut gate, at(nonce), sealed(0, &payload, nonce).0, 7);

@@ -16,7 +16,7 @@ use crate::{chains, identity};
 
 /// Draws the keys of a client, and its link.
 pub(super) fn draw(places: &Places, before: &Settings, add: &Add) -> Result<Made, Failure> {
-    let door = before.secrets.native.first().ok_or_else(|| not_spoken("native"))?;
+    let door = before.secrets.door_for_new().ok_or_else(|| not_spoken("native"))?;
     let server = identity::x25519_public(door)?;
     let door = chains::door_today(&places.state_dir, &server)?;
     let secret = identity::x25519_key()?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use portunus_config::native::{self, Paths};
 use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place};
 use portunus_crypto::Secret;
-use portunus_model::{Dialect, Place};
+use portunus_model::{Dialect, DoorRole, Place};
 use portunus_store::handover::Handover;
 use portunus_sys::files::{self, Secrecy};
 use zeroize::Zeroizing;
@@ -140,7 +140,7 @@ fn give_chain(state_dir: &Path, key: &Secret<32>) -> Done {
 
 fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Look, Failure>) -> Done {
     line(format_args!("configuration  {}", dir.display()));
-    if let Some(key) = settings.secrets.native.first() {
+    if let Some(key) = settings.secrets.door(DoorRole::Current) {
         let public = portunus_crypto::text::encode(&identity::x25519_public(key)?);
         line(format_args!("native key     {public}"));
     }

@@ -8,7 +8,11 @@ fn coded_gate() -> Gate {
     alice.native.second_factor = true;
     let mut gate = native_gate(1);
     let codes = vec![(*key(0).public(), Secret::from_bytes([9; 20]))];
-    gate.handle_rules(at(0), rules(vec![alice]), Keyring { native: vec![door(1)], codes, ..keyring() });
+    gate.handle_rules(
+        at(0),
+        rules(vec![alice]),
+        Keyring { native: vec![(DoorRole::Current, door(1))], codes, ..keyring() },
+    );
     gate
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The changes that it wants made; as if the store had made them, new ones from slot 900 on.
-fn kept(gate: &mut Gate, now: Now) -> Vec<ChainChange> {
+pub(super) fn kept(gate: &mut Gate, now: Now) -> Vec<ChainChange> {
     let mut all = Vec::new();
     loop {
         gate.handle_timeout(now);
