@@ -83,7 +83,7 @@ impl Keeper {
     fn writable(&self) -> Result<(), Failure> {
         match std::fs::metadata(&self.path) {
             Ok(meta) if meta.permissions().mode() & 0o200 == 0 => {
-                Err(Failure::file("its mode is read-only", &self.path, ""))
+                Err(Failure::file("its mode is read-only", &self.path, "make it writable for yourself"))
             }
             Ok(_) | Err(_) => Ok(()),
         }
@@ -97,7 +97,7 @@ impl Keeper {
                 self.face,
                 format_args!(
                     "warning: {path} was not written anew ({failure}): it keeps the keys of days that are over, so who gets hold of \
-                     it later can make more of what was recorded: make it writable for yourself"
+                     it later can make more of what was recorded"
                 ),
             );
         }
