@@ -53,7 +53,7 @@ pub fn user(settings: &Settings) -> Result<Option<u32>, Trouble> {
 /// found once: in another user's folder root would leave files of its own, and run programs that its settings name.
 #[must_use]
 pub fn look(settings: &Settings) -> Vec<Trouble> {
-    let ids = match keeper::keyring_owner(settings) {
+    let ids = match keeper::keyring_owner_to_look(settings) {
         Ok(owner) => keeper::becomes_owner(owner),
         Err(trouble) => return vec![trouble],
     };

@@ -117,6 +117,27 @@ fn a_keyring_is_asked_once_as_its_owner_and_left_as_it_was() {
     portunus_interop::run("chown", &["-R", "0:0", &keys.server.word()]);
 }
 
+/// Who only looks is not told to take the keyring from the daemon.
+#[test]
+fn a_user_who_looks_at_anothers_keyring_is_told_as_whom_to_look() {
+    let world = World::bare(Firewall::Iptables);
+    let keyring = Keyring::new(world.folder(), "gs");
+    let print = keyring.make("server", CURVES, "", "never");
+    portunus_interop::run("chown", &["-R", "61190:61190", &keyring.word()]);
+    let access = stanza(&keyring.word(), Path::new("/usr/bin/gpg"), &print);
+    assert!(told(&world, &access).0);
+    mode(world.folder(), 0o755);
+    let (conf, file) = (world.folder().join("f.conf"), world.folder().join("a.conf"));
+    for path in [&conf, &file] {
+        chown(path, Some(61_191), Some(61_191)).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let mut command = world.server.command("setpriv");
+    command.args(["--reuid", "61191", "--regid", "61191", "--clear-groups"]).arg(portunus_interop::binary());
+    command.args(["fwknopd", "--exit-parse-config", "-c"]).arg(&conf).arg("-a").arg(&file);
+    let said = said(&command.output().unwrap_or_else(|e| panic!("{e}")));
+    assert!(said.contains("run it as root, or as uid 61190") && !said.contains("chown"), "{said}");
+}
+
 /// A folder without a key: nothing is made in it.
 #[test]
 fn a_folder_without_keys_gets_no_keyring_by_being_looked_at() {

@@ -31,11 +31,24 @@ pub(super) fn snapshot(settings: &Settings) -> OracleSnapshot {
     OracleSnapshot { rings }
 }
 
+/// Whose they are, for who only looks at them: he gives nobody's keyring to himself.
+///
+/// # Errors
+/// As [`owner`].
+pub(crate) fn owner_to_look(settings: &Settings) -> Result<Option<Ids>, Trouble> {
+    owner_or(settings, |owner| format!("run it as root, or as uid {owner}"))
+}
+
 /// Whose they are; `None`: there are none. Asked once, and gpg runs as who it said, whoever owns the folders later.
 ///
 /// # Errors
 /// A folder that is not there, or that others can get into or exchange; or nobody whom gpg could run as.
 pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, Trouble> {
+    owner_or(settings, |_| "chown -R it, or see /usr/share/portunus/units/portunus-gpg.conf".to_owned())
+}
+
+/// The same; `mend`: what to do where it is neither ours nor are we root.
+fn owner_or(settings: &Settings, mend: impl FnOnce(u32) -> String) -> Result<Option<Ids>, Trouble> {
     let mut owner: Option<(&Path, Ids)> = None;
     let homes: BTreeSet<&Path> = settings.secrets.gpg.iter().map(|keys| keys.ring().home()).collect();
     for home in homes {
@@ -54,8 +67,7 @@ pub(crate) fn owner(settings: &Settings) -> Result<Option<Ids>, Trouble> {
     let own = users::effective_uid();
     if own != 0 && own != ids.uid {
         let what = format!("the keyring belongs to uid {}, and this runs as uid {own}", ids.uid);
-        let mend = "chown -R it, or see /usr/share/portunus/units/portunus-gpg.conf";
-        return Err(Trouble::new(what, home, mend));
+        return Err(Trouble::new(what, home, mend(ids.uid)));
     }
     Ok(Some(ids))
 }

@@ -42,7 +42,9 @@ use crate::{Plan, log, witness};
 use audit::Audit;
 pub(crate) use error::EX_CONFIG;
 use follow::Follower;
-pub(crate) use gpg::{becomes as becomes_owner, owner as keyring_owner};
+pub(crate) use gpg::{
+    becomes as becomes_owner, owner as keyring_owner, owner_to_look as keyring_owner_to_look,
+};
 use helpers::Helpers;
 use logs::Logs;
 use marks::Marks;
