@@ -265,6 +265,11 @@ fn a_full_disk_at_a_boot_leaves_no_protected_port_open() {
     let out = world.command(&["serve"]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success() && said.contains("are kept closed"), "{said}");
+    let held = said.lines().find(|line| line.contains("are kept closed")).unwrap();
+    assert!(
+        held.contains("without the grants that were open: ") && held.contains("no storage space"),
+        "{said}"
+    );
     assert!(portunus_interop::closed(&world.client, "10.90.0.1:22"), "{said}");
     drop(unmount);
 }

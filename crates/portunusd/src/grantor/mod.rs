@@ -72,8 +72,13 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     let brief: GrantorBrief = came.beside()?;
     let front = Channel::from_descriptor(came.descriptor()?)?;
     let journal = [File::from(came.descriptor()?), File::from(came.descriptor()?)];
-    let (journal, rows) =
-        take_journal(journal, boot, clock::mono()).map_err(|e| crate::bad_files(&place, &e))?;
+    let taken = take_journal(journal, boot, clock::mono()).map_err(|e| crate::bad_files(&place, &e));
+    let (journal, rows) = match taken {
+        Err(error) if holding => {
+            return message::send(&keeper, &FromGrantor::NoJournal { why: error.to_string() }, &[]);
+        }
+        taken => taken?,
+    };
     match Grantor::begin(keeper, front, (journal, rows), (ground, holding), brief)? {
         Some(mut grantor) => grantor.serve(),
         None => Ok(()),

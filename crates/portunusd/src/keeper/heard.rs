@@ -163,7 +163,7 @@ impl Keeper<'_> {
                 Ok(Taken::Message(came)) => match came.value {
                     FromGrantor::InForce { place } => self.about.place = place,
                     FromGrantor::Refused { why } => tracing::error!(why, "the firewall"),
-                    FromGrantor::NeedErrand => (),
+                    FromGrantor::NeedErrand | FromGrantor::NoJournal { .. } => (),
                     FromGrantor::Came { address, port } => self.trial.came(address, port),
                     FromGrantor::TrialOver => self.trial.end(),
                     FromGrantor::Facts { facts, lost } => self.audit.add_all(By::Grantor, facts, lost),

@@ -264,7 +264,7 @@ impl Keeper<'_> {
                         self.about.place = place;
                         return Ok(());
                     }
-                    FromGrantor::Refused { why } => return Err(why),
+                    FromGrantor::Refused { why } | FromGrantor::NoJournal { why } => return Err(why),
                     // Said before it read ours: settled in the next round.
                     FromGrantor::Came { address, port } => self.trial.came(address, port),
                     FromGrantor::TrialOver => self.trial.end(),

@@ -248,6 +248,8 @@ impl<'p> Keeper<'p> {
             let Ok(Taken::Message(came)) = heard else { return Err(part("grantor")) };
             match came.value {
                 FromGrantor::InForce { place } => return Ok(place),
+                // Said where the doors are only held.
+                FromGrantor::NoJournal { .. } => return Err(part("grantor")),
                 FromGrantor::Refused { why } => {
                     return Err(StartError::Firewall(in_its_place(&self.settings, &why)));
                 }

@@ -60,28 +60,56 @@ pub(super) fn hold_the_doors(plan: &Plan) {
     }
     // A daemon that runs holds them itself.
     let Ok(_alone) = open::Alone::be(plan) else { return };
-    // Where the journal cannot be written nobody is let in by it, but the doors are shut all the same.
-    let held =
-        open::grants(plan).map_err(|e| e.to_string()).and_then(|files| install_once(plan, &snapshot, files));
-    let held = held.or_else(|why| {
-        let nowhere = open::nowhere().map_err(|e| format!("{why}; {e}"))?;
-        install_once(plan, &snapshot, nowhere).map_err(|e| format!("{why}; {e}"))
-    });
-    match held {
-        Ok(()) => eprintln!(
-            "{}: the protected ports are kept closed as the last working configuration said",
-            plan.program
+    let held = open::grants(plan)
+        .map_err(|error| NotHeld::Journal(error.to_string()))
+        .and_then(|files| install_once(plan, &snapshot, files));
+    let program = plan.program;
+    match hold_without_journal(held, || {
+        install_once(plan, &snapshot, open::nowhere().map_err(|e| NotHeld::other(&e))?)
+    }) {
+        Ok(without) => eprintln!(
+            "{program}: the protected ports are kept closed as the last working configuration said{without}"
         ),
         Err(why) => eprintln!(
-            "{}: the rules of the last working configuration cannot be put in either, so protected ports may be open: {why}",
-            plan.program
+            "{program}: the rules of the last working configuration cannot be put in either, so protected ports may be open: {why}"
         ),
     }
 }
 
-fn install_once(plan: &Plan, snapshot: &GrantorSnapshot, journal: [File; 2]) -> Result<(), String> {
-    let words = |e: std::io::Error| e.to_string();
-    let ids = parts_user(plan).map_err(|e| e.to_string())?;
+/// Why the doors are not held.
+#[derive(Debug, PartialEq, Eq)]
+enum NotHeld {
+    /// The journal of grants cannot be had.
+    Journal(String),
+    /// Anything else, of which another try would come to the same.
+    Other(String),
+}
+
+impl NotHeld {
+    fn other(error: &impl ToString) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Where the journal cannot be had nobody is let in by it, but the doors are shut all the same. What is missing then, in words.
+fn hold_without_journal(
+    held: Result<(), NotHeld>,
+    again: impl FnOnce() -> Result<(), NotHeld>,
+) -> Result<String, String> {
+    match held {
+        Ok(()) => Ok(String::new()),
+        Err(NotHeld::Other(why)) => Err(why),
+        Err(NotHeld::Journal(journal)) => match again() {
+            Ok(()) => Ok(format!(", without the grants that were open: {journal}")),
+            Err(NotHeld::Journal(why) | NotHeld::Other(why)) if why == journal => Err(why),
+            Err(NotHeld::Journal(why) | NotHeld::Other(why)) => Err(format!("{journal}; {why}")),
+        },
+    }
+}
+
+fn install_once(plan: &Plan, snapshot: &GrantorSnapshot, journal: [File; 2]) -> Result<(), NotHeld> {
+    let words = |error: std::io::Error| NotHeld::other(&error);
+    let ids = parts_user(plan).map_err(|e| NotHeld::other(&e))?;
     let mut grantor = Part::start(plan, "grantor", (ids, Some(Keep::NetAdmin)), None).map_err(words)?;
     let (_front_end, grantor_end) = Channel::pair().map_err(words)?;
     let [a, b] = journal;
@@ -95,7 +123,8 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot, journal: [File; 2]) -> 
         match grantor.hear::<FromGrantor>(PATIENCE) {
             Ok(Taken::Message(came)) => match came.value {
                 FromGrantor::InForce { .. } => break Ok(()),
-                FromGrantor::Refused { why } => break Err(why),
+                FromGrantor::Refused { why } => break Err(NotHeld::Other(why)),
+                FromGrantor::NoJournal { why } => break Err(NotHeld::Journal(why)),
                 // There is no trial.
                 FromGrantor::Came { .. } | FromGrantor::TrialOver => (),
                 FromGrantor::NeedErrand => {
@@ -106,7 +135,9 @@ fn install_once(plan: &Plan, snapshot: &GrantorSnapshot, journal: [File; 2]) -> 
                 // Nobody was let in, and nobody writes it down.
                 FromGrantor::Facts { .. } => (),
             },
-            Ok(Taken::Nothing | Taken::Ended) | Err(_) => break Err("the grantor did not come up".to_owned()),
+            Ok(Taken::Nothing | Taken::Ended) | Err(_) => {
+                break Err(NotHeld::other(&"the grantor did not come up: its own words are above"));
+            }
         }
     };
     let _ = grantor.say(&ToGrantor::End { close: false }, &[]);
@@ -142,5 +173,23 @@ pub(super) fn write_sessions(plan: &Plan, came: &mut Came<FromFront>) {
     let written = made.and_then(|()| files::replace(path, sessions::render(&state).as_bytes(), 0o600));
     if let Err(e) = written {
         tracing::warn!(error = %e, "the session file was not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_the_journal_cannot_be_had_is_it_tried_without_and_that_is_said() {
+        let journal = || Err(NotHeld::Journal("no space".into()));
+        let never = || -> Result<(), NotHeld> { unreachable!("a second grantor is started") };
+        assert_eq!(hold_without_journal(Ok(()), never), Ok(String::new()));
+        assert_eq!(hold_without_journal(Err(NotHeld::Other("no nft".into())), never), Err("no nft".into()));
+        let without = hold_without_journal(journal(), || Ok(()));
+        assert_eq!(without, Ok(", without the grants that were open: no space".into()));
+        let other = hold_without_journal(journal(), || Err(NotHeld::Other("no nft".into())));
+        assert_eq!(other, Err("no space; no nft".into()));
+        assert_eq!(hold_without_journal(journal(), journal), Err("no space".into()));
     }
 }

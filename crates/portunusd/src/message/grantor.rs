@@ -103,6 +103,8 @@ pub(crate) enum FromGrantor {
     NeedErrand,
     /// The kernel has our rules.
     InForce { place: String },
+    /// The journal of grants cannot be had, and why: where the doors are only held, somebody may begin without it.
+    NoJournal { why: String },
     /// It does not, and why, with the mend; nothing was changed.
     Refused { why: String },
     /// For the audit log: what was done, and how much there was no room to say.
