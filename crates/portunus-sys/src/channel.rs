@@ -40,6 +40,12 @@ pub enum Received {
     Ended,
 }
 
+/// Whether a message is longer than the kernel takes at once (EMSGSIZE, which has no kind of its own), or is none at all.
+#[must_use]
+pub fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error().is_none_or(|errno| errno == rustix::io::Errno::MSGSIZE.raw_os_error())
+}
+
 impl Channel {
     /// Makes both ends, closed on exec.
     ///

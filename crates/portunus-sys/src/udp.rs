@@ -27,6 +27,12 @@ pub enum Binding {
     Early,
 }
 
+/// Whether this host does not have the family of an address at all (EAFNOSUPPORT, which has no kind of its own).
+#[must_use]
+pub fn is_no_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
 /// Opens a socket for receiving on `address`. An IPv6 one takes no IPv4 packet: both families may have one each.
 ///
 /// # Errors

@@ -2,10 +2,9 @@
 //! gone stops nobody: what there is no room for is counted, and the count is told.
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::Duration;
 
-use portunus_sys::channel::Channel;
+use portunus_sys::channel::{Channel, is_too_long};
 use serde::Serialize;
 
 use crate::message;
@@ -74,12 +73,6 @@ impl<T: Clone> Witness<T> {
         }
         None
     }
-}
-
-/// EMSGSIZE, which has no kind of its own (send(2)); or it is no message at all.
-fn is_too_long(error: &io::Error) -> bool {
-    const TOO_LONG: i32 = 90;
-    error.raw_os_error().is_none_or(|errno| errno == TOO_LONG)
 }
 
 /// A witness that keeps what it has said until it hears that it was taken. What one hearer had not taken when it died is
@@ -152,6 +145,8 @@ impl<T: Clone> Patient<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

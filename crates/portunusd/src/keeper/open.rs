@@ -174,11 +174,8 @@ pub(super) fn digests(plan: &Plan, daemon: &Daemon) -> Result<File, StartError> 
 fn lacks_family(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(EAFNOSUPPORT)
+        || udp::is_no_family(error)
 }
-
-/// "Address family not supported by protocol" (errno(3); std has no name for it).
-const EAFNOSUPPORT: i32 = 97;
 
 pub(super) fn listen_error(address: SocketAddr, proto: &'static str, error: &io::Error) -> StartError {
     let port = address.port();
@@ -191,7 +188,7 @@ pub(super) fn listen_error(address: SocketAddr, proto: &'static str, error: &io:
         )
     } else if kind == io::ErrorKind::PermissionDenied {
         "ports below 1024 need CAP_NET_BIND_SERVICE: run this as root, or choose a port above 1023".to_owned()
-    } else if error.raw_os_error() == Some(EAFNOSUPPORT) {
+    } else if udp::is_no_family(error) {
         format!("this host has no {family}: leave that address out")
     } else if kind == io::ErrorKind::AddrNotAvailable {
         format!("no interface has the address {}: correct it, or leave it out", address.ip())
