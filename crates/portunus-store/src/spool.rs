@@ -37,6 +37,7 @@ pub struct Spool<S> {
     disk: S,
     head: Head,
     forgot: u64,
+    not_moved: Option<io::Error>,
 }
 
 /// What is known of the ring, and of each way.
@@ -78,18 +79,19 @@ pub struct Waiting {
 
 impl<S: Segment> Spool<S> {
     /// Takes up what is there; `slots` is how many records there is room for. With another number than before, those that
-    /// wait are written anew, and what has no room there is lost, and counted.
+    /// wait are written anew, and what has no room there is lost, and counted. Where the disk has no room for that it goes on as it
+    /// was, and [`Self::not_moved`] says so.
     ///
     /// # Errors
-    /// As the system says: then it is as it was.
+    /// As the system says.
     pub fn open(disk: S, slots: u64) -> io::Result<Self> {
         let heads = [read_head(&disk, 0), read_head(&disk, 1)];
         let found = heads.into_iter().flatten().max_by_key(|head| head.turn);
         let head = found.unwrap_or(Head { slots, ..Head::default() });
-        let mut spool = Self { disk, head, forgot: 0 };
+        let mut spool = Self { disk, head, forgot: 0, not_moved: None };
         if found.is_none() {
             // Whose marks nobody knows has nothing to tell.
-            let numbers = spool.all_numbers();
+            let numbers = spool.all_numbers()?;
             spool.forgot = numbers.len() as u64;
             let next = numbers.last().map_or(0, |last| last.saturating_add(1));
             (spool.head.next, spool.head.ways) = (next, [Way { mark: next, lost: 0 }; WAYS]);
@@ -99,7 +101,7 @@ impl<S: Segment> Spool<S> {
         let told = head.there().map(|way| way.mark).max().unwrap_or(0);
         spool.head.next = spool.behind_the_last(head.next.max(told));
         if head.slots != slots {
-            spool.move_to(slots)?;
+            spool.not_moved = spool.move_to(slots).err();
         }
         Ok(spool)
     }
@@ -118,7 +120,11 @@ impl<S: Segment> Spool<S> {
         }
         self.disk.make_durable()?;
         self.head = new;
-        self.write_head()
+        self.write_head().inspect_err(|_| {
+            self.head = old;
+            // Some of the other head may be on the disk: in its place.
+            let _ = self.write_head();
+        })
     }
 
     /// Keeps a record, durably. Where the ring is full, the oldest goes, and who has not told it has lost it.
@@ -166,10 +172,20 @@ impl<S: Segment> Spool<S> {
     /// What a way has to tell, `most` records of it.
     #[must_use]
     pub fn waiting(&self, way: usize, most: usize) -> Waiting {
+        self.waiting_before(way, most, self.head.next)
+    }
+
+    /// What a way has to tell of what comes before number `end`: what it had to tell when this was its [`Waiting::end`].
+    #[must_use]
+    pub fn waiting_to(&self, way: usize, end: u64) -> Waiting {
+        self.waiting_before(way, usize::MAX, end.min(self.head.next))
+    }
+
+    fn waiting_before(&self, way: usize, most: usize, before: u64) -> Waiting {
         let next = self.head.next;
         let Way { mark, lost } = self.way(way);
         let mut waiting = Waiting { lost, end: mark.min(next), ..Waiting::default() };
-        while waiting.end < next && waiting.records.len() < most {
+        while waiting.end < before && waiting.records.len() < most {
             match self.read(waiting.end) {
                 Some(record) => waiting.records.push(record),
                 None => waiting.rotten += 1,
@@ -192,6 +208,18 @@ impl<S: Segment> Spool<S> {
     #[must_use]
     pub fn forgot(&self) -> u64 {
         self.forgot
+    }
+
+    /// How many places it has.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.head.slots
+    }
+
+    /// Why it has as many as before, and not as many as it was opened with.
+    #[must_use]
+    pub fn not_moved(&self) -> Option<&io::Error> {
+        self.not_moved.as_ref()
     }
 
     /// How long the file is at most with this ring.
@@ -296,19 +324,26 @@ impl<S: Segment> Spool<S> {
         behind
     }
 
-    /// The numbers of all records that can be read, wherever a ring was.
-    fn all_numbers(&self) -> BTreeSet<u64> {
-        let (mut numbers, mut slot) = (BTreeSet::new(), [0; SLOT]);
+    /// The numbers of all records that can be read, wherever a ring was. A disk on which hardly anything can be read is none:
+    /// each try on it may take its time.
+    fn all_numbers(&self) -> io::Result<BTreeSet<u64>> {
+        const MOST_UNREADABLE: u32 = 16;
+        let (mut numbers, mut slot, mut unreadable) = (BTreeSet::new(), [0; SLOT], 0);
         for at in HEADS..HEADS + MOST_BASE + MOST_SLOTS {
             match self.disk.read_at(&mut slot, at * SLOT as u64) {
                 Ok(0) => break,
                 Ok(read) => {
                     numbers.extend(record(slot.get(..read).unwrap_or_default()).map(|(number, _)| number));
                 }
-                Err(_) => (),
+                Err(error) => {
+                    unreadable += 1;
+                    if unreadable >= MOST_UNREADABLE {
+                        return Err(error);
+                    }
+                }
             }
         }
-        numbers
+        Ok(numbers)
     }
 
     /// Where the last one stands stays untouched until this one is on the disk: what failed is written anew in its place.

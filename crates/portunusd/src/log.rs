@@ -89,10 +89,15 @@ pub(crate) fn pass_on(line: &str) {
         Some((priority, text)) => (priority.parse().unwrap_or(6), text),
         None => (6, line),
     };
-    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean = shown(text);
     if let Some(sink) = &waiting().sink {
         sink(priority, &clean);
     }
+}
+
+/// Somebody's words as a line of a log, or of a terminal, can have them: they end no line and give no orders.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// From now on lines are held until [`flush`]: one write for all that one round has to say.
@@ -295,7 +300,7 @@ impl Visit for Plain<'_> {
 fn one_line(text: &mut String, start: usize) {
     let Some(line) = text.get(start..) else { return };
     if line.chars().any(char::is_control) {
-        let clean: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let clean = shown(line);
         text.truncate(start);
         text.push_str(&clean);
     }

@@ -161,7 +161,7 @@ fn a_cut_at_any_step_of_another_size_leaves_the_old_ring_or_the_new_one() {
             spool.told(1, end, 0).unwrap();
             let (before, lost) = (letters(&spool, 0), spool.counts(0).1);
             disk.fail_after(Some(stop));
-            let done = Spool::open(disk.clone(), to).is_ok();
+            let done = Spool::open(disk.clone(), to).is_ok_and(|spool| spool.slots() == to);
             disk.lose_power(left);
             assert!(!done || stop > 2, "{from} {to} {stop}: it takes more steps than these");
             // As it was, by who knows the old size; then as it is to be.
@@ -172,6 +172,34 @@ fn a_cut_at_any_step_of_another_size_leaves_the_old_ring_or_the_new_one() {
             assert_eq!(again.counts(0), (kept.len() as u64, lost + gone), "{from} {to} {stop}");
             assert_eq!((letters(&again, 1), letters(&again, 2)), ("j".into(), String::new()));
             assert_eq!(again.waiting(0, 99).rotten, 0);
+        }
+    }
+}
+
+/// A disk that is full by the time that somebody wants a larger ring.
+#[test]
+fn where_there_is_no_room_for_another_size_the_old_ring_goes_on() {
+    // Each step fails for the first time; then all of them, or that one alone.
+    for (stop, mended) in (0..).flat_map(|stop| [(stop, false), (stop, true)]) {
+        let disk = Disk::default();
+        let mut spool = open(&disk, 4);
+        spool.only([true, false, false]).unwrap();
+        b"abcde".iter().for_each(|letter| spool.add(&[*letter]).unwrap());
+        disk.fail_after(Some(stop));
+        let mut spool = Spool::open(disk.clone(), 9).unwrap();
+        let moved = spool.not_moved().is_none();
+        assert_eq!(spool.slots(), if moved { 9 } else { 4 });
+        assert_eq!((letters(&spool, 0), spool.counts(0)), ("bcde".into(), (4, 1)), "{stop}");
+        if moved {
+            assert!(stop > 2, "it takes more steps than these");
+            break;
+        }
+        if mended {
+            disk.fail_after(None);
+            spool.add(b"f").unwrap();
+            disk.lose_power(|_| false);
+            let again = open(&disk, 4);
+            assert_eq!((letters(&again, 0), again.counts(0)), ("cdef".into(), (4, 2)), "{stop}");
         }
     }
 }
@@ -331,6 +359,35 @@ fn one_sector_that_cannot_be_read_is_in_nobodys_way() {
             assert!(shown(&waiting).ends_with('c'), "{sector} {slots}");
         }
     }
+}
+
+/// A disk that is gone: each try takes its time.
+struct Dead(std::rc::Rc<std::cell::Cell<u32>>);
+
+impl Segment for Dead {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        self.0.update(|reads| reads + 1);
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    fn empty(&self) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    fn make_durable(&self) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+}
+
+#[test]
+fn a_disk_that_is_gone_is_not_read_for_ever() {
+    let reads = std::rc::Rc::default();
+    assert!(Spool::open(Dead(std::rc::Rc::clone(&reads)), 1000).is_err());
+    assert!(reads.get() < 50, "{}", reads.get());
 }
 
 #[test]

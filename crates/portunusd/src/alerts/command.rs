@@ -12,7 +12,7 @@ use portunus_sys::poll;
 use portunus_sys::process::{self, ChildEnd};
 
 use super::PATIENCE;
-use super::failed::Failed;
+use super::failed::{Failed, Handed};
 use super::text::Batch;
 
 /// What runs for this process.
@@ -24,7 +24,7 @@ pub(super) fn run(words: &[String], batch: &Batch<'_>) -> Result<(), Failed> {
     let mut command = program(Path::new(path));
     command.args(arguments);
     let text = format!("{}\n", batch.json());
-    Ok(RUNNING.finish(command, PATIENCE, text.as_bytes())?)
+    RUNNING.finish(command, PATIENCE, text.as_bytes())
 }
 
 /// A program that is to be told by its standard input, and says nothing.
@@ -59,8 +59,9 @@ impl Running {
         Self { all: Mutex::new(all), kill: ChildEnd::kill_group }
     }
 
-    /// Runs a program with this input and waits for its end, which comes in time: with what it has started, then.
-    pub(super) fn finish(&self, mut command: Command, patience: Duration, text: &[u8]) -> Result<(), String> {
+    /// Runs a program with this input and waits for its end, which comes in time: with what it has started, then. One that is
+    /// ended may have told all the same.
+    pub(super) fn finish(&self, mut command: Command, patience: Duration, text: &[u8]) -> Result<(), Failed> {
         let end = Instant::now() + patience;
         let program = command.get_program().display().to_string();
         self.wait_for_the_last(&program)?;
@@ -71,7 +72,7 @@ impl Running {
             input = input.and_then(|(pipe, text)| feed(pipe, text));
             match self.ended(&mut child) {
                 Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("the program ended with {status}")),
+                Ok(Some(status)) => return Err(format!("the program ended with {status}").into()),
                 Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
                 Ok(None) => {
                     self.kill(child.id());
@@ -79,28 +80,24 @@ impl Running {
                     while matches!(self.ended(&mut child), Ok(None)) {
                         if Instant::now() >= end {
                             self.lock().stuck.push((program.clone(), child));
-                            return Err(format!("{program} did not end in time, and {CANNOT_BE_ENDED}"));
+                            let why = format!("{program} did not end in time, and {CANNOT_BE_ENDED}");
+                            return Err(Failed::Unanswered(Handed::Message, why));
                         }
                         thread::sleep(Duration::from_millis(1));
                     }
-                    return Err(format!("the program did not end within {} s", patience.as_secs()));
+                    let why = format!("the program did not end within {} s", patience.as_secs());
+                    return Err(Failed::Unanswered(Handed::Message, why));
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.to_string().into()),
             }
         }
     }
 
     /// One that could not be ended is asked for again; while it is there no other begins.
     fn wait_for_the_last(&self, program: &str) -> Result<(), String> {
-        let stuck = std::mem::take(&mut self.lock().stuck);
-        let mut left = Vec::new();
-        for (name, mut child) in stuck {
-            if matches!(self.ended(&mut child), Ok(None)) {
-                left.push((name, child));
-            }
-        }
-        let there = left.iter().any(|(name, _)| name == program);
-        self.lock().stuck.append(&mut left);
+        let All { groups, stuck, .. } = &mut *self.lock();
+        stuck.retain_mut(|(_, child)| matches!(ended(groups, child), Ok(None)));
+        let there = stuck.iter().any(|(name, _)| name == program);
         if there { Err(format!("{program} of the last time {CANNOT_BE_ENDED}")) } else { Ok(()) }
     }
 
@@ -131,13 +128,7 @@ impl Running {
 
     /// Under the lock, so that nobody ends a group whose number may be another's by then.
     fn ended(&self, child: &mut Child) -> io::Result<Option<ExitStatus>> {
-        let mut all = self.lock();
-        let status = child.try_wait();
-        if !matches!(status, Ok(None)) {
-            let number = child.id();
-            all.groups.retain(|(one, _)| *one != number);
-        }
-        status
+        ended(&mut self.lock().groups, child)
     }
 
     fn kill(&self, number: u32) {
@@ -148,6 +139,15 @@ impl Running {
     fn lock(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ended(groups: &mut Vec<(u32, ChildEnd)>, child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let status = child.try_wait();
+    if !matches!(status, Ok(None)) {
+        let number = child.id();
+        groups.retain(|(one, _)| *one != number);
+    }
+    status
 }
 
 const CANNOT_BE_ENDED: &str = "cannot be ended: nothing is told by it until it has ended by itself";
@@ -176,7 +176,39 @@ mod tests {
     fn sh(script: &str) -> Result<(), String> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::piped());
-        Running::new().finish(command, Duration::from_millis(500), b"hello\n")
+        let patience = Duration::from_millis(500);
+        Running::new().finish(command, patience, b"hello\n").map_err(|failed| failed.to_string())
+    }
+
+    /// Whether it may have told what it was to tell.
+    #[test]
+    fn a_program_that_was_ended_is_one_that_may_have_told() {
+        let told = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).stdin(Stdio::piped());
+            Running::new().finish(command, Duration::from_millis(500), b"hello\n").unwrap_err()
+        };
+        assert!(matches!(told("cat; exec sleep 60"), Failed::Unanswered(Handed::Message, _)));
+        assert!(matches!(told("cat; exit 1"), Failed::NotTold(_)));
+        let mut none = Command::new("/nowhere/at/all");
+        none.stdin(Stdio::piped());
+        let none = Running::new().finish(none, Duration::from_millis(500), b"");
+        assert!(matches!(none, Err(Failed::NotTold(_))));
+    }
+
+    #[test]
+    fn who_looks_at_the_same_moment_sees_one_that_cannot_be_ended_too() {
+        let running = Running { kill: |_| (), ..Running::new() };
+        let mut sleep = Command::new("/bin/sleep");
+        sleep.arg("600").stdin(Stdio::piped());
+        running.finish(sleep, Duration::from_millis(10), b"").unwrap_err();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let looks = || (0..20_000).all(|_| running.wait_for_the_last("/bin/sleep").is_err());
+                scope.spawn(move || assert!(looks(), "a second one would begin"));
+            }
+        });
+        let _ = running.lock().stuck.iter_mut().try_for_each(|(_, child)| child.kill());
     }
 
     #[test]
@@ -215,7 +247,7 @@ mod tests {
         let mut command = Command::new("/usr/bin/perl");
         command.args(["-e", &script]).stdin(Stdio::piped());
         let start = Instant::now();
-        let why = Running::new().finish(command, Duration::from_secs(4), b"").unwrap_err();
+        let why = Running::new().finish(command, Duration::from_secs(4), b"").unwrap_err().to_string();
         assert!(why.contains("did not end within 4 s"), "{why}");
         assert!(start.elapsed() < Duration::from_secs(30));
         let other = std::fs::read_to_string(&number).unwrap();
@@ -231,7 +263,7 @@ mod tests {
         let run = |name: &str| {
             let mut command = Command::new(name);
             command.args(["-c", &script]).stdin(Stdio::piped());
-            running.finish(command, Duration::from_millis(500), b"")
+            running.finish(command, Duration::from_millis(500), b"").map_err(|failed| failed.to_string())
         };
         let begun = || std::fs::read_to_string(&number).unwrap();
         let start = Instant::now();
@@ -257,7 +289,7 @@ mod tests {
         let run = |script: &str| {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", script]).stdin(Stdio::piped());
-            Running::new().finish(command, Duration::from_secs(2), &text)
+            Running::new().finish(command, Duration::from_secs(2), &text).map_err(|failed| failed.to_string())
         };
         assert!(run("exec sleep 60").unwrap_err().contains("did not end"));
         assert!(start.elapsed() < Duration::from_secs(30));
@@ -270,7 +302,7 @@ mod tests {
         let sleep = || {
             let mut command = Command::new("/bin/sleep");
             command.arg("600").stdin(Stdio::piped());
-            running.finish(command, Duration::from_secs(60), b"")
+            running.finish(command, Duration::from_secs(60), b"").map_err(|failed| failed.to_string())
         };
         thread::scope(|scope| {
             let told = scope.spawn(sleep);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many addresses of a server are tried: each may take its time.
 const MOST_ADDRESSES: usize = 3;
@@ -31,28 +31,39 @@ impl Lookup {
 
     /// What the name means now.
     pub(super) fn addresses(&mut self, patience: Duration) -> Result<Vec<SocketAddr>, String> {
-        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", self.host);
-        let pending = match self.pending.take() {
-            Some(pending) => pending,
-            None => self.begin().map_err(|error| wrong(&error))?,
-        };
-        let mut found = match pending.recv_timeout(patience) {
-            Ok(found) => found.map_err(|error| wrong(&error))?,
-            Err(RecvTimeoutError::Timeout) => {
-                self.pending = Some(pending);
-                return Err(format!(
-                    "{}: no name server has answered within {} s",
-                    self.host,
-                    patience.as_secs()
-                ));
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(wrong(&"the look-up has died")),
-        };
+        let begun = Instant::now();
+        let came_late = self.pending.is_some();
+        let mut found = self.wait(patience)?;
+        // What was wrong then may be right by now.
+        if came_late && found.is_err() {
+            found = self.wait(patience.saturating_sub(begun.elapsed()))?;
+        }
+        let mut found = found.map_err(|error| self.wrong(&error))?;
         if self.here {
             found = only_here(&self.host, found)?;
         }
         found.truncate(MOST_ADDRESSES);
         Ok(found)
+    }
+
+    /// For the answer that is on its way, or else for one of now.
+    fn wait(&mut self, patience: Duration) -> Result<io::Result<Vec<SocketAddr>>, String> {
+        let pending = match self.pending.take() {
+            Some(pending) => pending,
+            None => self.begin().map_err(|error| self.wrong(&error))?,
+        };
+        match pending.recv_timeout(patience) {
+            Ok(found) => Ok(found),
+            Err(RecvTimeoutError::Timeout) => {
+                self.pending = Some(pending);
+                Err(format!("{}: no name server has answered within {} s", self.host, patience.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.wrong(&"the look-up has died")),
+        }
+    }
+
+    fn wrong(&self, error: &dyn std::fmt::Display) -> String {
+        format!("{}: {error}", self.host)
     }
 
     fn begin(&self) -> io::Result<Receiver<io::Result<Vec<SocketAddr>>>> {
@@ -118,5 +129,26 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_millis(490));
         one.addresses(Duration::from_secs(30)).unwrap();
         assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    }
+    #[test]
+    fn an_error_that_came_late_is_not_the_answer_of_now() {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let first_wrong = |_: &str, port| {
+            if ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
+                thread::sleep(Duration::from_millis(100));
+                return Err(io::Error::other("no such name"));
+            }
+            Ok(vec![SocketAddr::new([127, 0, 0, 1].into(), port)])
+        };
+        let mut one = lookup(false, first_wrong);
+        let why = one.addresses(Duration::from_millis(1)).unwrap_err();
+        assert!(why.contains("no name server has answered"), "{why}");
+        one.addresses(Duration::from_secs(30)).unwrap();
+        assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+        // One of now is.
+        let wrong = |_: &str, _| Err(io::Error::other("no such name"));
+        assert!(
+            lookup(false, wrong).addresses(Duration::from_secs(30)).unwrap_err().contains("no such name")
+        );
     }
 }

@@ -21,14 +21,21 @@ pub(super) struct Mailer {
     to: Vec<Address>,
     from: Address,
     pub(super) carrier: Ready,
-    /// What a mail told that was handed over and not answered, and its name: when it goes once more it has the same one, by
-    /// which who reads it may see that it is the same.
-    unanswered: Option<(Vec<Alert>, String)>,
+    /// What was handed over and not answered.
+    unanswered: Option<Unanswered>,
 }
 
 pub(super) enum Ready {
     Smtp(Box<Server>),
-    Sendmail(PathBuf),
+    Sendmail { program: PathBuf, patience: Duration },
+}
+
+/// What a mail told that was handed over and not answered, and its name: when it goes once more it has the same one, by which
+/// who reads it may see that it is the same.
+struct Unanswered {
+    told: Vec<Alert>,
+    lost: u64,
+    name: String,
 }
 
 impl Mailer {
@@ -39,7 +46,9 @@ impl Mailer {
             from: mail.from.as_ref().map_or_else(|| Ok(own_address(host)), address)?,
             carrier: match &mail.carrier {
                 Carrier::Smtp(smtp) => Ready::Smtp(Box::new(Server::new(smtp, host)?)),
-                Carrier::Sendmail(program) => Ready::Sendmail(program.clone()),
+                Carrier::Sendmail(program) => {
+                    Ready::Sendmail { program: program.clone(), patience: PATIENCE }
+                }
             },
             unanswered: None,
         })
@@ -47,20 +56,29 @@ impl Mailer {
 
     /// Who does not get it, and why, where the others do.
     pub(super) fn send(&mut self, batch: &Batch<'_>) -> Result<Option<String>, Failed> {
-        let same = |(told, _): &&(Vec<Alert>, String)| !told.is_empty() && told == batch.alerts;
-        let known = self.unanswered.as_ref().filter(same);
-        let name = known.map_or_else(|| self.name_of_message(), |(_, name)| name.clone());
+        let known = self.unanswered.as_ref().filter(|known| known.is(batch));
+        let name = known.map_or_else(|| self.name_of_message(), |known| known.name.clone());
         let message = self.message(batch, name.clone())?;
         let sent = match &mut self.carrier {
             Ready::Smtp(server) => server.send(&self.from, &self.to, &message),
-            Ready::Sendmail(path) => by_program(path, &self.from, &self.to, &message).map(|()| None),
+            Ready::Sendmail { program, patience } => {
+                by_program((program, *patience), &self.from, &self.to, &message).map(|()| None)
+            }
         };
         match &sent {
             Ok(_) => self.unanswered = None,
-            Err(Failed::Unanswered(_)) => self.unanswered = Some((batch.alerts.to_vec(), name)),
+            Err(Failed::Unanswered(..)) => {
+                let (told, lost) = (batch.alerts.to_vec(), batch.lost);
+                self.unanswered = Some(Unanswered { told, lost, name });
+            }
             Err(Failed::NotTold(_)) => (),
         }
         sent
+    }
+
+    /// What was not answered does not go once more.
+    pub(super) fn give_up(&mut self) {
+        self.unanswered = None;
     }
 
     /// No other message has it: it is sent by one thread of this process, at this moment.
@@ -73,7 +91,7 @@ impl Mailer {
     pub(super) fn waits_at_most(&self) -> Option<Duration> {
         match &self.carrier {
             Ready::Smtp(server) => server.waits_at_most(),
-            Ready::Sendmail(_) => None,
+            Ready::Sendmail { .. } => None,
         }
     }
 
@@ -93,11 +111,23 @@ impl Mailer {
     }
 }
 
-fn by_program(path: &Path, from: &Address, to: &[Address], message: &[u8]) -> Result<(), Failed> {
+impl Unanswered {
+    /// Of a mail that tells only how many were lost, the number is all that tells it from another.
+    fn is(&self, batch: &Batch<'_>) -> bool {
+        self.told == batch.alerts && (!self.told.is_empty() || self.lost == batch.lost)
+    }
+}
+
+fn by_program(
+    (path, patience): (&Path, Duration),
+    from: &Address,
+    to: &[Address],
+    message: &[u8],
+) -> Result<(), Failed> {
     // A dot alone is no end; who sends and to whom stands here, and not in the text.
     let mut command = program(path);
     command.args(["-i", "-f", from.as_ref(), "--"]).args(to.iter().map(ToString::to_string));
-    Ok(RUNNING.finish(command, PATIENCE, message)?)
+    RUNNING.finish(command, patience, message).map_err(Failed::of_a_mail)
 }
 
 /// From whom it comes where nobody says: a host whose name is none for mail is not named. Nor is one by its address, which

@@ -100,6 +100,14 @@ impl Way {
         }
     }
 
+    /// The message that was not answered does not go once more.
+    fn give_up(&mut self) {
+        match self {
+            Self::Mail(mailer) => mailer.give_up(),
+            Self::Webhook(_) | Self::Command(_) | Self::Unfit { .. } => (),
+        }
+    }
+
     /// Where it waits for somebody: until when.
     fn waits_at_most(&self) -> Option<Duration> {
         match self {
@@ -130,10 +138,10 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
     signals::leave_to_keeper()?;
     process::bound_data(MOST_MEMORY);
     let Some(mut came) = message::receive::<ToAlerts>(&keeper)? else { return Ok(()) };
-    let ToAlerts::Setup { host } = &came.value else {
+    let ToAlerts::Setup { host, spool: place } = &came.value else {
         return Err(io::Error::other("the keeper began with something else than the setup"));
     };
-    let host = host.clone();
+    let (host, place) = (host.clone(), place.clone());
     let snapshot: AlertsSnapshot = came.beside()?;
     let file = File::from(came.descriptor()?);
     let alerts = snapshot.alerts();
@@ -151,12 +159,13 @@ pub(crate) fn run(ids: Option<Ids>) -> io::Result<()> {
         }
         None => (),
     }
-    let (mut spool, lies) = open_somewhere(file, alerts.keep)?;
+    let (mut spool, lies) = open_somewhere(file, &place, alerts.keep)?;
     let cost = spool.only(ways.each_ref().map(Option::is_some))?;
     for (way, lost) in NAMES.into_iter().zip(cost).filter(|(_, lost)| *lost > 0) {
         tracing::warn!(way, lost, "alerts are lost: they waited for a way that is configured no more");
     }
-    let desk = Arc::new(Desk { ring: Mutex::new(Ring::new(spool, alerts.keep)), more: Condvar::new() });
+    let keep = spool.slots();
+    let desk = Arc::new(Desk { ring: Mutex::new(Ring::new(spool, keep)), more: Condvar::new() });
     for (number, way) in ways.into_iter().enumerate() {
         let Some(way) = way else { continue };
         let (desk, host, every) = (desk.clone(), host.clone(), alerts.every);
@@ -180,36 +189,54 @@ enum Lies {
     InMemory,
 }
 
-/// On the disk; where that takes nothing, as a full one on which there never was a ring, in memory: somebody is to hear of
-/// it all the same.
-fn open_somewhere(file: File, keep: u64) -> io::Result<(Spool<File>, Lies)> {
-    match open_spool(file, keep) {
+/// On the disk; where no ring can be had there, as on a full one on which there never was one, in memory: somebody is to hear
+/// of it all the same.
+fn open_somewhere(file: File, place: &str, keep: u64) -> io::Result<(Spool<File>, Lies)> {
+    match open_spool(file, place, keep) {
         Ok(spool) => Ok((spool, Lies::OnDisk)),
         Err(error) => {
+            let mend = if error.kind() == io::ErrorKind::StorageFull {
+                "make room on its disk"
+            } else {
+                "the kernel's log may say what is wrong with its disk; where it is the file, move that away"
+            };
             tracing::error!(
+                file = place,
                 %error,
-                "alerts.spool cannot be written: until the next start alerts wait in memory alone: is the disk full?"
+                mend,
+                "the ring of alerts cannot be opened: until the next start they wait in memory alone"
             );
-            Ok((open_spool(memfd::scratch("alerts", &[])?, keep)?, Lies::InMemory))
+            Ok((open_spool(memfd::scratch("alerts", &[])?, "memory", keep)?, Lies::InMemory))
         }
     }
 }
 
 /// The ring, with its room on the disk.
-fn open_spool(file: File, keep: u64) -> io::Result<Spool<File>> {
+fn open_spool(file: File, place: &str, keep: u64) -> io::Result<Spool<File>> {
     let same = file.try_clone()?;
     let spool = Spool::open(file, keep)?;
+    if let Some(error) = spool.not_moved() {
+        tracing::warn!(
+            file = place,
+            %error,
+            keep,
+            places = spool.slots(),
+            "the ring of alerts stays as large as it was: there is no room for another one beside it; the next start tries it again"
+        );
+    }
     if let Err(error) = files::reserve(&same, spool.room()) {
         tracing::warn!(
+            file = place,
             %error,
-            "alerts.spool has no room of its own on the disk: when that is full, alerts cannot be kept"
+            "the ring of alerts has no room of its own on the disk: when that is full, alerts cannot be kept"
         );
     }
     let alerts = spool.forgot();
     if alerts > 0 {
         tracing::warn!(
+            file = place,
             alerts,
-            "alerts.spool is damaged: which of these were told nobody knows, and none is told any more; `portunus audit` has them"
+            "the ring of alerts is damaged: which of these were told nobody knows, and none is told any more; `portunus audit` has them"
         );
     }
     Ok(spool)

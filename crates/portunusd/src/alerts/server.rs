@@ -16,7 +16,7 @@ use lettre::transport::smtp::extension::ClientId;
 use portunus_config::alerts::{self, Password, Tls};
 use portunus_crypto::text;
 
-use super::failed::{Failed, a_few, cut, late};
+use super::failed::{Failed, Handed, a_few, cut, late};
 use super::lookup::Lookup;
 use super::session::{self, Session};
 use super::{PATIENCE, webhook};
@@ -173,15 +173,15 @@ impl Server {
         let handed_over = Cell::new(false);
         // Asked for when all of the text before it was written.
         let end = iter::once_with(|| {
-            session.begin_anew(self.verdict);
+            session.wait_for_verdict(self.verdict);
             handed_over.set(true);
             &[][..]
         });
         match connection.message_iter(iter::once(message).chain(end)) {
             Ok(_) => Ok(()),
             Err(error) if error.status().is_some() || !handed_over.get() => Err(self.said(&error).into()),
-            Err(error) if is_late(&error) => Err(Failed::Unanswered(late(self.verdict))),
-            Err(error) => Err(Failed::Unanswered(self.said(&error))),
+            Err(error) if is_late(&error) => Err(Failed::Unanswered(Handed::Mail, late(self.verdict))),
+            Err(error) => Err(Failed::Unanswered(Handed::Mail, self.said(&error))),
         }
     }
 

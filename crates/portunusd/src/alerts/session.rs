@@ -19,26 +19,41 @@ pub(super) const VERDICT: Duration = Duration::from_secs(600);
 const MOST_HEARD: u64 = 1 << 20;
 /// How often is looked: what comes in between lies in memory.
 const LOOK: Duration = Duration::from_millis(10);
+/// The same while only a verdict is waited for, which may take minutes: each look asks about all our descriptors.
+const CALM_LOOK: Duration = Duration::from_millis(50);
 
 /// How long this one may still take.
-pub(super) struct Session(Mutex<(Instant, Duration)>);
+pub(super) struct Session(Mutex<Bound>);
+
+#[derive(Clone, Copy)]
+struct Bound {
+    end: Instant,
+    longest: Duration,
+    look: Duration,
+}
+
+impl Bound {
+    fn new(longest: Duration, look: Duration) -> Self {
+        Self { end: Instant::now() + longest, longest, look }
+    }
+}
 
 impl Session {
     fn new(longest: Duration) -> Self {
-        Self(Mutex::new((Instant::now() + longest, longest)))
+        Self(Mutex::new(Bound::new(longest, LOOK)))
     }
 
     /// What is left.
     pub(super) fn left(&self) -> Duration {
-        self.lock().0.saturating_duration_since(Instant::now())
+        self.lock().end.saturating_duration_since(Instant::now())
     }
 
-    /// From now on it may take so long.
-    pub(super) fn begin_anew(&self, longest: Duration) {
-        *self.lock() = (Instant::now() + longest, longest);
+    /// From now on it may take so long, until the server says its verdict.
+    pub(super) fn wait_for_verdict(&self, longest: Duration) {
+        *self.lock() = Bound::new(longest, CALM_LOOK);
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Instant, Duration)> {
+    fn lock(&self) -> MutexGuard<'_, Bound> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,8 +85,10 @@ pub(super) fn within<T>(
 /// Until it is done; why it was ended, where it was.
 fn watch(session: &Session, port: u16, done: &mpsc::Receiver<()>) -> Option<String> {
     let mut why = None;
-    while done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        let (end, longest) = *session.lock();
+    let mut look = LOOK;
+    while done.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
+        let Bound { end, longest, look: next } = *session.lock();
+        look = next;
         if Instant::now() >= end {
             tcp::end_connections(port, None);
             why.get_or_insert_with(|| late(longest));

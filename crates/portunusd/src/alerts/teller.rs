@@ -29,8 +29,8 @@ impl Desk {
 /// A message that was handed over, and nobody has said whether it was taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doubt {
-    /// How many alerts it tells: the same, and no more, when it goes once more.
-    alerts: usize,
+    /// Before which number of the ring it ends: it tells the same, and no more, when it goes once more.
+    end: u64,
     times: u32,
 }
 
@@ -82,8 +82,13 @@ impl Teller {
     /// One message.
     pub(super) fn tell(&mut self) -> Result<(), String> {
         let words = |error: io::Error| format!("the ring of alerts: {error}");
-        let most = self.doubt.map_or(AT_ONCE, |doubt| doubt.alerts);
-        let waiting = self.desk.lock().spool.waiting(self.number, most);
+        let waiting = {
+            let spool = &self.desk.lock().spool;
+            match self.doubt {
+                Some(doubt) => spool.waiting_to(self.number, doubt.end),
+                None => spool.waiting(self.number, AT_ONCE),
+            }
+        };
         let alerts: Vec<Alert> =
             waiting.records.iter().filter_map(|record| postcard::from_bytes(record).ok()).collect();
         // What nobody can read any more is gone over: it would be in the way for ever.
@@ -93,8 +98,8 @@ impl Teller {
             match self.way.tell(&Batch { host: &self.host, alerts: &alerts, lost, more }) {
                 Ok(missed) => self.say_who_misses_it(missed),
                 Err(failed @ Failed::NotTold(_)) => return Err(failed.to_string()),
-                Err(failed @ Failed::Unanswered(_)) => {
-                    self.doubt_it(waiting.records.len(), &failed)?;
+                Err(failed @ Failed::Unanswered(..)) => {
+                    self.doubt_it(waiting.end, &failed)?;
                     return self.give_up(&waiting, alerts.len() as u64, &failed).map_err(words);
                 }
             }
@@ -125,9 +130,9 @@ impl Teller {
     }
 
     /// It goes once more, a few times.
-    fn doubt_it(&mut self, alerts: usize, failed: &Failed) -> Result<(), String> {
+    fn doubt_it(&mut self, end: u64, failed: &Failed) -> Result<(), String> {
         let times = self.doubt.map_or(0, |doubt| doubt.times) + 1;
-        self.doubt = Some(Doubt { alerts, times });
+        self.doubt = Some(Doubt { end, times });
         if times < MOST_TIMES { Err(failed.to_string()) } else { Ok(()) }
     }
 
@@ -142,6 +147,7 @@ impl Teller {
             "alerts may be lost: a message was handed over {MOST_TIMES} times, and nobody has said that he took it"
         );
         self.doubt = None;
+        self.way.give_up();
         let mut ring = self.desk.lock();
         ring.spool.lose_to(self.number, alerts)?;
         ring.spool.told(self.number, waiting.end, waiting.lost)

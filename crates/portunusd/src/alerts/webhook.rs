@@ -1,12 +1,14 @@
 //! A page that is told by POST, in JSON.
 
-use std::io;
+use std::cell::Cell;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use portunus_config::alerts;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use ureq::SendBody;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -14,7 +16,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::PATIENCE;
-use super::failed::{Failed, cut};
+use super::failed::{Failed, Handed, cut};
 use super::lookup::only_here;
 use super::text::Batch;
 
@@ -49,20 +51,43 @@ impl Hook {
         Ok(Self { agent, page: page.clone() })
     }
 
-    /// Any answer below 300 is a yes.
+    /// Any answer below 300 is a yes. Once all of it is on its way, only an answer says that the page does not have it.
     pub(super) fn send(&self, batch: &Batch<'_>) -> Result<(), Failed> {
         let mut request = self.agent.post(self.page.url.expose()).header("Content-Type", "application/json");
         if let Some(token) = &self.page.token {
             request = request.header("Authorization", format!("Bearer {}", token.expose()));
         }
-        let body = batch.json().to_string();
-        match request.send(body) {
+        let text = batch.json().to_string();
+        let handed_over = Cell::new(false);
+        let mut body = Body { left: text.as_bytes(), handed_over: &handed_over };
+        let request = request.header("Content-Length", text.len());
+        match request.send(SendBody::from_reader(&mut body)) {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(format!("the page answers {}", answer.status()).into()),
             Err(error) => {
-                Err(cut(&error.to_string().replace(self.page.url.expose(), &self.page.shown)).into())
+                let why = cut(&error.to_string().replace(self.page.url.expose(), &self.page.shown));
+                let silent = matches!(error, ureq::Error::Timeout(_) | ureq::Error::Io(_));
+                Err(if silent && handed_over.get() {
+                    Failed::Unanswered(Handed::Message, why)
+                } else {
+                    why.into()
+                })
             }
         }
+    }
+}
+
+/// What is sent; it says when all of it is on its way.
+struct Body<'b> {
+    left: &'b [u8],
+    handed_over: &'b Cell<bool>,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let read = self.left.read(room)?;
+        self.handed_over.set(self.left.is_empty());
+        Ok(read)
     }
 }
 
@@ -109,8 +134,9 @@ pub(super) fn authorities(named: Option<&str>) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::{SocketAddr, TcpListener};
+    use std::time::Duration;
 
     use super::super::Alert;
     use super::*;
@@ -152,5 +178,50 @@ mod tests {
         assert_eq!(told(vec![away, here]), Ok(()));
         let why = told(vec![away]).unwrap_err();
         assert!(why.contains("localhost is another machine"), "{why}");
+    }
+    /// A page that takes all of it, or not even that, and does what it likes then.
+    fn told_to(answer: &'static [u8], silent: Duration) -> Result<(), Failed> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (mut head, mut room) = (Vec::new(), [0; 4096]);
+                // Its own length says when it is whole.
+                while !head.ends_with(b"}") {
+                    let read = stream.read(&mut room).unwrap_or_default();
+                    head.extend_from_slice(&room[..read]);
+                }
+                let text = String::from_utf8(head).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{text}");
+                std::thread::sleep(silent);
+                let _ = stream.write_all(answer);
+            }
+        });
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_millis(500))).build();
+        let names = Names { here: true, all: DefaultResolver::default() };
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), names);
+        let alerts = [Alert::test()];
+        let batch = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+        Hook { agent, page: alerts::parse_webhook(&url).unwrap() }.send(&batch)
+    }
+
+    #[test]
+    fn a_page_that_has_it_all_and_does_not_answer_may_have_taken_it() {
+        let at_once = Duration::ZERO;
+        assert_eq!(told_to(b"HTTP/1.1 204 x\r\n\r\n", at_once), Ok(()));
+        let answers = told_to(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", at_once);
+        assert!(matches!(answers, Err(Failed::NotTold(_))), "{answers:?}");
+        let late = told_to(b"", Duration::from_secs(2));
+        assert!(matches!(late, Err(Failed::Unanswered(Handed::Message, _))), "{late:?}");
+        let gone = told_to(b"", at_once);
+        assert!(matches!(gone, Err(Failed::Unanswered(Handed::Message, _))), "{gone:?}");
+        // Nobody is there at all.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let page = alerts::parse_webhook(&format!("http://127.0.0.1:{port}/")).unwrap();
+        let alerts = [Alert::test()];
+        let batch = Batch { host: "gate", alerts: &alerts, lost: 0, more: 0 };
+        let nobody = Hook::new(&page).unwrap().send(&batch);
+        assert!(matches!(nobody, Err(Failed::NotTold(_))), "{nobody:?}");
     }
 }

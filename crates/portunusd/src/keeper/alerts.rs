@@ -192,10 +192,12 @@ fn try_start(
     ids: Option<Ids>,
     stderr: Option<OwnedFd>,
 ) -> io::Result<Part> {
-    let file = files::open_state(&plan.state_dir.join(SPOOL)).map_err(io::Error::other)?;
+    let path = plan.state_dir.join(SPOOL);
+    let file = files::open_state(&path).map_err(io::Error::other)?;
     let snapshot = message::beside(&AlertsSnapshot::of(wish))?;
     let part = Part::start(plan, "alerts", (ids, Some(Keep::Nothing)), stderr)?;
-    part.say(&ToAlerts::Setup { host: host_name(settings) }, &[snapshot.as_fd(), file.as_fd()])?;
+    let setup = ToAlerts::Setup { host: host_name(settings), spool: path.display().to_string() };
+    part.say(&setup, &[snapshot.as_fd(), file.as_fd()])?;
     Ok(part)
 }
 

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 /// Keeper to the alerts process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToAlerts {
-    /// With: the snapshot, and the file of what waits. What this server is called.
-    Setup { host: String },
+    /// With: the snapshot, and the file of what waits. What this server is called, and how to name that file.
+    Setup { host: String, spool: String },
     /// What happened, and how much there was no room to say. Answered by [`FromAlerts`].
     Some { alerts: Vec<crate::alerts::Alert>, lost: u64 },
 }

@@ -95,6 +95,16 @@ fn sent_to(longest: Duration, talk: impl Fn(&mut std::net::TcpStream) + Send + '
     mailer.send(&batch).unwrap_err().to_string()
 }
 
+/// Anybody on the way can say it before there is TLS, and it comes to root's terminal.
+#[test]
+fn what_a_server_says_gives_a_terminal_no_orders() {
+    let why = sent_to(Duration::from_secs(60), |stream| {
+        let _ = stream.write_all(b"554 \x1b]0;owned\x07 go away\r\n");
+    });
+    assert!(why.contains("554") && why.contains("go away"), "{why}");
+    assert!(!why.chars().any(char::is_control), "{why:?}");
+}
+
 #[test]
 fn a_server_that_says_a_byte_now_and_then_has_a_minute_and_no_more() {
     let start = Instant::now();
@@ -251,7 +261,7 @@ fn a_mail_that_nobody_says_he_has_taken_goes_a_few_times_and_then_no_more() {
         let mut mailer = mailer(port, &["a@example.org"]);
         let Ready::Smtp(server) = &mut mailer.carrier else { unreachable!() };
         server.verdict = Duration::from_millis(200);
-        let mut spool = open_spool(file, 10).unwrap();
+        let mut spool = open_spool(file, "alerts.spool", 10).unwrap();
         spool.only([true, false, false]).unwrap();
         let desk = std::sync::Arc::new(Desk {
             ring: std::sync::Mutex::new(Ring::new(spool, 10)),
