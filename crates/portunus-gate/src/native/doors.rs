@@ -15,6 +15,9 @@ use crate::lane::{Job, Lane};
 /// neighbouring day's key counts too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Of so many doors that are not served the chains are known; a server has had no more.
+const MOST_AWAY: usize = 64;
+
 /// By which door, and with which day's key, somebody who has that key sent a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Admitted {
@@ -24,12 +27,22 @@ pub(crate) struct Admitted {
 
 pub(crate) struct Doors {
     doors: Vec<OpenDoor>,
+    /// Chains of doors that are not served: the store has them, so they age and can be erased; and a door that comes back has
+    /// its own again.
+    away: Vec<Away>,
     /// Which days' keys are made.
     days: Option<(Day, Day)>,
     /// Whose turn it is.
     turn: usize,
     /// The number of the newest door.
     newest: u32,
+}
+
+/// The chain of a door that is not served.
+struct Away {
+    public: [u8; 32],
+    slot: u32,
+    chain: Chain,
 }
 
 struct OpenDoor {
@@ -59,7 +72,7 @@ impl OpenDoor {
 
 impl Doors {
     pub(crate) fn new(doors: Vec<(DoorRole, Door)>, tuning: &Tuning) -> Self {
-        let mut new = Self { doors: Vec::new(), days: None, turn: 0, newest: 0 };
+        let mut new = Self { doors: Vec::new(), away: Vec::new(), days: None, turn: 0, newest: 0 };
         // There was none before, and nobody waits.
         drop(new.replace(doors, tuning));
         new
@@ -74,11 +87,19 @@ impl Doors {
                 Some(place) => OpenDoor { role, ..before.swap_remove(place) },
                 None => {
                     self.newest = self.newest.wrapping_add(1).max(1);
-                    OpenDoor::new(role, door, self.newest, tuning)
+                    let away = self.away.iter().position(|away| away.public == *door.public());
+                    let chain = away.map(|place| self.away.swap_remove(place));
+                    let chain = chain.map(|away| (away.slot, away.chain));
+                    OpenDoor { chain, ..OpenDoor::new(role, door, self.newest, tuning) }
                 }
             });
         }
         self.days = None;
+        self.away.extend(before.iter_mut().filter_map(|open| {
+            let (slot, chain) = open.chain.take()?;
+            Some(Away { public: *open.door.public(), slot, chain })
+        }));
+        self.away.truncate(MOST_AWAY);
         before.into_iter().flat_map(|mut open| std::iter::from_fn(move || open.lane.pop())).collect()
     }
 
@@ -92,6 +113,10 @@ impl Doors {
             // What was made of the value before is gone with it, whether or not a datagram comes.
             open.days.clear();
             self.days = None;
+        } else {
+            self.forget(public);
+            self.away.truncate(MOST_AWAY - 1);
+            self.away.push(Away { public: *public, slot, chain: Chain::new(day, value) });
         }
     }
 
@@ -100,11 +125,13 @@ impl Doors {
     }
 
     pub(crate) fn slot(&self, public: &[u8; 32]) -> Option<u32> {
-        let open = self.doors.iter().find(|open| open.door.public() == public)?;
-        open.chain.as_ref().map(|(slot, _)| *slot)
+        let served = self.doors.iter().find(|open| open.door.public() == public);
+        let away = || self.away.iter().find(|away| away.public == *public).map(|away| away.slot);
+        served.and_then(|open| open.chain.as_ref().map(|(slot, _)| *slot)).or_else(away)
     }
 
     pub(crate) fn forget(&mut self, public: &[u8; 32]) {
+        self.away.retain(|away| away.public != *public);
         if let Some(open) = self.doors.iter_mut().find(|open| open.door.public() == public) {
             open.chain = None;
             open.days.clear();
@@ -215,10 +242,16 @@ impl Doors {
 
     /// Those whose keys of days before `day` are still there, without them.
     pub(super) fn to_age(&self, day: Day) -> impl Iterator<Item = ChainChange> {
-        self.doors.iter().filter_map(move |open| {
-            let (slot, chain) = open.chain.as_ref().filter(|(_, chain)| chain.day() < day)?;
-            let owner = ChainOwner::Door(*open.door.public());
-            Some(ChainChange::Put { owner, slot: Some(*slot), day, value: chain.at(day).ok()? })
-        })
+        let served = self.doors.iter().filter_map(|open| {
+            let (slot, chain) = open.chain.as_ref()?;
+            Some((*open.door.public(), *slot, chain))
+        });
+        let away = self.away.iter().map(|away| (away.public, away.slot, &away.chain));
+        served.chain(away).filter(move |(_, _, chain)| chain.day() < day).filter_map(
+            move |(public, slot, chain)| {
+                let owner = ChainOwner::Door(public);
+                Some(ChainChange::Put { owner, slot: Some(slot), day, value: chain.at(day).ok()? })
+            },
+        )
     }
 }

@@ -80,3 +80,33 @@ fn who_has_moved_is_written_down_once_and_forgotten_with_the_old_door() {
         assert!(changes.contains(&ChainChange::Erase { owner: *owner, slot: 900 }), "{changes:?}");
     }
 }
+
+#[test]
+fn the_chain_of_a_door_that_is_no_more_ages_can_be_erased_and_is_there_when_it_comes_back() {
+    let mut gate = two_doors(DoorRole::Next);
+    let old = ChainOwner::Door(*door(1).public());
+    let serve = |gate: &mut Gate, doors: &[(DoorRole, u8)]| {
+        let native = doors.iter().map(|&(role, n)| (role, door(n))).collect();
+        gate.handle_rules(at(0), rules(vec![native_client(0)]), Keyring { native, ..keyring() });
+    };
+    let both = [(DoorRole::Current, 1), (DoorRole::Next, 2)];
+    serve(&mut gate, &[(DoorRole::Current, 2)]);
+    assert_eq!(gate.slot_of(old), Some(0));
+    // A file that was away by mistake.
+    serve(&mut gate, &both);
+    hear(&mut gate, at(0), sealed(0, &Payload::knock(at(0).wall), 1).0, 7);
+    let _ = granted(&mut gate, at(0));
+    serve(&mut gate, &[(DoorRole::Current, 2)]);
+    gate.handle_clock(true);
+    let changes = keys::kept(&mut gate, at(26 * 3_600_000));
+    let aged = |change: &&ChainChange| matches!(change, ChainChange::Put { owner, slot: Some(0), .. } if *owner == old);
+    assert_eq!(changes.iter().filter(aged).count(), 1, "{changes:?}");
+    gate.forget_chain(old);
+    assert_eq!(gate.slot_of(old), None);
+    serve(&mut gate, &both);
+    assert_eq!(gate.slot_of(old), None);
+    // The store is read before the keys say which doors there are.
+    serve(&mut gate, &[(DoorRole::Current, 2)]);
+    put(&mut gate, old, 7, value(DOOR_VALUE));
+    assert_eq!(gate.slot_of(old), Some(7));
+}
