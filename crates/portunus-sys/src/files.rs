@@ -281,6 +281,16 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Puts a file in another's place in one step, durably: after a power cut one of both is there, and whole.
+///
+/// # Errors
+/// [`FileError`]; nothing is changed then.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(|e| FileError::of(from, &e))?;
+    sync_folder(to);
+    Ok(())
+}
+
 /// Creates a file that was not there before.
 ///
 /// # Errors

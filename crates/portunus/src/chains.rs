@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use portunus_config::{Entry, Settings};
+use portunus_config::{DoorKey, Entry, Settings};
 use portunus_crypto::{Secret, SystemEntropy};
 use portunus_dialect::native::{Chain, ChainError, Day};
-use portunus_model::{ChainOwner as Owner, ClientKey};
+use portunus_model::{ChainOwner as Owner, ClientKey, DoorRole};
 use portunus_store::chains;
 use portunus_store::handover::{FOLDER, Handover, NewChain, STORE};
 use portunus_sys::clock;
@@ -23,6 +23,11 @@ use crate::say::Failure;
 /// How to get a chain for a door that has none.
 const NEW_CHAIN: &str = "make one with `portunus init --force`, with the --host, --port and --dialects it had; the old file is kept as \
                          portunus.toml.old. Then add its clients anew";
+/// The same for one that nobody can have moved to.
+const NO_NEW_CHAIN: &str = "take the file away, and make a new door again: portunus rotate";
+/// What to do with the door that may be known to somebody who is to be shut out.
+const TWO_NEW: &str = "rename it to native-burnt.key: who has moved there comes in until `portunus rotate --retire` has brought all to the other \
+                       (native-apart.key)";
 /// More clients than these are not named one by one.
 const MOST_NAMED: usize = 8;
 
@@ -62,6 +67,15 @@ pub(crate) fn leave(state_dir: &Path, handover: &Handover) -> Result<(), Failure
     Ok(files::replace(&folder.join(handover.file_name()), handover.line().as_bytes(), PRIVATE)?)
 }
 
+/// Leaves the chain of a new door, from today on. Before its key: a door without one is none, a chain without a door is nobody's.
+///
+/// # Errors
+/// The file system refused, or there is no randomness, or no day.
+pub(crate) fn give_door(state_dir: &Path, key: &Secret<32>) -> Result<(), Failure> {
+    let public = identity::x25519_public(key)?;
+    leave(state_dir, &Handover::Door(new(public, &begun()?)))
+}
+
 /// Takes back what was left, as far as the daemon has not taken it up.
 ///
 /// # Errors
@@ -70,14 +84,17 @@ pub(crate) fn take_back(state_dir: &Path, handover: &Handover) -> Result<(), Fai
     Ok(files::remove(&state_dir.join(FOLDER).join(handover.file_name()))?)
 }
 
-/// Has the daemon erase the link of a client that is revoked.
+/// Has the daemon erase the link of a client that is revoked, or the chain of a door that is no more.
 ///
 /// # Errors
 /// The file system refused.
 pub(crate) fn erase(state_dir: &Path, public: [u8; 32]) -> Result<(), Failure> {
     // First what it might take up after it has erased.
-    let link = NewChain { public, day: 0, value: Secret::from_bytes([0; 32]) };
-    take_back(state_dir, &Handover::Link(link))?;
+    let of = |kind: fn(NewChain) -> Handover| {
+        kind(NewChain { public, day: 0, value: Secret::from_bytes([0; 32]) })
+    };
+    take_back(state_dir, &of(Handover::Link))?;
+    take_back(state_dir, &of(Handover::Door))?;
     leave(state_dir, &Handover::Gone(public))
 }
 
@@ -183,7 +200,7 @@ pub(crate) fn look(state_dir: &Path, settings: &Settings, entries: &[Entry]) -> 
     if settings.secrets.native.is_empty() {
         return Vec::new();
     }
-    let place = state_dir.join(STORE);
+    let (place, keys) = (state_dir.join(STORE), Path::new("keys"));
     let trouble = |what: String, place: &Path, mend: &str| Trouble {
         what,
         place: place.to_owned(),
@@ -200,13 +217,27 @@ pub(crate) fn look(state_dir: &Path, settings: &Settings, entries: &[Entry]) -> 
         return vec![trouble(what, &place, mend)];
     }
     let mut found = Vec::new();
-    let doors = settings.secrets.native.iter().filter_map(|door| identity::x25519_public(&door.secret).ok());
-    for _ in doors.filter(|door| !known.contains(&Owner::Door(*door))) {
-        found.push(trouble(
-            "a door of the native dialect has no chain, so nobody can knock at it".to_owned(),
-            &place,
-            NEW_CHAIN,
-        ));
+    let chainless = |door: &&DoorKey| {
+        identity::x25519_public(&door.secret).is_ok_and(|door| !known.contains(&Owner::Door(door)))
+    };
+    for door in settings.secrets.native.iter().filter(chainless) {
+        let new = door.role.file_name().filter(|_| door.role.is_new());
+        let (what, place, mend) = match new {
+            Some(name) => {
+                ("the new door has no chain, so nobody can knock at it", keys.join(name), NO_NEW_CHAIN)
+            }
+            None => (
+                "a door of the native dialect has no chain, so nobody can knock at it",
+                place.clone(),
+                NEW_CHAIN,
+            ),
+        };
+        found.push(trouble(what.to_owned(), &place, mend));
+    }
+    let both = [DoorRole::Next, DoorRole::Apart].map(|role| settings.secrets.door(role).is_some());
+    if both == [true, true] {
+        let what = "two new doors stand, and everybody can move to one".to_owned();
+        found.push(trouble(what, &keys.join(DoorRole::Next.file_name().unwrap_or_default()), TWO_NEW));
     }
     let chainless = |entry: &&Entry| match entry.key {
         ClientKey::Native(key) => !known.contains(&Owner::Link(key)),

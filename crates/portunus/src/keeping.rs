@@ -51,8 +51,14 @@ impl Keeper {
         if after(sealer.keys(), outcome).is_none() {
             return;
         }
+        let before = sealer.keys().server;
         match self.rewrite(sealer.keys().public, |keys| Ok(after(keys, outcome))) {
-            Ok(Some(written)) => sealer.go_on(written),
+            Ok(Some(written)) => {
+                if written.server != before {
+                    self.say_moved(&written);
+                }
+                sealer.go_on(written);
+            }
             Ok(None) => (),
             Err(failure) => self.warn(&failure),
         }
@@ -87,6 +93,12 @@ impl Keeper {
             }
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    fn say_moved(&self, keys: &NativeKeys) {
+        let path = wallet::short(&self.path);
+        let what = if keys.old_door.is_some() { "a new door" } else { "its old door again" };
+        remark(self.face, format_args!("the server has {what}: {path} knocks there from now on"));
     }
 
     fn warn(&mut self, failure: &Failure) {

@@ -1,7 +1,7 @@
-//! Which days' keys a profile keeps after its knocks, and which link. Pure: a clock may say what it likes here, and no day's
+//! Which days' keys a profile keeps after its knocks, which link, and which door. Pure: a clock may say what it likes here, and no day's
 //! key is erased that a right clock may still need.
 
-use portunus_config::profile::{NativeKeys, Renewal};
+use portunus_config::profile::{KnownDoor, NativeKeys, Renewal};
 use portunus_crypto::{Entropy, EntropyFailed, Secret};
 use portunus_dialect::native::{Chain, Day};
 
@@ -19,6 +19,26 @@ pub struct Outcome {
     pub proven: Option<Day>,
     /// What was learned of the link that is to be the client's own.
     pub arrived: Arrived,
+    /// What the last answer that says that the server did what was asked told of doors.
+    pub told: Option<Told>,
+}
+
+/// What an answer told of doors.
+pub struct Told {
+    /// The public key of the door that answered.
+    pub at: [u8; 32],
+    /// What it said.
+    pub says: Says,
+}
+
+/// What a door says of doors.
+pub enum Says {
+    /// Nothing: no door was opened.
+    Nothing,
+    /// To go on knocking there.
+    Stay,
+    /// To knock at this one from now on.
+    Move(KnownDoor),
 }
 
 /// What was learned of a new link.
@@ -36,17 +56,63 @@ pub enum Arrived {
 #[must_use]
 pub fn after(keys: &NativeKeys, outcome: &Outcome) -> Option<NativeKeys> {
     let mut next = keys.duplicate();
-    let (first, newest) = days(keys.door.day(), keys.newest, outcome);
+    let (first, newest) = days(keys.link.day(), keys.newest, outcome);
     renew(&mut next, &outcome.arrived);
+    if let Some(told) = &outcome.told {
+        change_door(&mut next, told);
+    }
     next.newest = newest;
-    next.door.advance(first).ok()?;
-    next.link.advance(first).ok()?;
+    let_go(&mut next.door, first)?;
+    let_go(&mut next.link, first)?;
     match &mut next.renewal {
         Renewal::Done | Renewal::Due => (),
-        Renewal::Announced(link) | Renewal::Replaced(link) => link.advance(first).ok()?,
+        Renewal::Announced(link) | Renewal::Replaced(link) => let_go(link, first)?,
     }
-    let moved = first != keys.door.day() || newest != keys.newest;
-    (moved || !same_stage(&keys.renewal, &next.renewal)).then_some(next)
+    if let Some(old) = &mut next.old_door {
+        let_go(&mut old.chain, first)?;
+    }
+    let moved = first != keys.link.day() || newest != keys.newest;
+    let same = same_stage(&keys.renewal, &next.renewal) && doors(keys) == doors(&next);
+    (moved || !same).then_some(next)
+}
+
+/// Lets the keys of days before `first` go; of a door that begins later there are none.
+fn let_go(chain: &mut Chain, first: Day) -> Option<()> {
+    if chain.day() < first { chain.advance(first).ok() } else { Some(()) }
+}
+
+/// The public keys of the doors.
+fn doors(keys: &NativeKeys) -> ([u8; 32], Option<[u8; 32]>) {
+    (keys.server, keys.old_door.as_ref().map(|old| old.server))
+}
+
+/// The door that was named takes the place of the one that named it, which stays beside it until the new one has answered: a door
+/// that was lost, or a rotation that was taken back, locks nobody out. Who has no link for certain stays: the next answer says
+/// it again.
+fn change_door(keys: &mut NativeKeys, told: &Told) {
+    let settled = matches!(keys.renewal, Renewal::Done);
+    let old = keys.old_door.take();
+    let (is_new, is_old) = (told.at == keys.server, old.as_ref().is_some_and(|old| old.server == told.at));
+    match (&told.says, old) {
+        (Says::Move(new), _) if is_new && settled && new.server != keys.server => {
+            let new = new.duplicate();
+            let chain = std::mem::replace(&mut keys.door, new.chain);
+            keys.old_door =
+                Some(KnownDoor { server: std::mem::replace(&mut keys.server, new.server), chain });
+        }
+        // It has answered, and so it is the door.
+        (Says::Nothing | Says::Stay | Says::Move(_), _) if is_new => (),
+        // It names another one than before, which has not answered.
+        (Says::Move(new), old) if is_old && settled && new.server != keys.server => {
+            let new = new.duplicate();
+            (keys.server, keys.door) = (new.server, new.chain);
+            keys.old_door = old;
+        }
+        // The rotation was taken back.
+        (Says::Stay, Some(old)) if is_old => (keys.server, keys.door) = (old.server, old.chain),
+        // Also when another run, or a `join`, has written another door meanwhile.
+        (Says::Nothing | Says::Stay | Says::Move(_), old) => keys.old_door = old,
+    }
 }
 
 /// The keys with a link that nobody has seen, for a profile that is due to have one. It is to be on the disk before the first

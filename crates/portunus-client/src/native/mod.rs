@@ -4,13 +4,15 @@ mod keeping;
 
 use std::net::{IpAddr, SocketAddr};
 
-use portunus_config::profile::{NativeKeys, Renewal};
+use portunus_config::profile::{KnownDoor, NativeKeys, Renewal};
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Entropy, LibraryRefused};
-use portunus_dialect::native::{self, Chain, ClientKeys, Day, Kind, Payload, Pending, SealError, Status};
+use portunus_dialect::native::{
+    self, Answer, Chain, ClientKeys, Day, Kind, NewDoor, Payload, Pending, SealError, Status,
+};
 use portunus_model::Unix;
 
-pub use keeping::{Arrived, Outcome, after, announcing};
+pub use keeping::{Arrived, Outcome, Says, Told, after, announcing};
 
 use crate::whom::global;
 use crate::{Heard, Request, Way};
@@ -33,12 +35,16 @@ pub struct NativeSealer {
 struct Awaited {
     pending: Pending,
     day: Day,
+    /// The door that the knock went to, by its public key.
+    door: [u8; 32],
     /// What is learned of the new link when the server did what this knock asked for.
     proves: Arrived,
 }
 
-/// What one knock is about: its link, its kind, and the link that it announces.
+/// What one knock is about: its door, its link, its kind, and the link that it announces.
 struct Plan<'a> {
+    server: [u8; 32],
+    door: &'a Chain,
     link: &'a Chain,
     kind: Kind,
     announced: Option<&'a Chain>,
@@ -79,7 +85,7 @@ impl NativeSealer {
     /// Whether a further knock of this round goes another way than the first: one that a door did not open to is worth one more.
     #[must_use]
     pub const fn falls_back(&self) -> bool {
-        matches!(self.keys.renewal, Renewal::Replaced(_))
+        matches!(self.keys.renewal, Renewal::Replaced(_)) || self.keys.old_door.is_some()
     }
 
     /// Its keys.
@@ -116,7 +122,7 @@ impl NativeSealer {
     ) -> Result<Vec<u8>, SealError> {
         let day = Day::of(now).ok_or(SealError::Clock)?;
         let again = self.count(way.to);
-        let plan = plan(&self.keys, self.request.close, again);
+        let plan = plan(&self.keys, self.request.close, again, day);
         let payload = Payload {
             kind: plan.kind,
             wants_answer: self.keys.answers,
@@ -128,17 +134,12 @@ impl NativeSealer {
             link: plan.announced.map(|link| link.at(day)).transpose()?,
             ..Payload::knock(now)
         };
-        let keys = ClientKeys {
-            server: self.keys.server,
-            client: &self.client,
-            door: &self.keys.door,
-            link: plan.link,
-        };
+        let keys = ClientKeys { server: plan.server, client: &self.client, door: plan.door, link: plan.link };
         let (bytes, pending) = native::seal(&keys, &payload, entropy)?;
         if self.keys.answers {
-            let proves = proves(&self.keys, &plan);
+            let (door, proves) = (plan.server, proves(&self.keys, &plan));
             self.pending.truncate(MOST_PENDING - 1);
-            self.pending.insert(0, Awaited { pending, day, proves });
+            self.pending.insert(0, Awaited { pending, day, door, proves });
         }
         self.note(day);
         Ok(bytes)
@@ -151,6 +152,7 @@ impl NativeSealer {
         });
         let (place, answer) = opened?;
         let awaited = self.pending.remove(place);
+        let says = self.says(&answer, awaited.day);
         if let (Some(outcome), Status::Granted | Status::Closed) = (&mut self.outcome, answer.status) {
             // Both days are within the server's window of each other, or it would not have done it: a day further off is a
             // server's mistake, and no key goes for it.
@@ -163,6 +165,7 @@ impl NativeSealer {
                 (_, Arrived::Unknown) | (Arrived::Surely(_), Arrived::Seemingly(_)) => (),
                 (_, proven) => outcome.arrived = proven,
             }
+            outcome.told = Some(Told { at: awaited.door, says });
         }
         let behind = (answer.time.as_nanos() - now.as_nanos()) / 1_000_000;
         Some(Heard {
@@ -173,10 +176,30 @@ impl NativeSealer {
         })
     }
 
+    /// What an answer to a knock of `day` says of doors. One that cannot be, or that begins on another day than the server's own,
+    /// is a server's mistake, and nobody moves for it.
+    fn says(&self, answer: &Answer, day: Day) -> Says {
+        let can_be = |new: &NewDoor| {
+            new.day.number().abs_diff(day.number()) <= 1 && self.client.agree(&new.server).is_ok()
+        };
+        match (answer.status == Status::Granted, &answer.door) {
+            (true, None) => Says::Stay,
+            (true, Some(new)) if can_be(new) => {
+                let chain = Chain::new(new.day, new.value.duplicate());
+                Says::Move(KnownDoor { server: new.server, chain })
+            }
+            (true, Some(_)) | (false, _) => Says::Nothing,
+        }
+    }
+
     /// A knock was made on `day`. What was proven of another day proves nothing of this one.
     fn note(&mut self, day: Day) {
-        let outcome =
-            self.outcome.get_or_insert(Outcome { knocked: day, proven: None, arrived: Arrived::Unknown });
+        let outcome = self.outcome.get_or_insert(Outcome {
+            knocked: day,
+            proven: None,
+            arrived: Arrived::Unknown,
+            told: None,
+        });
         if outcome.knocked != day {
             outcome.proven = None;
             outcome.knocked = outcome.knocked.max(day);
@@ -195,8 +218,14 @@ impl NativeSealer {
 }
 
 /// A link that seems to have arrived is used first, and every other try falls back on the one before it, announcing it anew:
-/// whoever made us believe that it arrived locks nobody out.
-const fn plan(keys: &NativeKeys, close: bool, again: u32) -> Plan<'_> {
+/// whoever made us believe that it arrived locks nobody out. So it is with a door that has not answered yet, which may be gone
+/// again. Only who has a link for certain moves, so no try has to find out both.
+fn plan(keys: &NativeKeys, close: bool, again: u32, day: Day) -> Plan<'_> {
+    let (server, door) = match &keys.old_door {
+        // The server may have been past midnight when it named the new one, and we are not.
+        Some(old) if !again.is_multiple_of(2) || keys.door.day() > day => (old.server, &old.chain),
+        Some(_) | None => (keys.server, &keys.door),
+    };
     let (link, announced) = match &keys.renewal {
         Renewal::Done | Renewal::Due => (&keys.link, None),
         Renewal::Announced(next) => (&keys.link, Some(next)),
@@ -204,9 +233,9 @@ const fn plan(keys: &NativeKeys, close: bool, again: u32) -> Plan<'_> {
         Renewal::Replaced(old) => (old, Some(&keys.link)),
     };
     match (close, announced) {
-        (true, _) => Plan { link, kind: Kind::Close, announced: None },
-        (false, Some(_)) => Plan { link, kind: Kind::NewLink, announced },
-        (false, None) => Plan { link, kind: Kind::Knock, announced },
+        (true, _) => Plan { server, door, link, kind: Kind::Close, announced: None },
+        (false, Some(_)) => Plan { server, door, link, kind: Kind::NewLink, announced },
+        (false, None) => Plan { server, door, link, kind: Kind::Knock, announced },
     }
 }
 

@@ -3,6 +3,8 @@ use portunus_dialect::native::{Answer, Door, Packet};
 
 use super::*;
 
+mod doors;
+
 const NOON: i64 = 1_795_694_400;
 
 fn secret(n: u8) -> Secret<32> {
@@ -24,6 +26,7 @@ pub(super) fn keys(renewal: Renewal) -> NativeKeys {
         secret: secret(2),
         public: *client.public(),
         door: chain(3),
+        old_door: None,
         link: chain(4),
         newest: today(),
         renewal,

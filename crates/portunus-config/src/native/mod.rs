@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portunus_crypto::Secret;
-use portunus_model::{ClientName, Dialect, Place, PortSpec};
+use portunus_model::{ClientName, Dialect, DoorRole, Place, PortSpec};
 use zeroize::Zeroizing;
+
+pub use secrets::MOST_DOORS;
 
 use crate::source::Findings;
 use crate::{Diagnostic, EditError, Entry, FileChange, Files, FirewallKind, NewClient, NewFwknop, Settings};
@@ -76,6 +78,12 @@ impl Paths {
     #[must_use]
     pub fn native_key(&self) -> PathBuf {
         self.keys_dir().join("native.key")
+    }
+
+    /// The same of the door of this role; `None`: it may have any name.
+    #[must_use]
+    pub fn door_key(&self, role: DoorRole) -> Option<PathBuf> {
+        role.file_name().map(|name| self.keys_dir().join(name))
     }
 }
 

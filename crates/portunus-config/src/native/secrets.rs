@@ -14,7 +14,7 @@ use crate::source::Findings;
 use crate::{Diagnostic, DoorKey, FileError, Files, Secrecy, Secrets, keys};
 
 /// So many doors stand at most: the current one, the next, and those of invitations (docs/protocol/native.md).
-const MOST_DOORS: usize = 4;
+pub const MOST_DOORS: usize = 4;
 
 /// Reads the keys of what is spoken, and tells `policy` their public halves.
 pub(super) fn read(

@@ -1,5 +1,6 @@
 //! A client's profile: all that it needs to knock at one server. Four spellings of one value.
 
+pub mod door;
 pub mod native;
 mod native_keys;
 pub mod openme;
@@ -12,7 +13,7 @@ use std::path::Path;
 use portunus_crypto::Secret;
 use portunus_model::PortSpec;
 
-pub use native_keys::{NativeKeys, Renewal, update};
+pub use native_keys::{KnownDoor, NativeKeys, Renewal, update};
 
 /// All that a client needs to knock at one server.
 pub struct Profile {

@@ -16,10 +16,14 @@ use crate::toml_edit;
 use crate::{EditError, ValueError, keys};
 
 /// The keys of a profile that no other dialect has.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 15] = [
     "day",
     "newest_day",
     "door_chain",
+    "door_day",
+    "old_server_pubkey",
+    "old_door_chain",
+    "old_door_day",
     "link_chain",
     "fresh",
     "next_link",
@@ -41,9 +45,11 @@ pub struct NativeKeys {
     pub secret: Secret<32>,
     /// Its public half.
     pub public: [u8; 32],
-    /// The door's chain, from the first day that is kept.
+    /// The door's chain, from the first day that is kept; of a new door from the day on that the server named it.
     pub door: Chain,
-    /// The chain of this client's link, from the same day.
+    /// The door before this one, until this one has answered.
+    pub old_door: Option<KnownDoor>,
+    /// The chain of this client's link, from the first day that is kept.
     pub link: Chain,
     /// The newest day that a knock was made on.
     pub newest: Day,
@@ -57,6 +63,22 @@ pub struct NativeKeys {
     pub second_factor: bool,
     /// The server opens for one source port where it is asked to.
     pub source_port: bool,
+}
+
+/// A door, as a client knows it.
+pub struct KnownDoor {
+    /// Its X25519 public key.
+    pub server: [u8; 32],
+    /// Its chain.
+    pub chain: Chain,
+}
+
+impl KnownDoor {
+    /// A second copy, on purpose.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { server: self.server, chain: duplicate(&self.chain) }
+    }
 }
 
 /// How far the link of a profile that was printed, mailed or photographed is replaced by one that was not.
@@ -93,6 +115,7 @@ impl NativeKeys {
             secret: self.secret.duplicate(),
             public: self.public,
             door: duplicate(&self.door),
+            old_door: self.old_door.as_ref().map(KnownDoor::duplicate),
             link: duplicate(&self.link),
             newest: self.newest,
             renewal: self.renewal.duplicate(),
@@ -108,13 +131,14 @@ fn duplicate(chain: &Chain) -> Chain {
     Chain::new(chain.day(), chain.value().duplicate())
 }
 
-/// `text` with the chains of `keys` in the place of its own. Nothing else changes, and no comment goes but one on the line
-/// of a link that is over.
+/// `text` with the door and the chains of `keys` in the place of its own. Nothing else changes, and no comment goes but one on
+/// the line of a link or a door that is over.
 ///
 /// # Errors
 /// [`EditError`]; nothing is to be changed then.
 pub fn update(text: &str, file: &Path, keys: &NativeKeys) -> Result<Zeroizing<String>, EditError> {
-    let values = moving(keys, Show::All);
+    let server = ("server_pubkey", Some(public_value(&keys.server)));
+    let values: Vec<_> = std::iter::once(server).chain(moving(keys, Show::All)).collect();
     toml_edit::set(text, file, &values)
 }
 
@@ -140,8 +164,11 @@ pub(super) fn render(keys: &NativeKeys, show: Show) -> Zeroizing<String> {
 }
 
 /// What changes with time, as it is written; `None`: that line is left out.
-fn moving(keys: &NativeKeys, show: Show) -> [(&'static str, Option<Zeroizing<String>>); 7] {
+fn moving(keys: &NativeKeys, show: Show) -> [(&'static str, Option<Zeroizing<String>>); 11] {
     let number = |day: Day| Some(Zeroizing::new(day.number().to_string()));
+    // Of a chain that begins with the others none is said.
+    let own_day = |chain: &Chain| number(chain.day()).filter(|_| chain.day() != keys.link.day());
+    let old_door = keys.old_door.as_ref();
     let chain = |chain: &Chain| Some(shown(chain.value(), show));
     let (fresh, next, old) = match &keys.renewal {
         Renewal::Done => (None, None, None),
@@ -150,9 +177,13 @@ fn moving(keys: &NativeKeys, show: Show) -> [(&'static str, Option<Zeroizing<Str
         Renewal::Replaced(link) => (None, None, chain(link)),
     };
     [
-        ("day", number(keys.door.day())),
-        ("newest_day", number(keys.newest).filter(|_| keys.newest != keys.door.day())),
+        ("day", number(keys.link.day())),
+        ("newest_day", number(keys.newest).filter(|_| keys.newest != keys.link.day())),
         ("door_chain", chain(&keys.door)),
+        ("door_day", own_day(&keys.door)),
+        ("old_server_pubkey", old_door.map(|old| public_value(&old.server))),
+        ("old_door_chain", old_door.and_then(|old| chain(&old.chain))),
+        ("old_door_day", old_door.and_then(|old| own_day(&old.chain))),
         ("link_chain", chain(&keys.link)),
         ("fresh", fresh),
         ("next_link", next),
@@ -174,16 +205,22 @@ pub(super) fn read(p: Fields<'_, '_>, findings: &mut Findings) -> Option<NativeK
         super::native::needed(p, key, findings);
     }
     let server = p.read("server_pubkey", findings, |text| keys::server_public("server_pubkey", text));
-    let private = p.read("private_key", findings, |text| private_key(text, server));
+    let old_server =
+        p.read("old_server_pubkey", findings, |text| keys::server_public("old_server_pubkey", text));
+    let doors = [("server_pubkey", server), ("old_server_pubkey", old_server)];
+    let private = p.read("private_key", findings, |text| private_key(text, doors));
     let day = p.number("day", 0, u64::from(u32::MAX), findings).and_then(day);
     let most = day.map_or(u64::from(u32::MAX), |day| u64::from(day.plus(MOST_STEPS).number()));
     let least = day.map_or(0, |day| u64::from(day.number()));
-    let newest = p.number("newest_day", least, most, findings).and_then(self::day);
+    let mut later = |key: &str| p.number(key, least, most, findings).and_then(self::day);
+    let (newest, door_day, old_day) = (later("newest_day"), later("door_day"), later("old_door_day"));
     let mut chain = |key: &str| p.read(key, findings, |text| keys::secret(key, text));
     let (door, link) = (chain("door_chain"), chain("link_chain"));
+    let old_door = chain("old_door_chain");
     let (next, old) = (chain("next_link"), chain("old_link"));
     let fresh = p.flag("fresh", findings).unwrap_or(false);
     one_of(p, ["fresh", "next_link", "old_link"], findings);
+    both_or_none(p, ["old_server_pubkey", "old_door_chain"], findings);
     let must_bind = p.word("bind", &[("auto", false), ("must", true)], findings).unwrap_or(false);
     let mut flag = |key: &str| p.flag(key, findings).unwrap_or(false);
     let (answers, second_factor, source_port) = (flag("answers"), flag("second_factor"), flag("source_port"));
@@ -199,7 +236,10 @@ pub(super) fn read(p: Fields<'_, '_>, findings: &mut Findings) -> Option<NativeK
         server: server?,
         secret,
         public,
-        door: Chain::new(day, door?),
+        door: Chain::new(door_day.unwrap_or(day), door?),
+        old_door: old_server
+            .zip(old_door)
+            .map(|(server, chain)| KnownDoor { server, chain: Chain::new(old_day.unwrap_or(day), chain) }),
         link: Chain::new(day, link?),
         newest: newest.unwrap_or(day),
         renewal,
@@ -214,13 +254,17 @@ fn day(number: u64) -> Option<Day> {
     u32::try_from(number).ok().map(Day::from_number)
 }
 
-/// A client's private key, which agrees on something with its server.
-fn private_key(text: &str, server: Option<[u8; 32]>) -> Result<(Secret<32>, [u8; 32]), ValueError> {
+/// A client's private key, which agrees on something with its server's doors.
+fn private_key(
+    text: &str,
+    doors: [(&str, Option<[u8; 32]>); 2],
+) -> Result<(Secret<32>, [u8; 32]), ValueError> {
     let secret = keys::secret("private_key", text)?;
     let key = PrivateKey::new(&secret)
         .map_err(|error| ValueError::new(format!("private_key cannot be used: {error}"), "try again"))?;
-    if server.is_some_and(|server| key.agree(&server).is_err()) {
-        let what = "server_pubkey is of low order: no server can have it";
+    let low = doors.iter().find(|(_, server)| server.is_some_and(|server| key.agree(&server).is_err()));
+    if let Some((name, _)) = low {
+        let what = format!("{name} is of low order: no server can have it");
         return Err(ValueError::new(what, "get the profile again from the server's `portunus add`"));
     }
     let public = *key.public();
@@ -236,6 +280,17 @@ fn one_of(p: Fields<'_, '_>, keys: [&str; 3], findings: &mut Findings) {
     }
 }
 
+/// Says when one stands there without the other.
+fn both_or_none(p: Fields<'_, '_>, keys: [&str; 2], findings: &mut Findings) {
+    let [first, second] = keys;
+    for (here, other) in [(first, second), (second, first)] {
+        if let (Some(pair), None) = (p.pair(here), p.pair(other)) {
+            let what = format!("{here} stands without {other}");
+            findings.error(p.source, pair.at, what, format!("take {here} out, or bring {other} back"));
+        }
+    }
+}
+
 /// Says each key that only these keys have, where they are another dialect's.
 pub(super) fn refuse(p: Fields<'_, '_>, findings: &mut Findings) {
     for pair in p.map.entries.iter().filter(|pair| KEYS.contains(&&*pair.key)) {
@@ -246,5 +301,10 @@ pub(super) fn refuse(p: Fields<'_, '_>, findings: &mut Findings) {
 
 /// The line of a public key.
 pub(super) fn public_line(key: &str, public: &[u8; 32]) -> String {
-    format!("{key} = {}\n", quoted(&text::encode(public)))
+    format!("{key} = {}\n", *public_value(public))
+}
+
+/// A public key as it stands in the file.
+fn public_value(public: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(quoted(&text::encode(public)))
 }

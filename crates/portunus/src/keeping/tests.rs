@@ -22,6 +22,7 @@ fn text(ago: u32, renewal: Renewal) -> String {
         public: *PrivateKey::new(&secret).unwrap().public(),
         secret,
         door: chain(3),
+        old_door: None,
         link: chain(4),
         newest: day,
         renewal,

@@ -74,6 +74,7 @@ impl Scene {
             public: *PrivateKey::new(&secret).unwrap().public(),
             secret,
             door: from(&chain(DOOR), day),
+            old_door: None,
             link: from(&chain(LINK), day),
             newest: day,
             renewal: Renewal::Done,

@@ -23,7 +23,7 @@ fn used(renewal: &Renewal) -> NativeKeys {
 }
 
 fn outcome(knocked: Day, proven: Option<Day>) -> Outcome {
-    Outcome { knocked, proven, arrived: Arrived::Unknown }
+    Outcome { knocked, proven, arrived: Arrived::Unknown, told: None }
 }
 
 /// First and newest day after knocks on these days, each seen by a file that was written after the one before.
@@ -103,7 +103,7 @@ fn a_link_of_its_own_is_drawn_once() {
 
 fn stage(renewal: &Renewal, arrived: Arrived) -> NativeKeys {
     let keys = used(renewal);
-    let outcome = Outcome { knocked: TODAY.plus(3), proven: None, arrived };
+    let outcome = Outcome { knocked: TODAY.plus(3), proven: None, arrived, told: None };
     after(&keys, &outcome).unwrap()
 }
 
@@ -142,4 +142,80 @@ fn a_link_that_this_run_did_not_announce_is_not_taken_for_it() {
         Renewal::Replaced(_)
     ));
     assert!(matches!(stage(&Renewal::Due, Arrived::Surely(of_old(5))).renewal, Renewal::Due));
+}
+
+fn told(at: u8, says: Says) -> Outcome {
+    Outcome { told: Some(Told { at: server(at), says }), ..outcome(TODAY, None) }
+}
+
+/// The public key of door `n`; 1 is that of [`keys`].
+fn server(n: u8) -> [u8; 32] {
+    *portunus_dialect::native::Door::new(&Secret::from_bytes([n; 32])).unwrap().public()
+}
+
+fn known(n: u8) -> KnownDoor {
+    KnownDoor { server: server(n), chain: chain(10 + n) }
+}
+
+/// Which doors the keys are for after these answers, each seen by a file that was written after the one before.
+fn doors_after(start: NativeKeys, told: &[Outcome]) -> (u8, Option<u8>, NativeKeys) {
+    let end = told.iter().fold(start, |keys, told| after(&keys, told).unwrap_or(keys));
+    let number = |public: [u8; 32]| (1..9).find(|&n| server(n) == public).unwrap();
+    let (new, old) = doors(&end);
+    (number(new), old.map(number), end)
+}
+
+#[test]
+fn a_door_that_is_named_takes_the_others_place_which_stays_until_the_new_one_has_answered() {
+    let moved = || doors_after(used(&Renewal::Done), &[told(1, Says::Move(known(2)))]).2;
+    let (new, old, keys) = doors_after(moved(), &[]);
+    assert_eq!((new, old), (2, Some(1)));
+    // Each chain has its own days: the old one's go with the link's, the new one's begin when it was named.
+    assert!(keys.door.day() == TODAY && *keys.door.value() == *chain(12).value());
+    let kept = keys.old_door.unwrap().chain;
+    assert!(kept.day() == keys.link.day() && kept.at(TODAY).unwrap() == of_old(3).at(TODAY).unwrap());
+    let cases = [
+        // It answers, whatever it says.
+        (2, Says::Stay, (2, None)),
+        (2, Says::Nothing, (2, None)),
+        // The next rotation.
+        (2, Says::Move(known(3)), (3, Some(2))),
+        // Only the old one answers, and says the same, or another one: that one has not answered, either.
+        (1, Says::Move(known(2)), (2, Some(1))),
+        (1, Says::Nothing, (2, Some(1))),
+        (1, Says::Move(known(3)), (3, Some(1))),
+        // Nobody is to move any more.
+        (1, Says::Stay, (1, None)),
+        // Of a door that another run has written meanwhile.
+        (5, Says::Stay, (2, Some(1))),
+        (5, Says::Move(known(3)), (2, Some(1))),
+    ];
+    for (at, says, expected) in cases {
+        let (new, old, _) = doors_after(moved(), &[told(at, says)]);
+        assert_eq!((new, old), expected, "{at}");
+    }
+}
+
+#[test]
+fn who_has_no_link_for_certain_stays_at_the_door() {
+    for renewal in [Renewal::Due, Renewal::Announced(chain(5)), Renewal::Replaced(chain(6))] {
+        let (new, old, _) = doors_after(used(&renewal), &[told(1, Says::Move(known(2)))]);
+        assert_eq!((new, old), (1, None));
+    }
+    // The answer that settles the link says it again.
+    let arrived = Arrived::Surely(of_old(4));
+    let both = Outcome { arrived, ..told(1, Says::Move(known(2))) };
+    let (new, old, keys) = doors_after(used(&Renewal::Replaced(chain(6))), &[both]);
+    assert!((new, old) == (2, Some(1)) && matches!(keys.renewal, Renewal::Done));
+}
+
+#[test]
+fn the_days_of_a_door_that_was_named_later_go_with_those_of_the_others() {
+    let (_, _, keys) = doors_after(used(&Renewal::Done), &[told(1, Says::Move(known(2)))]);
+    let proven = |day: Day| Outcome { knocked: day, ..outcome(day, Some(day)) };
+    let (_, old, later) = doors_after(keys, &[proven(TODAY.plus(9))]);
+    let first = TODAY.plus(8);
+    assert!(old == Some(1) && later.door.day() == first && later.link.day() == first);
+    assert!(later.old_door.unwrap().chain.day() == first);
+    assert!(later.door.at(first).unwrap() == chain(12).at(first).unwrap());
 }

@@ -20,6 +20,7 @@ fn keys(renewal: Renewal) -> NativeKeys {
         secret,
         public,
         door: chain(3),
+        old_door: None,
         link: chain(4),
         newest: Day::from_number(DAY),
         renewal,
@@ -66,6 +67,18 @@ fn same_keys(a: &NativeKeys, b: &NativeKeys) {
     assert_eq!(flags(a), flags(b));
     assert!(a.secret == b.secret && same_chain(&a.door, &b.door) && same_chain(&a.link, &b.link));
     assert!(same_renewal(&a.renewal, &b.renewal));
+    match (&a.old_door, &b.old_door) {
+        (None, None) => (),
+        (Some(a), Some(b)) => assert!(a.server == b.server && same_chain(&a.chain, &b.chain)),
+        (Some(_), None) | (None, Some(_)) => panic!("an old door is lost or made up"),
+    }
+}
+
+/// Keys that have moved to a new door, whose chain begins `later`.
+fn moved(later: u32) -> NativeKeys {
+    let old_door = Some(KnownDoor { server: [9; 32], chain: chain(3) });
+    let door = Chain::new(Day::from_number(DAY + later), Secret::from_bytes([8; 32]));
+    NativeKeys { server: [17; 32], door, old_door, newest: Day::from_number(DAY + 20), ..keys(Renewal::Done) }
 }
 
 fn renewals() -> [Renewal; 4] {
@@ -88,6 +101,66 @@ fn a_native_profile_is_read_as_it_was_written_in_a_file_and_in_a_picture() {
             same_keys(&seen, &one);
         }
     }
+}
+
+#[test]
+fn a_profile_that_has_moved_keeps_the_old_door_beside_and_each_chain_its_day() {
+    let stays = file_text(Renewal::Done);
+    for later in [0, 20] {
+        let text = update(&stays, file("p.toml"), &moved(later)).unwrap();
+        same_keys(&read(&text).unwrap(), &moved(later));
+        assert_eq!(text.contains("\ndoor_day = 20803\n"), later > 0, "{}", *text);
+        // Twice moved: the old one has a day of its own, too.
+        let twice = NativeKeys {
+            server: [9; 32],
+            door: chain(3),
+            old_door: Some(KnownDoor { server: [17; 32], chain: moved(later).door }),
+            ..moved(later)
+        };
+        let text = update(&text, file("p.toml"), &twice).unwrap();
+        same_keys(&read(&text).unwrap(), &twice);
+        assert_eq!(text.contains("\nold_door_day = 20803\n"), later > 0, "{}", *text);
+        // The new one has answered: nothing of it is left.
+        let back = update(&text, file("p.toml"), &keys(Renewal::Done)).unwrap();
+        assert_eq!(back.as_str(), stays);
+    }
+}
+
+#[test]
+fn a_door_by_itself_is_told_from_a_profile_and_read_as_it_was_written() {
+    let known = KnownDoor { server: [17; 32], chain: chain(8) };
+    let paper = door::DoorPaper { host: "home.example.org".into(), port: 4321, door: known };
+    for text in [door::render(&paper), door::lines(&paper)] {
+        assert!(door::is_one(&text));
+        let read = door::parse(&text, file("d.toml")).unwrap();
+        assert_eq!((read.host.as_str(), read.port, read.door.server), ("home.example.org", 4321, [17; 32]));
+        assert!(same_chain(&read.door.chain, &chain(8)));
+        // It has no key of anybody's, and says what it is worth.
+        assert!(!text.contains("private_key"));
+    }
+    assert!(!door::is_one(&file_text(Renewal::Done)) && !door::is_one("server_pubkey = \"x\"\n"));
+    let text = door::render(&paper);
+    let said = |from: &str, to: &str| {
+        let found = door::parse(&text.replace(from, to), file("d.toml")).map(|_| ()).unwrap_err();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert!(said("port = 4321", "port = 0").contains("d.toml:4:"), "{}", said("port = 4321", "port = 0"));
+    assert!(said("door_chain = \"C", "door_chain = \"").contains("d.toml:7:"));
+    assert!(said("host = ", "name = ").contains("name"));
+    assert!(said("port = 4321\n", "").contains("this is no door"));
+}
+
+#[test]
+fn half_an_old_door_is_a_mistake() {
+    let good = native::render(&native_profile(moved(20)), Show::All);
+    let without = |key: &str| {
+        let lines = good.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n"));
+        read(&lines.collect::<String>()).map(|_| ()).unwrap_err().join(" ")
+    };
+    assert!(without("old_server_pubkey").contains("old_door_chain stands without old_server_pubkey"));
+    assert!(without("old_door_chain").contains("old_server_pubkey stands without old_door_chain"));
+    let zero = good.replace("ERERERERERERERERERERERERERERERERERERERERERE=", &text::encode(&[0; 32]));
+    assert!(read(&zero).map(|_| ()).unwrap_err().join(" ").contains("server_pubkey is of low order"));
 }
 
 #[test]

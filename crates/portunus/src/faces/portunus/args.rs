@@ -4,6 +4,7 @@
 mod client;
 mod clients;
 mod reading;
+mod rotate;
 mod server;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::places::Places;
 pub(crate) use client::{Connect, FamilyFlags, Join, Knock, Profiles, Proxy, SshConfig, Status};
 pub(crate) use clients::{Add, Bind, Revoke, Show};
 pub(crate) use reading::{Doctor, Explain, ExplainConfig, ExplainOf, Import, ImportFrom};
+pub(crate) use rotate::Rotate;
 pub(crate) use server::{
     AlertsWish, Audit, AuditCommand, Close, DialectName, FirewallKind, Init, LogLevel, Serve, Sessions,
     Since, Teardown, Verify,
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Remove a client; its open grants are closed at once
     Revoke(Revoke),
+    /// Move the clients of the native dialect to a new door, and end the old one
+    Rotate(Rotate),
     /// Remove everything of ours from the firewall, and say which ports are open then
     Teardown(Teardown),
     /// Show open grants with their countdown, and who was seen last

@@ -1,6 +1,7 @@
 //! `add`, `list`, `show` and `revoke`: the server's clients.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -292,14 +293,33 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
     Ok(())
 }
 
-/// `portunus revoke`. It works also where other files have mistakes: nobody must stay in because of a typo.
+/// Where what was done is said: on standard output, or beside what goes there.
+pub(super) type Tell = fn(&dyn Display);
+
+/// `portunus revoke`.
 pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
+    let entry = native::find(&RealFiles, &places.config_dir, name);
+    take_out(places, name, kill, |text| line(text))?;
+    if entry.is_some_and(|entry| entry.key.dialect() == Dialect::Native) {
+        remark(
+            NAME,
+            format_args!(
+                "{name} still has the key of the door, which tells knocks from noise and opens nothing: `portunus rotate --without {name}` \
+                 ends that"
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Takes a client out. It works also where other files have mistakes: nobody must stay in because of a typo.
+pub(super) fn take_out(places: &Places, name: &ClientName, kill: bool, tell: Tell) -> Done {
     let held = addresses_of(places, name);
     let lock = edit::lock_folder(&places.config_dir)?;
     let entry = native::find(&RealFiles, &places.config_dir, name);
     let change = match native::remove_client(&RealFiles, &places.config_dir, name) {
         // Revoked before, without a thought of what is established.
-        Err(EditError::Unknown(_)) if kill => return kill_revoked(places, name),
+        Err(EditError::Unknown(_)) if kill => return kill_revoked(places, name, tell),
         change => change?,
     };
     edit::apply(&change)?;
@@ -316,14 +336,14 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     drop(lock);
     let gone = running::let_go(NAME, &places.run_dir, name);
     if gone.is_ok() {
-        line(format_args!("{name} is revoked"));
+        tell(&format_args!("{name} is revoked"));
     }
     if kill {
         // A daemon that did not answer just now is asked all the same, but not waited for as long.
         let patience = if gone.is_ok() { Client::PATIENCE } else { AT_LAST };
         let daemon = Client::connect_for(&places.run_dir, patience);
         match daemon.and_then(|mut daemon| daemon.kill(name.clone())) {
-            Ok(killed) => say_killed(name, &killed),
+            Ok(killed) => say_killed(name, &killed, tell),
             Err(error) if gone.is_ok() => return Err(not_ended(&error)),
             Err(error) => remark(NAME, format_args!("what it has established was not ended: {error}")),
         }
@@ -339,12 +359,12 @@ pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
 }
 
 /// Ends what a client has established that is in no file any more.
-fn kill_revoked(places: &Places, name: &ClientName) -> Done {
+fn kill_revoked(places: &Places, name: &ClientName, tell: Tell) -> Done {
     let killed = Client::connect(&places.run_dir)?.kill(name.clone()).map_err(|error| not_ended(&error))?;
     if killed == Killed::default() {
         return Err(unknown(name));
     }
-    say_killed(name, &killed);
+    say_killed(name, &killed, tell);
     Ok(())
 }
 
@@ -352,19 +372,19 @@ fn not_ended(error: &ControlError) -> Failure {
     Failure::new(format_args!("what it has established was not ended: {error}"), "", "")
 }
 
-fn say_killed(name: &ClientName, killed: &Killed) {
+fn say_killed(name: &ClientName, killed: &Killed, tell: Tell) {
     let ended = u64::from(killed.sockets) + u64::from(killed.flows);
     match ended {
         _ if killed.sockets_stay => remark(
             NAME,
             "this kernel cannot end connections (CONFIG_INET_DIAG_DESTROY): they are cut off, and end when the server gives up",
         ),
-        0 if killed.kept.is_empty() => line(format_args!(
+        0 if killed.kept.is_empty() => tell(&format_args!(
             "no established connection of {name} is known (the daemon knows those that came in since its start)"
         )),
         0 => (),
-        1 => line("1 established connection was ended"),
-        _ => line(format_args!("{ended} established connections were ended")),
+        1 => tell(&"1 established connection was ended"),
+        _ => tell(&format_args!("{ended} established connections were ended")),
     }
     for kept in &killed.kept {
         let (client, address, ports) = (&kept.client, kept.address, kept.ports.join(", "));

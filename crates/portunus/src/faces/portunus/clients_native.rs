@@ -30,6 +30,7 @@ pub(super) fn draw(places: &Places, before: &Settings, add: &Add) -> Result<Made
         secret,
         public,
         door,
+        old_door: None,
         link,
         newest,
         // The profile will be printed, mailed and photographed.

@@ -6,7 +6,6 @@ use portunus_config::native::{self, Paths};
 use portunus_config::{FirewallKind as Kind, Settings, parse_place, render_place};
 use portunus_crypto::Secret;
 use portunus_model::{Dialect, DoorRole, Place};
-use portunus_store::handover::Handover;
 use portunus_sys::files::{self, Secrecy};
 use zeroize::Zeroizing;
 
@@ -115,27 +114,21 @@ fn open_door(paths: &Paths, state_dir: &Path) -> Done {
     let path = paths.native_key();
     let there = path.exists();
     if !there {
-        // The chain first: a door without one is none, a chain without a door is nobody's.
         let key = identity::x25519_key()?;
-        give_chain(state_dir, &key)?;
+        chains::give_door(state_dir, &key)?;
         return Ok(files::create(&path, native::key_text(&key).as_bytes(), PRIVATE)?);
     }
     let text = Zeroizing::new(files::read(&path, Secrecy::Secret)?);
     // What is no key the daemon's own check says, with its mend.
     let Ok(key) = Secret::from_base64(&text) else { return Ok(()) };
     if chains::door(state_dir, &identity::x25519_public(&key)?)?.is_none() {
-        give_chain(state_dir, &key)?;
+        chains::give_door(state_dir, &key)?;
         remark(
             NAME,
             "the native door had a key and no chain: it has a new one, and profiles of before are useless",
         );
     }
     Ok(())
-}
-
-fn give_chain(state_dir: &Path, key: &Secret<32>) -> Done {
-    let public = identity::x25519_public(key)?;
-    chains::leave(state_dir, &Handover::Door(chains::new(public, &chains::begun()?)))
 }
 
 fn tell(dir: &Path, settings: &Settings, place: Option<&Place>, look: Result<Look, Failure>) -> Done {

@@ -14,9 +14,11 @@ mod explain_config;
 mod import;
 mod import_fwknop;
 mod init;
+mod join_door;
 mod knock;
 mod profiles;
 mod proxy;
+mod rotate;
 mod server;
 mod sessions;
 mod teardown;
@@ -74,6 +76,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::List(list) => clients::list(places, list.json),
         Command::Show(show) => clients::show_one(places, &show),
         Command::Revoke(revoke) => clients::revoke(places, &revoke.name, revoke.kill),
+        Command::Rotate(wish) => return rotate::run(places, &wish),
         Command::Teardown(teardown) => teardown::run(places, teardown.force),
         Command::Sessions(sessions) => sessions::sessions(places, &sessions),
         Command::Close(close) => match &close.client {

@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use portunus_config::profile::{Keys, Profile, Show, native, openme, qr};
+use portunus_config::profile::{Keys, Profile, Show, door, native, openme, qr};
 use portunus_config::{Diagnostic, Files, Secrecy, fingerprint};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::NAME;
 use super::args::{Join, Profiles, SshConfig};
+use super::{NAME, join_door};
 use crate::files::RealFiles;
 use crate::say::{CONFIG, Done, Failure, Table, USAGE, line, out, remark};
 use crate::wallet::{Wallet, name_for, short};
@@ -23,6 +23,9 @@ pub(super) fn join(wish: &Join) -> Done {
     if text.trim().is_empty() {
         return Err(Failure::file("it is empty", &from, "give it what the server's `portunus add` printed")
             .code(CONFIG));
+    }
+    if door::is_one(&text) {
+        return join_door::take(wish, &text, &from);
     }
     let mut profiles = parse(&text, &from).map_err(|found| Failure::lines(found, CONFIG))?;
     match (&wish.name, profiles.as_mut_slice()) {
