@@ -145,6 +145,7 @@ fn knock(gate: &mut Gate, datagram: Datagram) {
             | Action::Gpg(_)
             | Action::Chains(_)
             | Action::Settle(_)
+            | Action::Enrol(..)
             | Action::Answer(_)
             | Action::Close(_) => {}
         }

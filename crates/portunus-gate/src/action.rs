@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use portunus_crypto::Secret;
 use portunus_dialect::fwknop::gpg::RingId;
-use portunus_dialect::native::{Answer, Reply};
-use portunus_model::{Accepted, Claim, Closing, Event, Via};
+use portunus_dialect::native::{Answer, Day, Reply};
+use portunus_model::{Accepted, Claim, ClientName, Closing, Event, Via};
 
 use crate::{ChainChange, Mandate, Warrant};
 
@@ -27,6 +28,8 @@ pub enum Action {
     /// Keep and erase these durably, all or none, 512 at most; what became of it goes to [`crate::Gate::handle_chains`]. One
     /// batch at a time.
     Chains(Vec<ChainChange>),
+    /// Take this client in, durably, and put it into the rules; what became of it goes to [`crate::Gate::handle_enrolled`].
+    Enrol(Ticket, Box<Enrolment>),
     /// Answer a client that may have one.
     Answer(Box<Answering>),
     /// Have it closed now, before its time.
@@ -35,6 +38,41 @@ pub enum Action {
     Settle(Ticket),
     /// Say it. Strangers' events come once a datagram too: how many of them are written down is the shell's business.
     Tell(Event),
+}
+
+/// Who was invited, and has come with a key.
+#[derive(PartialEq, Eq)]
+pub struct Enrolment {
+    /// By which name it was invited.
+    pub name: ClientName,
+    /// Its X25519 public key.
+    pub public: [u8; 32],
+    /// Its link begins on that day,
+    pub day: Day,
+    /// with this value.
+    pub link: Secret<32>,
+    /// From where it came.
+    pub source: IpAddr,
+}
+
+impl std::fmt::Debug for Enrolment {
+    /// Never the link.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Enrolment({}, {})", self.name, self.source)
+    }
+}
+
+/// What became of an enrolment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enrolled {
+    /// The rules have the client.
+    Done,
+    /// It is written down; the administrator has to confirm its key.
+    Unconfirmed,
+    /// Another key came first.
+    Another,
+    /// It could not be written down, or the rules do not take it.
+    Failed,
 }
 
 /// What gpg is asked.

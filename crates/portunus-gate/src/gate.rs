@@ -1,6 +1,7 @@
 //! The gate as the shell sees it: what can be told to it, and what it wants done. The story of a datagram goes on in
 //! `knock` (lane, proof, age, claim) and `grant` (policy's yes, the grantor's answer, the end); `verdict` has the words.
 
+mod enrol;
 mod gpg;
 mod grant;
 mod knock;
@@ -33,7 +34,7 @@ use crate::oracle::Oracle;
 use crate::pending::{Asked, Claimant, Claiming, Coded, Overdue, Pending, Stray, Waiting, is_meant};
 use crate::prefilter::Prefilter;
 use crate::sources::Sources;
-use crate::{Action, RestoredGrant, Session, Ticket};
+use crate::{Action, Enrolled, Invitation, RestoredGrant, Session, Ticket};
 
 /// The server's keys, one a dialect in use.
 #[derive(Default)]
@@ -48,6 +49,8 @@ pub struct Keyring {
     pub native: Vec<(DoorRole, native_dialect::Door)>,
     /// native: the secrets of one-time codes, by the public keys of their clients.
     pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
+    /// native: who was invited, 16 at most.
+    pub invitations: Vec<Invitation>,
 }
 
 /// Bounds of memory, work and patience. None of them is about who may open what.
@@ -142,14 +145,16 @@ impl Gate {
     /// A gate with nothing open.
     #[must_use]
     pub fn new(rules: Rules, keys: Keyring, tuning: Tuning) -> Self {
-        let Keyring { openme: server, fwknop, gpg, native, codes } = keys;
+        let Keyring { openme: server, fwknop, gpg, native, codes, invitations } = keys;
         let keysets = KeySets::new(fwknop, gpg, &rules.clients, tuning.lists_fields);
+        let mut native = Native::new(native, codes, &rules.clients, &tuning);
+        native.invitations.replace(invitations);
         Self {
             prefilter: Prefilter { openme: server.is_some(), fwknop: !keysets.is_empty() },
             server,
             keysets,
             names: Names::default(),
-            native: Native::new(native, codes, &rules.clients, &tuning),
+            native,
             doors_first: false,
             clients: Clients::new(rules, Allowance::of(&tuning)),
             tuning,
@@ -207,9 +212,12 @@ impl Gate {
 
     /// The store has answered.
     pub fn handle_claimed(&mut self, now: Now, ticket: Ticket, answer: Claimed) {
-        let Some(Claiming { fresh, origin, dialect }) = self.pending.take_claim(ticket) else {
+        let Some(Claiming { fresh, origin, dialect, invited }) = self.pending.take_claim(ticket) else {
             return self.code_claimed(now, ticket, answer);
         };
+        if let Some(name) = invited {
+            return self.claimed_by_invited(now, name, fresh, (origin, answer));
+        }
         let number = fresh.client();
         let Some(name) = self.clients.name(number) else {
             return self.verdict(now, origin, Some(dialect), None, Reason::UnknownClient);
@@ -273,7 +281,12 @@ impl Gate {
                 strays.into_iter().chain(late).for_each(|late| self.opened_too_late(now, late, dialect));
             }
             Some(
-                Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) | Waiting::Close(_),
+                Waiting::Claim(_)
+                | Waiting::Name(_)
+                | Waiting::Run(_)
+                | Waiting::Code(_)
+                | Waiting::Close(_)
+                | Waiting::Enrol(_),
             )
             | None => {}
         }
@@ -290,7 +303,8 @@ impl Gate {
     /// has another key, is expired or will be before they end, may not knock any more from where its knock came, or has lost
     /// one of the ports that are open, are closed; nobody else's is touched.
     pub fn handle_rules(&mut self, now: Now, rules: Rules, keys: Keyring) {
-        let Keyring { openme: server, fwknop, gpg, native, codes } = keys;
+        let Keyring { openme: server, fwknop, gpg, native, codes, invitations } = keys;
+        self.native.invitations.replace(invitations);
         for job in self.native.replace(native, codes, &rules.clients, &self.tuning) {
             self.verdict(now, job.origin(), None, None, Reason::Noise);
         }
@@ -359,8 +373,8 @@ impl Gate {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(overdue) = self.pending.overdue(now.mono) {
             match overdue {
-                Overdue::Claim(Claiming { fresh, origin, dialect }) => {
-                    let name = self.clients.name(fresh.client());
+                Overdue::Claim(Claiming { fresh, origin, dialect, invited }) => {
+                    let name = invited.or_else(|| self.clients.name(fresh.client()));
                     self.verdict(now, origin, Some(dialect), name, Reason::StoreUnavailable);
                 }
                 Overdue::Code(Coded { claimant: Claimant { taken, client, .. }, .. }) => {
@@ -375,6 +389,7 @@ impl Gate {
                     let outcome = Outcome { reason: Reason::Busy, detail };
                     self.conclude(now, taken.origin(), Some(taken.dialect()), name, outcome);
                 }
+                Overdue::Enrol(enrolling) => self.enrolled(now, enrolling, Enrolled::Failed),
                 Overdue::Close(shutting) => self.closed_by_client(now, shutting, false),
                 Overdue::Run(ordered) => self.ran(now, ordered, Ran::Failed),
                 Overdue::Open { client, origin, dialect } => {

@@ -32,9 +32,9 @@ mod prefilter;
 mod sources;
 mod stanza;
 
-pub use action::{Action, Answering, Question, Ticket};
+pub use action::{Action, Answering, Enrolled, Enrolment, Question, Ticket};
 pub use counters::{Counters, Effort};
 pub use gate::{Gate, Keyring, Tuning};
 pub use grants::{Door, RestoredGrant, Session};
-pub use native::ChainChange;
+pub use native::{ChainChange, Invitation};
 pub use policy::{Mandate, Warrant};

@@ -16,6 +16,8 @@ pub(crate) struct Claiming {
     pub(crate) fresh: Fresh,
     pub(crate) origin: Origin,
     pub(crate) dialect: Dialect,
+    /// By which name its client was invited, which is none yet.
+    pub(crate) invited: Option<ClientName>,
 }
 
 /// A warrant that is with the grantor.
@@ -61,6 +63,16 @@ pub(crate) enum Waiting {
     Code(Coded),
     /// A client's own closing, until the kernel has closed.
     Close(Shutting),
+    /// Somebody who was invited, until the rules have it.
+    Enrol(Enrolling),
+}
+
+/// Somebody who was invited, and has come with a key.
+#[derive(Debug)]
+pub(crate) struct Enrolling {
+    pub(crate) name: ClientName,
+    pub(crate) public: [u8; 32],
+    pub(crate) origin: Origin,
 }
 
 /// A client that closes what is open for it.
@@ -110,6 +122,7 @@ pub(crate) enum Overdue {
     Run(Ordered),
     Code(Coded),
     Close(Shutting),
+    Enrol(Enrolling),
 }
 
 #[derive(Debug)]
@@ -199,6 +212,11 @@ impl Pending {
         if let Waiting::Close(shutting) = taken { Some(shutting) } else { None }
     }
 
+    pub(crate) fn take_enrolling(&mut self, ticket: Ticket) -> Option<Enrolling> {
+        let taken = self.take_if(ticket, |waiting| matches!(waiting, Waiting::Enrol(_)))?;
+        if let Waiting::Enrol(enrolling) = taken { Some(enrolling) } else { None }
+    }
+
     fn take_if(&mut self, ticket: Ticket, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
         if is_it(self.peek(ticket)?) { self.take(ticket) } else { None }
     }
@@ -217,6 +235,7 @@ impl Pending {
             Waiting::Run(ordered) => ordered.origin,
             Waiting::Code(coded) => coded.claimant.taken.origin(),
             Waiting::Close(shutting) => shutting.origin,
+            Waiting::Enrol(enrolling) => enrolling.origin,
         })
     }
 
@@ -231,7 +250,8 @@ impl Pending {
             | Waiting::Name(_)
             | Waiting::Run(_)
             | Waiting::Code(_)
-            | Waiting::Close(_) => None,
+            | Waiting::Close(_)
+            | Waiting::Enrol(_) => None,
         }
     }
 
@@ -241,6 +261,7 @@ impl Pending {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(&asked.name),
             Waiting::Run(ordered) => Some(&ordered.client),
             Waiting::Close(shutting) => Some(&shutting.name),
+            Waiting::Enrol(enrolling) => Some(&enrolling.name),
             Waiting::Claim(_) | Waiting::Name(_) | Waiting::Code(_) => None,
         }
     }
@@ -267,7 +288,8 @@ impl Pending {
                 | Waiting::Name(_)
                 | Waiting::Run(_)
                 | Waiting::Code(_)
-                | Waiting::Close(_),
+                | Waiting::Close(_)
+                | Waiting::Enrol(_),
             ) => true,
             Some(Waiting::Abandoned(_)) | None => false,
         }
@@ -302,6 +324,9 @@ impl Pending {
             if let Some(shutting) = self.take_closing(ticket) {
                 return Some(Overdue::Close(shutting));
             }
+            if let Some(enrolling) = self.take_enrolling(ticket) {
+                return Some(Overdue::Enrol(enrolling));
+            }
             if let Some(overdue) = self.abandon(ticket) {
                 return Some(overdue);
             }
@@ -322,7 +347,8 @@ impl Pending {
             | Waiting::Name(_)
             | Waiting::Run(_)
             | Waiting::Code(_)
-            | Waiting::Close(_)) => (other, None),
+            | Waiting::Close(_)
+            | Waiting::Enrol(_)) => (other, None),
         };
         slot.waiting = Some(waiting);
         self.abandoned.push_back(ticket);
@@ -339,9 +365,12 @@ impl Pending {
     pub(crate) fn asked(&mut self) -> impl Iterator<Item = &mut Asked> {
         self.slots.iter_mut().filter_map(|slot| match slot.waiting.as_mut()? {
             Waiting::Open(asked) | Waiting::Abandoned(asked) => Some(asked),
-            Waiting::Claim(_) | Waiting::Name(_) | Waiting::Run(_) | Waiting::Code(_) | Waiting::Close(_) => {
-                None
-            }
+            Waiting::Claim(_)
+            | Waiting::Name(_)
+            | Waiting::Run(_)
+            | Waiting::Code(_)
+            | Waiting::Close(_)
+            | Waiting::Enrol(_) => None,
         })
     }
 
@@ -354,7 +383,8 @@ impl Pending {
             | Waiting::Name(_)
             | Waiting::Run(_)
             | Waiting::Code(_)
-            | Waiting::Close(_) => None,
+            | Waiting::Close(_)
+            | Waiting::Enrol(_) => None,
         })
     }
 
@@ -384,7 +414,13 @@ impl Pending {
                 Some(Waiting::Code(coded)) => {
                     coded.claimant.taken.renumber(&mut coded.claimant.client, &number);
                 }
-                Some(Waiting::Open(_) | Waiting::Abandoned(_) | Waiting::Run(_) | Waiting::Close(_))
+                Some(
+                    Waiting::Open(_)
+                    | Waiting::Abandoned(_)
+                    | Waiting::Run(_)
+                    | Waiting::Close(_)
+                    | Waiting::Enrol(_),
+                )
                 | None => (),
             }
         }

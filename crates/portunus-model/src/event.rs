@@ -41,6 +41,8 @@ pub enum Reason {
     Extended,
     /// A grant ended: its time was up, or somebody closed it.
     Closed,
+    /// Somebody who was invited is a client from now on.
+    Enrolled,
     /// Not a packet of any dialect in use.
     Noise,
     /// More than the budget of its lane allows.
@@ -69,10 +71,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the docs.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Granted,
         Self::Extended,
         Self::Closed,
+        Self::Enrolled,
         Self::Noise,
         Self::RateLimited,
         Self::Unauthentic,
@@ -91,7 +94,7 @@ impl Reason {
     #[must_use]
     pub const fn refuses(self) -> bool {
         match self {
-            Self::Granted | Self::Extended | Self::Closed => false,
+            Self::Granted | Self::Extended | Self::Closed | Self::Enrolled => false,
             Self::Noise
             | Self::RateLimited
             | Self::Unauthentic
@@ -114,6 +117,7 @@ impl Reason {
             Self::Granted => "granted",
             Self::Extended => "extended",
             Self::Closed => "closed",
+            Self::Enrolled => "enrolled",
             Self::Noise => "noise",
             Self::RateLimited => "rate-limited",
             Self::Unauthentic => "unauthentic",

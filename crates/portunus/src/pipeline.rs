@@ -249,6 +249,7 @@ impl Pipeline {
                     Action::Gpg(Question { number, .. }) => {
                         gate.handle_gpg(now, number, &Answer::Failed(gpg::Failure::NotRun));
                     }
+                    Action::Enrol(ticket, _) => gate.handle_enrolled(now, ticket, Enrolled::Done),
                     Action::Settle(ticket) => gate.handle_settled(now, ticket, true),
                     Action::Accept(_) | Action::Close(_) | Action::Chains(_) | Action::Answer(_) => (),
                     Action::Tell(event) => return Some(event),

@@ -268,6 +268,7 @@ impl World {
                 | Action::Resolve(..)
                 | Action::Chains(_)
                 | Action::Settle(_)
+                | Action::Enrol(..)
                 | Action::Answer(_) => {
                     panic!("nothing here asks for that")
                 }

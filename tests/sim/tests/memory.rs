@@ -74,6 +74,7 @@ fn ten_thousand_clients_are_cheap() {
                 | Action::Gpg(_)
                 | Action::Chains(_)
                 | Action::Settle(_)
+                | Action::Enrol(..)
                 | Action::Answer(_)
                 | Action::Close(_)
                 | Action::Tell(_) => {}

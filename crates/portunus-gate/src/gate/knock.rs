@@ -282,7 +282,10 @@ impl Gate {
             return self.verdict(now, origin, Some(dialect), name, Reason::RateLimited);
         }
         let claim = fresh.claim();
-        match self.pending.insert(now.mono, Waiting::Claim(Claiming { fresh, origin, dialect })) {
+        match self
+            .pending
+            .insert(now.mono, Waiting::Claim(Claiming { fresh, origin, dialect, invited: None }))
+        {
             Some(ticket) => self.actions.push_back(Action::Claim(ticket, claim)),
             None => self.verdict(now, origin, Some(dialect), self.clients.name(client), Reason::Busy),
         }

@@ -120,6 +120,11 @@ impl Gate {
             self.copied(now, origin);
             return 1;
         }
+        if self.native.doors.role(admitted) == Some(DoorRole::Invitations) {
+            // Who was invited has no link, and who has one knocks at another door.
+            self.try_enrol(now, origin, (admitted, &packet));
+            return UNITS;
+        }
         match self.open_native(admitted, &packet) {
             Ok((client, which, opened)) => {
                 let (knock, reply) = opened.into_knock();
@@ -141,10 +146,6 @@ impl Gate {
         admitted: Admitted,
         packet: &Packet<'_>,
     ) -> Result<(u32, Which, native::Opened), Reason> {
-        // Who was invited has no link, and who has one knocks at another door.
-        if self.native.doors.role(admitted) == Some(DoorRole::Invitations) {
-            return Err(Reason::Unauthentic);
-        }
         self.effort.unsealed += 1;
         let identified = self.native.doors.identify(admitted, packet).map_err(|_| Reason::Unauthentic)?;
         let public = identified.client();
@@ -302,26 +303,48 @@ impl Gate {
 
     /// The answer to a knock whose verdict falls, where its client may have one.
     pub(super) fn answer(&mut self, now: Now, origin: Origin, outcome: &Outcome) {
-        let Some((reply, role)) = origin.reply.and_then(|reply| self.native.replies.take(reply)) else {
-            return;
-        };
+        let Some(sealing) = origin.reply.and_then(|reply| self.native.replies.take(reply)) else { return };
         let Some(status) = status_of(outcome.reason) else { return };
-        // Nobody answers where nobody can be, or where many are.
-        let to = origin.source;
-        if to.port() == 0 || portunus_model::openable(to.ip(), to.ip()).is_err() {
-            return;
-        }
-        if !self.native.links.may_answer(reply.client(), now.mono) {
-            return;
-        }
         let lasting = match &outcome.detail {
             Some(Detail::Grant { lasting, .. }) => lasting.as_secs(),
             Some(Detail::Ran { .. } | Detail::Refusals(_) | Detail::ClockOffset(_) | Detail::Said(_))
             | None => 0,
         };
-        let seconds = u32::try_from(lasting).unwrap_or(u32::MAX);
+        let (client, role) = (*sealing.0.client(), sealing.1);
+        // Of those at the door of invitations this was asked before.
+        if role == DoorRole::Invitations || self.native.links.may_answer(&client, now.mono) {
+            self.answer_with(now, origin, sealing, (status, lasting));
+        }
+    }
+
+    /// Answers with this status, to whom that may be sent.
+    pub(super) fn answer_with(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        (reply, role): (Reply, DoorRole),
+        (status, lasting): (Status, u64),
+    ) {
+        // Nobody answers where nobody can be, or where many are.
+        let to = origin.source;
+        if to.port() == 0 || portunus_model::openable(to.ip(), to.ip()).is_err() {
+            return;
+        }
         // Who may come in hears where from now on.
-        let door = if status == Status::Granted { self.native.doors.to_tell(role, now) } else { None };
+        let door = match status {
+            Status::Granted | Status::Enrolled => self.native.doors.to_tell(role, now),
+            Status::Closed
+            | Status::Stale
+            | Status::NotAllowed
+            | Status::Expired
+            | Status::SecondFactor
+            | Status::FirewallFailed
+            | Status::Busy
+            | Status::Unconfirmed => None,
+        };
+        // Who was invited and is not told where to knock has nothing.
+        let status = if status == Status::Enrolled && door.is_none() { Status::Busy } else { status };
+        let seconds = u32::try_from(lasting).unwrap_or(u32::MAX);
         let answer = Answer { status, seconds, seen: Some(origin.address()), time: now.wall, door };
         let (from, via) = (origin.destination, origin.via);
         self.actions.push_back(Action::Answer(Box::new(Answering { to, from, via, reply, answer })));
@@ -333,6 +356,7 @@ const fn status_of(reason: Reason) -> Option<Status> {
     match reason {
         Reason::Granted | Reason::Extended => Some(Status::Granted),
         Reason::Closed => Some(Status::Closed),
+        Reason::Enrolled => Some(Status::Enrolled),
         Reason::Stale => Some(Status::Stale),
         Reason::Expired => Some(Status::Expired),
         Reason::NotAllowed => Some(Status::NotAllowed),

@@ -395,6 +395,7 @@ fn revoking_closes_its_own_grants_and_nobody_elses() {
             | Action::Resolve(..)
             | Action::Chains(_)
             | Action::Settle(_)
+            | Action::Enrol(..)
             | Action::Answer(_)
             | Action::Gpg(_) => {
                 panic!("nothing else")

@@ -5,6 +5,7 @@
 
 mod ageing;
 mod doors;
+mod invitations;
 mod links;
 mod memory;
 mod replies;
@@ -18,6 +19,8 @@ use portunus_model::{ChainOwner, Client, DoorRole, Mono, Now, Unix};
 
 use ageing::Ageing;
 pub(crate) use doors::{Admitted, Doors, PATIENCE};
+pub use invitations::Invitation;
+use invitations::Invitations;
 pub(crate) use links::{Links, Which};
 use memory::Memory;
 pub(crate) use replies::{Replies, ReplyTo};
@@ -105,6 +108,7 @@ pub(crate) struct Native {
     pub(crate) links: Links,
     pub(crate) memory: Memory,
     pub(crate) replies: Replies,
+    pub(crate) invitations: Invitations,
     /// What makes one-time codes, by their clients' public keys.
     codes: HashMap<[u8; 32], Codes>,
     wishes: VecDeque<Wish>,
@@ -126,6 +130,7 @@ impl Native {
             links: Links::new(clients, tuning.seed),
             memory: Memory::new(tuning.seed),
             replies: Replies::default(),
+            invitations: Invitations::default(),
             wishes: VecDeque::new(),
             asked: Vec::new(),
             ageing: Ageing::default(),

@@ -175,6 +175,7 @@ impl Front {
                 | Action::Gpg(_)
                 | Action::Chains(_)
                 | Action::Settle(_)
+                | Action::Enrol(..)
                 | Action::Answer(_) => {
                     panic!("nothing here asks for that")
                 }

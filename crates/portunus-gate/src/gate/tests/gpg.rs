@@ -298,6 +298,7 @@ fn what_waits_is_bounded_and_symmetric_knocks_do_not_wait_behind_it() {
             | Action::Resolve(..)
             | Action::Chains(_)
             | Action::Settle(_)
+            | Action::Enrol(..)
             | Action::Answer(_)
             | Action::Close(_) => panic!("nobody is proven"),
         }

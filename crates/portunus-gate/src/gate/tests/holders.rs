@@ -116,6 +116,7 @@ fn outcome(gate: &mut Gate) -> Outcome {
             | Action::Resolve(..)
             | Action::Chains(_)
             | Action::Settle(_)
+            | Action::Enrol(..)
             | Action::Answer(_)
             | Action::Gpg(_)) => panic!("{other:?}"),
         }

@@ -12,6 +12,7 @@ use crate::ChainChange;
 
 mod codes;
 mod doors;
+mod enrol;
 mod keys;
 
 const DAY_MILLIS: u64 = 86_400_000;
@@ -237,7 +238,11 @@ fn answers_are_for_whom_may_have_them_after_the_claim_and_one_a_second() {
                 Action::Claim(ticket, _) => gate.handle_claimed(at(500), ticket, Claimed::Fresh),
                 Action::Open(ticket, _) => gate.handle_opened(at(500), ticket, Opened::Open),
                 Action::Tell(_) | Action::Accept(_) | Action::Run(..) | Action::Resolve(..) => (),
-                Action::Gpg(_) | Action::Close(_) | Action::Settle(_) | Action::Chains(_) => {
+                Action::Gpg(_)
+                | Action::Close(_)
+                | Action::Settle(_)
+                | Action::Enrol(..)
+                | Action::Chains(_) => {
                     panic!("{action:?}")
                 }
             }

@@ -1,0 +1,205 @@
+//! Who was invited: the first key counts, an answer that was lost is given again, and nobody else comes in.
+
+use super::*;
+use crate::{Enrolled, Enrolment, Invitation};
+
+/// Door 1 is the current one, door 2 is for who was invited: alice, until an hour from `at(0)`.
+fn house(taken: Option<[u8; 32]>) -> Gate {
+    let mut gate = Gate::new(rules(Vec::new()), keyring_with(vec![alice(taken)]), Tuning::default());
+    put(&mut gate, ChainOwner::Door(*door(1).public()), 0, value(DOOR_VALUE));
+    put(&mut gate, ChainOwner::Door(*door(2).public()), 1, value(DOOR_VALUE + 1));
+    gate
+}
+
+fn alice(taken: Option<[u8; 32]>) -> Invitation {
+    let until = at(3_600_000).wall;
+    Invitation { name: ClientName::new("alice").unwrap(), secret: value(900), until, taken }
+}
+
+fn keyring_with(invitations: Vec<Invitation>) -> Keyring {
+    let doors = vec![(DoorRole::Current, door(1)), (DoorRole::Invitations, door(2))];
+    Keyring { native: doors, invitations, ..keyring() }
+}
+
+fn enrol(stamp: Unix) -> Payload {
+    Payload { kind: Kind::Enrol, wants_answer: true, link: Some(value(77)), ..Payload::knock(stamp) }
+}
+
+/// What key `n` sends with the secret of number `secret`.
+fn packet_of(n: u32, secret: u32, payload: &Payload, nonce: u64) -> (Vec<u8>, Pending) {
+    let (chain, link) = (Chain::new(today(), value(DOOR_VALUE + 1)), Chain::new(today(), value(secret)));
+    let keys = NativeKeys { server: *door(2).public(), client: &key(n), door: &chain, link: &link };
+    native::seal(&keys, payload, &mut Dice(nonce << 32 | u64::from(n))).unwrap()
+}
+
+/// It is heard and claimed.
+fn taken(gate: &mut Gate, now: Now, bytes: Vec<u8>) {
+    hear(gate, now, bytes, 7);
+    let (ticket, _) = claim(gate);
+    gate.handle_claimed(now, ticket, Claimed::Fresh);
+}
+
+fn asked(gate: &mut Gate) -> (Ticket, Box<Enrolment>) {
+    match next(gate) {
+        Some(Action::Enrol(ticket, enrolment)) => (ticket, enrolment),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Key `n` comes, and is taken in; its answer.
+fn comes(gate: &mut Gate, now: Now, n: u32, how: Enrolled) -> native::Answer {
+    let (bytes, pending) = packet_of(n, 900, &enrol(now.wall), now.mono.as_nanos());
+    taken(gate, now, bytes);
+    let (ticket, enrolment) = asked(gate);
+    assert_eq!(
+        (enrolment.name.as_str(), enrolment.public, enrolment.day),
+        ("alice", *key(n).public(), today())
+    );
+    assert!(enrolment.link == value(77));
+    gate.handle_enrolled(now, ticket, how);
+    answer(gate, n, &pending)
+}
+
+#[test]
+fn who_was_invited_is_taken_in_and_told_the_real_door() {
+    let mut gate = house(None);
+    let said = comes(&mut gate, at(0), 5, Enrolled::Done);
+    let new = said.door.unwrap();
+    assert_eq!((said.status, new.server, new.day), (Status::Enrolled, *door(1).public(), today()));
+    assert!(new.value == value(DOOR_VALUE));
+    let told = event(&mut gate);
+    assert_eq!((told.reason, told.client.unwrap().as_str()), (Reason::Enrolled, "alice"));
+    // Its answer was lost: it asks again with a packet of its own making, and hears the same.
+    let again = comes(&mut gate, at(2000), 5, Enrolled::Done);
+    assert!(again.status == Status::Enrolled && again.door.unwrap().server == *door(1).public());
+}
+
+#[test]
+fn another_key_is_refused_aloud_also_after_a_restart() {
+    let mut gate = house(None);
+    let _ = comes(&mut gate, at(0), 5, Enrolled::Done);
+    let _ = event(&mut gate);
+    for mut gate in [gate, house(Some(*key(5).public()))] {
+        let (bytes, pending) = packet_of(6, 900, &enrol(at(3000).wall), 9);
+        taken(&mut gate, at(3000), bytes);
+        let said = answer(&mut gate, 6, &pending);
+        assert!(said.status == Status::NotAllowed && said.door.is_none());
+        let told = event(&mut gate);
+        assert_eq!((told.reason, told.client.unwrap().as_str()), (Reason::NotAllowed, "alice"));
+        assert_eq!(comes(&mut gate, at(5000), 5, Enrolled::Done).status, Status::Enrolled);
+    }
+}
+
+#[test]
+fn of_two_at_once_the_one_counts_that_was_written_down() {
+    let mut gate = house(None);
+    let (first, hears) = packet_of(5, 900, &enrol(at(0).wall), 1);
+    let (second, too) = packet_of(6, 900, &enrol(at(1500).wall), 2);
+    taken(&mut gate, at(0), first);
+    let (one, _) = asked(&mut gate);
+    taken(&mut gate, at(1500), second);
+    let (other, _) = asked(&mut gate);
+    gate.handle_enrolled(at(1600), other, Enrolled::Another);
+    assert_eq!(answer(&mut gate, 6, &too).status, Status::NotAllowed);
+    assert_eq!(reason(&mut gate), Reason::NotAllowed);
+    gate.handle_enrolled(at(1600), one, Enrolled::Done);
+    assert_eq!(answer(&mut gate, 5, &hears).status, Status::Enrolled);
+}
+
+#[test]
+fn what_is_not_done_is_said_and_opens_nothing() {
+    for (how, status) in [
+        (Enrolled::Unconfirmed, Status::Unconfirmed),
+        (Enrolled::Another, Status::NotAllowed),
+        (Enrolled::Failed, Status::Busy),
+    ] {
+        let said = comes(&mut house(None), at(0), 5, how);
+        assert!(said.status == status && said.door.is_none(), "{how:?}");
+    }
+    // Nobody answers the gate: then it is busy.
+    let mut gate = house(None);
+    let (bytes, pending) = packet_of(5, 900, &enrol(at(0).wall), 1);
+    taken(&mut gate, at(0), bytes);
+    let _ = asked(&mut gate);
+    gate.handle_timeout(at(2500));
+    assert_eq!(answer(&mut gate, 5, &pending).status, Status::Busy);
+}
+
+#[test]
+fn a_wrong_code_a_copy_and_a_knock_there_are_nothing() {
+    let mut gate = house(None);
+    let silent = |gate: &mut Gate, bytes: Vec<u8>, now, wanted| {
+        hear(gate, now, bytes, 7);
+        assert_eq!(reason(gate), wanted);
+        assert_eq!(gate.poll_action(), None);
+    };
+    silent(&mut gate, packet_of(5, 901, &enrol(at(0).wall), 1).0, at(0), Reason::Unauthentic);
+    let knock = Payload { wants_answer: true, ..Payload::knock(at(0).wall) };
+    silent(&mut gate, packet_of(5, 900, &knock, 2).0, at(0), Reason::Unauthentic);
+    let linked = Payload { kind: Kind::NewLink, ..enrol(at(0).wall) };
+    silent(&mut gate, packet_of(5, 900, &linked, 3).0, at(0), Reason::Unauthentic);
+    let (bytes, _) = packet_of(5, 900, &enrol(at(0).wall), 4);
+    taken(&mut gate, at(0), bytes.clone());
+    let (ticket, _) = asked(&mut gate);
+    gate.handle_enrolled(at(0), ticket, Enrolled::Done);
+    while gate.poll_action().is_some() {}
+    silent(&mut gate, bytes.clone(), at(2000), Reason::Replayed);
+    // Nor after a restart, which has no memory of it: the store has.
+    let mut again = house(None);
+    hear(&mut again, at(2000), bytes, 7);
+    let (ticket, _) = claim(&mut again);
+    again.handle_claimed(at(2000), ticket, Claimed::Replayed);
+    assert_eq!(reason(&mut again), Reason::Replayed);
+    assert_eq!(again.poll_action(), None);
+    // Where nobody is invited nothing is computed.
+    let mut empty = Gate::new(rules(Vec::new()), keyring_with(Vec::new()), Tuning::default());
+    put(&mut empty, ChainOwner::Door(*door(2).public()), 1, value(DOOR_VALUE + 1));
+    silent(&mut empty, packet_of(5, 900, &enrol(at(0).wall), 5).0, at(0), Reason::Unauthentic);
+    assert_eq!(empty.effort().unsealed, 0);
+}
+
+#[test]
+fn an_invitation_that_is_over_or_taken_back_and_a_clock_that_is_off_are_told() {
+    let late = at(3_600_001);
+    let mut gate = house(None);
+    let (bytes, pending) = packet_of(5, 900, &enrol(late.wall), 1);
+    taken(&mut gate, late, bytes);
+    assert_eq!(answer(&mut gate, 5, &pending).status, Status::Expired);
+    assert_eq!(reason(&mut gate), Reason::Expired);
+    let (bytes, pending) = packet_of(5, 900, &enrol(at(90_000).wall), 2);
+    let mut gate = house(None);
+    taken(&mut gate, at(0), bytes);
+    assert_eq!(answer(&mut gate, 5, &pending).status, Status::Stale);
+    assert_eq!(reason(&mut gate), Reason::Stale);
+    // Further off nobody is answered.
+    hear(&mut gate, at(0), packet_of(5, 900, &enrol(at(601_000).wall), 3).0, 7);
+    assert_eq!((reason(&mut gate), gate.poll_action()), (Reason::Stale, None));
+    // Taken back while its packet was with the store.
+    let (bytes, pending) = packet_of(5, 900, &enrol(at(3000).wall), 4);
+    hear(&mut gate, at(3000), bytes, 7);
+    let (ticket, _) = claim(&mut gate);
+    gate.handle_rules(at(3000), rules(Vec::new()), keyring_with(Vec::new()));
+    gate.handle_claimed(at(3000), ticket, Claimed::Fresh);
+    assert_eq!(answer(&mut gate, 5, &pending).status, Status::NotAllowed);
+}
+
+/// Whoever has a code cannot have us send more than a word a second, and a reload does not change that.
+#[test]
+fn one_answer_a_second_whatever_comes() {
+    let mut gate = house(None);
+    let mut answers = 0;
+    for n in 0..50 {
+        let (bytes, _) = packet_of(n, 900, &enrol(at(100).wall), u64::from(n));
+        taken(&mut gate, at(100), bytes);
+        while let Some(action) = gate.poll_action() {
+            match action {
+                Action::Enrol(ticket, _) => gate.handle_enrolled(at(100), ticket, Enrolled::Done),
+                Action::Answer(_) => answers += 1,
+                Action::Tell(_) => (),
+                other => panic!("{other:?}"),
+            }
+        }
+        gate.handle_rules(at(100), rules(Vec::new()), keyring_with(vec![alice(Some(*key(0).public()))]));
+    }
+    assert_eq!(answers, 1);
+}
