@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use portunus_dialect::native::Status;
+use portunus_dialect::native::{Answer, Status};
+use portunus_model::Unix;
 
 /// What a server says to a knock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// What an answer says that came `now`.
+    pub(crate) fn of(answer: &Answer, now: Unix) -> Self {
+        let behind = (answer.time.as_nanos() - now.as_nanos()) / 1_000_000;
+        Self {
+            status: answer.status,
+            seconds: answer.seconds,
+            seen: answer.seen,
+            behind_ms: i64::try_from(behind).unwrap_or(if behind < 0 { i64::MIN } else { i64::MAX }),
+        }
+    }
+
     /// Whether the server did what was asked.
     #[must_use]
     pub const fn is_done(&self) -> bool {

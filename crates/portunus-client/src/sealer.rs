@@ -106,14 +106,14 @@ impl Seal for Sealer {
 }
 
 /// The wall clock; a clock before 1970 is told as such, so that the sealed packet is merely stale.
-fn wall() -> Unix {
+pub(crate) fn wall() -> Unix {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => Unix::from_nanos(0).after(since),
         Err(before) => Unix::from_nanos(0).before(before.duration()),
     }
 }
 
-fn not_sealed(error: &dyn std::fmt::Display) -> ClientError {
+pub(crate) fn not_sealed(error: &dyn std::fmt::Display) -> ClientError {
     ClientError::NotSealed(format!("the knock could not be made: {error}"))
 }
 

@@ -8,15 +8,19 @@ use std::time::Duration;
 use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
-use portunus_model::{ClientKey, ClientName, NativeRule, Net, Unix};
+use portunus_model::{ClientKey, ClientName, Dialect, NativeRule, Net, Unix};
 
 /// One client as it is written, services by their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
     pub name: ClientName,
-    /// Its public key.
-    pub key: ClientKey,
+    /// Its public key; `None`: it was invited, and has not come yet.
+    pub key: Option<ClientKey>,
+    /// The dialect that it knocks in.
+    pub dialect: Dialect,
+    /// Where its public key lies, when that is not in the client's own file: the daemon has written it there.
+    pub key_file: Option<PathBuf>,
     /// Service (or group) names and inline ports, as written; empty: the default ones.
     pub services: Vec<String>,
     /// Whether it may ask for any port (fwknop's dialect).
@@ -44,6 +48,8 @@ pub struct NewClient {
     pub name: ClientName,
     /// Its public key: Ed25519 (openme), or X25519 (native).
     pub key: [u8; 32],
+    /// Where the daemon is to write its key, in the place of `key`: it is invited.
+    pub key_file: Option<PathBuf>,
     /// Service (or group) names and inline ports; empty: the default ones.
     pub services: Vec<String>,
     /// From then on it is refused.
@@ -91,6 +97,7 @@ impl NewClient {
         Self {
             name,
             key,
+            key_file: None,
             services: Vec::new(),
             expires: None,
             lasting: None,

@@ -45,7 +45,9 @@ pub use files::{FileError, Files, Overlay, Secrecy};
 pub use keys::fingerprint;
 pub use lower::{parse_host, parse_interface};
 pub use place::{parse_place, render_place};
-pub use settings::{AuditSize, DoorKey, FirewallKind, MetricsListen, OnExit, Secrets, Settings, StanceWish};
+pub use settings::{
+    AuditSize, DoorKey, FirewallKind, KeyFile, MetricsListen, OnExit, Secrets, Settings, StanceWish,
+};
 pub use value::ValueError;
 
 /// The UDP port that knocks go to, and the TCP port that answers `status`, unless a file says otherwise.

@@ -1,21 +1,22 @@
 //! From what a file says of its clients to rules and limits: the part that both spellings share.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
 use portunus_model::{
-    Client, ClientKey, ClientName, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto, Rules,
-    Service, Stanza, Unix,
+    Client, ClientKey, ClientName, Dialect, KeyId, Limits, NameError, NativeRule, Net, PortSpec, Proto,
+    Rules, Service, Stanza, Unix,
 };
 
 use crate::client::Entry;
 use crate::ports::{Services, tidy};
 use crate::source::{Findings, Source};
 use crate::tree::Span;
-use crate::{Secrets, StanceWish, ValueError};
+use crate::{KeyFile, Secrets, StanceWish, ValueError};
 
 /// The shortest and longest time that a knock's timestamp may be off.
 pub(crate) const WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
@@ -36,6 +37,8 @@ pub(crate) struct Written<'a> {
     pub(crate) at: Span,
     pub(crate) key: Key,
     pub(crate) key_at: Span,
+    /// Where its key was read from, or will be, when that is not its own file.
+    pub(crate) key_file: Option<PathBuf>,
     pub(crate) services: Vec<(&'a str, Span)>,
     pub(crate) expires: Option<Unix>,
     pub(crate) lasting: Option<Duration>,
@@ -50,15 +53,27 @@ pub(crate) struct Written<'a> {
 pub(crate) enum Key {
     Openme([u8; 32]),
     Native([u8; 32]),
+    /// A native one's that was invited, and has not come yet.
+    Invited,
     Fwknop(Box<Fwknop>),
 }
 
 impl Key {
-    pub(crate) fn of_client(&self) -> ClientKey {
+    /// `None`: there is none yet.
+    pub(crate) fn of_client(&self) -> Option<ClientKey> {
         match self {
-            Self::Openme(key) => ClientKey::Openme(*key),
-            Self::Native(key) => ClientKey::Native(*key),
-            Self::Fwknop(fwknop) => ClientKey::Fwknop(fwknop.keys.id()),
+            Self::Openme(key) => Some(ClientKey::Openme(*key)),
+            Self::Native(key) => Some(ClientKey::Native(*key)),
+            Self::Invited => None,
+            Self::Fwknop(fwknop) => Some(ClientKey::Fwknop(fwknop.keys.id())),
+        }
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Openme(_) => Dialect::Openme,
+            Self::Native(_) | Self::Invited => Dialect::Native,
+            Self::Fwknop(_) => Dialect::Fwknop,
         }
     }
 }
@@ -94,6 +109,8 @@ impl Written<'_> {
         Entry {
             name: self.name.clone(),
             key: self.key.of_client(),
+            dialect: self.key.dialect(),
+            key_file: self.key_file.clone(),
             any_port: matches!(&self.key, Key::Fwknop(fwknop) if fwknop.any_port),
             services: self.services.iter().map(|(word, _)| (*word).to_owned()).collect(),
             expires: self.expires,
@@ -137,6 +154,7 @@ pub(crate) struct Crowd<'p> {
     fwknop: Vec<RawKeys>,
     gpg: Vec<RawGpg>,
     codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
+    key_files: Vec<KeyFile>,
     warned_full: bool,
 }
 
@@ -152,6 +170,7 @@ impl<'p> Crowd<'p> {
             fwknop: Vec::new(),
             gpg: Vec::new(),
             codes: Vec::new(),
+            key_files: Vec::new(),
             warned_full: false,
         }
     }
@@ -181,11 +200,18 @@ impl<'p> Crowd<'p> {
         let lasting = written.lasting.unwrap_or(self.policy.default_lasting);
         let ports = tidy(ports).into_boxed_slice();
         self.doors.extend(ports.iter().copied());
+        let key = written.key.of_client();
+        if let Some(path) = written.key_file {
+            let key = key.map(|key| *key.as_bytes());
+            self.key_files.push(KeyFile { name: name.clone(), path, key });
+        }
+        // Who is to come is no client yet.
+        let Some(key) = key else { return };
         let mut client = Client {
             expires: written.expires,
             any_target: written.any_target,
             native: written.native,
-            ..Client::new(name.clone(), written.key.of_client(), ports, lasting)
+            ..Client::new(name.clone(), key, ports, lasting)
         };
         if let Some(code) = written.code {
             self.codes.push((*client.key.as_bytes(), code));
@@ -236,7 +262,7 @@ impl<'p> Crowd<'p> {
             );
             return false;
         }
-        let key = written.key.of_client();
+        let Some(key) = written.key.of_client() else { return true };
         if self.policy.server_publics.contains(key.as_bytes()) {
             let mend = "put the client's own public key here, as `add` prints it";
             findings.error(source, written.key_at, format!("the key of {name:?} is the server's own"), mend);
@@ -251,6 +277,11 @@ impl<'p> Crowd<'p> {
             return false;
         }
         true
+    }
+
+    /// The keys that lie in files of their own.
+    pub(crate) fn key_files(&mut self) -> Vec<KeyFile> {
+        std::mem::take(&mut self.key_files)
     }
 
     /// Rules and limits of all of them, and their secrets.

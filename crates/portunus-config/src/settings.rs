@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use portunus_crypto::{Secret, totp};
 use portunus_dialect::fwknop::RawKeys;
 use portunus_dialect::fwknop::gpg::RawGpg;
-use portunus_model::{DoorRole, Limits, Place, PortSpec, Proto, Rules, Stance};
+use portunus_model::{ClientName, DoorRole, Limits, Place, PortSpec, Proto, Rules, Stance};
 
 use crate::Diagnostic;
 use crate::alerts::Alerts;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub health_port: Option<u16>,
     /// The private keys.
     pub secrets: Secrets,
+    /// The native clients whose public keys lie in files of their own: they were invited, and some have not come yet.
+    pub key_files: Vec<KeyFile>,
     /// Who, besides uid 0, may change things through the control socket.
     pub admins: Vec<u32>,
     /// What happens to open grants when the daemon ends.
@@ -193,6 +195,17 @@ pub struct Secrets {
     pub native: Vec<DoorKey>,
     /// The secrets of one-time codes, by the public keys of the native clients that need them.
     pub codes: Vec<([u8; 32], Secret<{ totp::SECRET }>)>,
+}
+
+/// Where a client's public key lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Whose.
+    pub name: ClientName,
+    /// The file.
+    pub path: PathBuf,
+    /// The key; `None`: it was invited, and has not come yet.
+    pub key: Option<[u8; 32]>,
 }
 
 /// The key of a door.

@@ -14,6 +14,7 @@ pub mod chains;
 mod digests;
 mod error;
 pub mod handover;
+pub mod invitations;
 mod journal;
 mod memory;
 mod replay;

@@ -240,8 +240,9 @@ pub(crate) fn look(state_dir: &Path, settings: &Settings, entries: &[Entry]) -> 
         found.push(trouble(what, &keys.join(DoorRole::Next.file_name().unwrap_or_default()), TWO_NEW));
     }
     let chainless = |entry: &&Entry| match entry.key {
-        ClientKey::Native(key) => !known.contains(&Owner::Link(key)),
-        ClientKey::Openme(_) | ClientKey::Fwknop(_) => false,
+        Some(ClientKey::Native(key)) => !known.contains(&Owner::Link(key)),
+        // Who was invited brings its own.
+        Some(ClientKey::Openme(_) | ClientKey::Fwknop(_)) | None => false,
     };
     let mend = "revoke it, and add it anew: the other half of its link is in its profile alone";
     for entry in entries.iter().filter(chainless).take(MOST_NAMED) {

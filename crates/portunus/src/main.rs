@@ -10,6 +10,7 @@ mod faces;
 mod files;
 mod here;
 mod identity;
+mod invitations;
 mod keeping;
 mod knocking;
 mod paper;

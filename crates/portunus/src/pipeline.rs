@@ -11,7 +11,7 @@ use portunus_dialect::fwknop::gpg::{self, Answer, RawGpg};
 use portunus_dialect::fwknop::{self, RawKeys};
 use portunus_dialect::native::{self, Chain};
 use portunus_dialect::{Candidate, openme, recognise};
-use portunus_gate::{Action, Gate, Keyring, Question, Tuning};
+use portunus_gate::{Action, Enrolled, Gate, Keyring, Question, Tuning};
 use portunus_model::{
     ChainOwner, Claimed, ClientKey, Datagram, Detail, Dialect, Event, Now, Opened, Ran, Reason, Rules, Unix,
     Via,
@@ -229,6 +229,8 @@ impl Pipeline {
                 .iter()
                 .filter_map(|door| Some((door.role, native::Door::new(&door.secret).ok()?)))
                 .collect(),
+            // They are the daemon's, and of no client yet.
+            invitations: Vec::new(),
             codes: self.native.codes.iter().map(|(key, code)| (*key, code.duplicate())).collect(),
         };
         let mut gate = Gate::new(self.rules.clone(), keys, Tuning::default());

@@ -191,11 +191,11 @@ pub(crate) fn without_a_word(help: &clap::builder::StyledStr) -> ExitCode {
 }
 
 /// A client that could never knock is a mistake, not a wish.
-pub(crate) fn in_the_future(expires: Option<portunus_model::Unix>) -> Done {
+pub(crate) fn in_the_future(flag: &str, expires: Option<portunus_model::Unix>) -> Done {
     match expires {
         Some(expires) if expires <= portunus_sys::clock::now().wall => Err(Failure::new(
             format_args!("{} is over already", portunus_config::render_date(expires)),
-            "--expires",
+            flag,
             "name a date to come",
         )
         .code(USAGE)),

@@ -1,5 +1,6 @@
 //! A profile's native keys, put to work: which of them a knock is sealed with, what it says, and what its answer proves.
 
+mod enrol;
 mod keeping;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use portunus_dialect::native::{
 };
 use portunus_model::Unix;
 
+pub use enrol::Enroller;
 pub use keeping::{Arrived, Outcome, Says, Told, after, announcing};
 
 use crate::whom::global;
@@ -167,13 +169,7 @@ impl NativeSealer {
             }
             outcome.told = Some(Told { at: awaited.door, says });
         }
-        let behind = (answer.time.as_nanos() - now.as_nanos()) / 1_000_000;
-        Some(Heard {
-            status: answer.status,
-            seconds: answer.seconds,
-            seen: answer.seen,
-            behind_ms: i64::try_from(behind).unwrap_or(if behind < 0 { i64::MIN } else { i64::MAX }),
-        })
+        Some(Heard::of(&answer, now))
     }
 
     /// What an answer to a knock of `day` says of doors. One that cannot be, or that begins on another day than the server's own,

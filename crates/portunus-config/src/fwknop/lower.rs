@@ -80,6 +80,7 @@ pub(super) fn settings(
             native: Vec::new(),
             codes: Vec::new(),
         },
+        key_files: Vec::new(),
         admins: Vec::new(),
         on_exit: if close { OnExit::Close } else { OnExit::Keep },
         audit: crate::AuditSize::default(),

@@ -1,6 +1,6 @@
 //! Reading clients: `clients/NAME.toml`, one a file, and `clients.toml`, one a table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portunus_crypto::{Secret, totp};
@@ -16,7 +16,7 @@ use crate::{Diagnostic, FileError, Files, Secrecy, ValueError, keys, toml_tree};
 
 const CLIENT: [&str; 7] = ["dialect", "public_key", "services", "expires", "grant", "any_target", "health"];
 /// What only a client of the native dialect has besides.
-const NATIVE: [&str; 3] = ["answers", "bind", "totp"];
+const NATIVE: [&str; 4] = ["public_key_file", "answers", "bind", "totp"];
 const DIALECTS: [(&str, Dialect); 3] =
     [("native", Dialect::Native), ("openme", Dialect::Openme), ("fwknop", Dialect::Fwknop)];
 
@@ -133,7 +133,7 @@ fn client<'a>(
     longest: Duration,
     findings: &mut Findings,
 ) -> Option<Written<'a>> {
-    let (mut native, mut code) = (NativeRule::default(), None);
+    let (mut native, mut code, mut key_file_of) = (NativeRule::default(), None, None);
     let dialect = match c.pair("dialect") {
         Some(_) => c.word("dialect", &DIALECTS, findings),
         None => Some(Dialect::Openme),
@@ -157,7 +157,15 @@ fn client<'a>(
             code = one_time(home, c, findings);
             // What cannot be read is an error, and never a client without a second factor.
             native.second_factor = c.pair("totp").is_some();
-            public_key(c, at, &name, keys::native_public, findings).map(|(key, at)| (Key::Native(key), at))
+            match key_file(home, c, findings) {
+                Some(read) => {
+                    let (path, key, at) = read?;
+                    key_file_of = Some(path);
+                    Some((key, at))
+                }
+                None => public_key(c, at, &name, keys::native_public, findings)
+                    .map(|(key, at)| (Key::Native(key), at)),
+            }
         }
     };
     let services = c.texts("services", "[\"ssh\", \"8080/tcp\"]", findings);
@@ -166,7 +174,62 @@ fn client<'a>(
     let any_target = c.flag("any_target", findings).unwrap_or(false);
     let health = c.flag("health", findings).unwrap_or(true);
     let (key, key_at) = key?;
-    Some(Written { name, at, key, key_at, services, expires, lasting, any_target, health, native, code })
+    let key_file = key_file_of;
+    Some(Written {
+        name,
+        at,
+        key,
+        key_at,
+        key_file,
+        services,
+        expires,
+        lasting,
+        any_target,
+        health,
+        native,
+        code,
+    })
+}
+
+/// Where the key of who was invited lies, and the key: it is there once its client has come. `None`: its own file has it;
+/// `Some(None)`: it cannot be read, which is said.
+fn key_file(
+    home: Home<'_>,
+    c: Fields<'_, '_>,
+    findings: &mut Findings,
+) -> Option<Option<(PathBuf, Key, Span)>> {
+    let pair = c.pair("public_key_file")?;
+    let at = pair.node.span;
+    if let Some(both) = c.pair("public_key") {
+        let mend = "take public_key out: the file is written when its client comes";
+        findings.error(c.source, both.at, "it has both public_key and public_key_file", mend);
+        return Some(None);
+    }
+    let read = |findings: &mut Findings| {
+        let path = PathBuf::from(text_of(c.source, &pair.node, "public_key_file", findings)?);
+        if !path.is_absolute() {
+            let mend = "write it with its folder, from / on, as `portunus invite` does";
+            findings.error(c.source, at, "public_key_file is no absolute path", mend);
+            return None;
+        }
+        let text = match home.files.read(&path, Secrecy::Public) {
+            Ok(text) => text,
+            Err(FileError::Missing) => return Some((path, Key::Invited, at)),
+            Err(error) => {
+                findings.push(error.at(&path));
+                return None;
+            }
+        };
+        match keys::native_public("the key", text.trim_end()) {
+            Ok(key) => Some((path, Key::Native(key), at)),
+            Err(fault) => {
+                let mend = "take the file away, and invite the client anew with `portunus invite`";
+                findings.push(Diagnostic::of_file(&path, fault.what, mend));
+                None
+            }
+        }
+    };
+    Some(read(findings))
 }
 
 /// The secret of its one-time codes: then others may not read the file.

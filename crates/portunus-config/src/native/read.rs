@@ -109,7 +109,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
     lower::warn_of_ports(&policy, &source, Span::default(), &mut findings);
     let mut crowd = Crowd::new(&policy);
     super::clients::each(files, paths, policy.longest, &mut findings, &mut |source, written, findings| {
-        let dialect = written.key.of_client().dialect();
+        let dialect = written.key.dialect();
         if !server.spoken.hears(dialect) {
             let how = match dialect {
                 Dialect::Native => "in the native dialect",
@@ -122,6 +122,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         crowd.take(source, written, findings);
     });
     findings.verdict()?;
+    let key_files = crowd.key_files();
     let (rules, limits, theirs) = crowd.finish();
     let mut stance = server.stance;
     lower::protect(&mut stance, &policy, &limits);
@@ -136,6 +137,7 @@ pub(super) fn settings(files: &dyn Files, paths: &Paths) -> Result<Settings, Vec
         nflog: server.nflog,
         health_port: policy.health_port,
         secrets: Secrets { openme: secrets.openme, native: secrets.native, ..theirs },
+        key_files,
         admins: server.admins,
         on_exit: server.on_exit,
         audit: server.audit,

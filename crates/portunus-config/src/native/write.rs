@@ -144,10 +144,13 @@ ssh = ["22/tcp"]
 /// The lines of one client.
 pub(super) fn client(client: &NewClient) -> Zeroizing<String> {
     let dialect = if client.native.is_some() { Dialect::Native } else { Dialect::Openme };
-    let key = quoted(&text::encode(&client.key));
+    let key = match &client.key_file {
+        Some(path) => format!("public_key_file = {}", quoted(&path.display().to_string())),
+        None => format!("public_key = {}", quoted(&text::encode(&client.key))),
+    };
     // The secret of one-time codes comes last, and what grows leaves no copy of it behind.
     let mut out = Zeroizing::new(String::new());
-    out.push_str(&format!("dialect = {}\npublic_key = {key}\n", quoted(dialect.as_str())));
+    out.push_str(&format!("dialect = {}\n{key}\n", quoted(dialect.as_str())));
     common(client, &mut out);
     let rule = client.native.unwrap_or_default();
     if rule.answers {

@@ -78,6 +78,7 @@ pub(super) fn settings(text: &str, path: &Path) -> Result<Settings, Vec<Diagnost
         nflog: None,
         health_port: policy.health_port,
         secrets: Secrets { openme: server.secret, ..Secrets::default() },
+        key_files: Vec::new(),
         admins: Vec::new(),
         // The original takes its rules away when it ends.
         on_exit: OnExit::Close,
@@ -256,6 +257,7 @@ fn client<'a>(source: &'a Source<'_>, pair: &'a Pair<'_>, findings: &mut Finding
         name: name?,
         at: pair.at,
         key: Key::Openme(key),
+        key_file: None,
         key_at,
         services,
         expires,

@@ -1,6 +1,7 @@
 //! A client's profile: all that it needs to knock at one server. Four spellings of one value.
 
 pub mod door;
+pub mod invitation;
 pub mod native;
 mod native_keys;
 pub mod openme;

@@ -233,6 +233,15 @@ pub enum Fact {
         /// So many more like it were not written down since the last that was.
         unsaid: u64,
     },
+    /// Somebody who was invited is a client from now on.
+    Enrolled {
+        /// By which name.
+        client: ClientName,
+        /// Of its public key.
+        fingerprint: String,
+        /// From where it came.
+        source: IpAddr,
+    },
     /// Somebody asked for a change at the control socket.
     Asked {
         /// What.

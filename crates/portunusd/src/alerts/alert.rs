@@ -103,6 +103,7 @@ impl Alert {
             | Fact::PutBack { .. }
             | Fact::NotPutBack { .. }
             | Fact::BeyondLimits { .. }
+            | Fact::Enrolled { .. }
             | Fact::Asked { .. }
             | Fact::CommandBegun { .. }
             | Fact::CommandEnded { .. } => return None,
@@ -136,6 +137,7 @@ pub(crate) const fn is_fresh(reason: Reason) -> bool {
         Reason::Granted
         | Reason::Extended
         | Reason::Closed
+        | Reason::Enrolled
         | Reason::Noise
         | Reason::RateLimited
         | Reason::Unauthentic

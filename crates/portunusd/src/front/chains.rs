@@ -211,7 +211,14 @@ mod tests {
 
     #[test]
     fn a_store_that_cannot_be_taken_up_while_others_are_served_leaves_the_dialect_closed() {
-        let keys = Keys { openme: None, fwknop: vec![], gpg: vec![], native: vec![], codes: vec![] };
+        let keys = Keys {
+            openme: None,
+            fwknop: vec![],
+            gpg: vec![],
+            native: vec![],
+            codes: vec![],
+            invited: vec![],
+        };
         let mut gate = Gate::new(Rules::default(), keyring::read(&keys).unwrap(), Tuning::default());
         let mut kept = Kept::default();
         let owner = ChainOwner::Link([7; 32]);

@@ -6,14 +6,19 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use portunus_gate::{Enrolled, Ticket};
 use portunus_model::{Cause, Closing, Mono, Now};
 use portunus_sys::channel::Channel;
 use portunus_sys::clock;
 use portunus_sys::poll::Interest;
 
+use zeroize::Zeroizing;
+
 use super::chains::Kept;
 use super::{COMMANDS, Front, GRANTOR, HEALTH, ORACLE, RESOLVER, keyring};
-use crate::message::{self, Came, FromFront, FrontSnapshot, Helper, Session, Sessions, Taken, ToFront};
+use crate::message::{
+    self, Came, Enrolling, FromFront, FrontSnapshot, Helper, Session, Sessions, Taken, TakenIn, ToFront,
+};
 
 /// How often the keeper is told who is there, when that has changed.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -96,6 +101,16 @@ impl Front {
                 self.desk.push(&self.poll);
                 Ok(())
             }
+            ToFront::Enrolled { ticket, how } => {
+                let how = match how {
+                    TakenIn::Done => Enrolled::Done,
+                    TakenIn::Unconfirmed => Enrolled::Unconfirmed,
+                    TakenIn::Another => Enrolled::Another,
+                    TakenIn::Failed => Enrolled::Failed,
+                };
+                self.gate.handle_enrolled(clock::now(), Ticket::from_u64(*ticket), how);
+                Ok(())
+            }
             ToFront::End { close } => self.finish(*close),
         }
     }
@@ -118,6 +133,23 @@ impl Front {
         }
         self.unsettled = Some((ticket, now.mono.after(SHUT_WITHIN)));
         self.outward.watch_room(&self.poll, GRANTOR)
+    }
+
+    /// Those who came with an invitation are the keeper's to take in. One that cannot be told now is busy: it comes again.
+    pub(super) fn tell_who_came(&mut self, now: Now) {
+        for (ticket, came) in std::mem::take(&mut self.outward.come) {
+            let enrolling = Enrolling {
+                ticket: ticket.as_u64(),
+                name: came.name,
+                public: came.public,
+                day: came.day.number(),
+                link: Zeroizing::new(*came.link.expose()),
+                source: came.source,
+            };
+            if message::try_send(&self.keeper, &FromFront::Enrol(enrolling), &[]).is_err() {
+                self.gate.handle_enrolled(now, ticket, Enrolled::Failed);
+            }
+        }
     }
 
     pub(super) fn say_in_force(&mut self, shut: bool) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use portunus_crypto::Secret;
 use portunus_dialect::fwknop::gpg;
 use portunus_dialect::{fwknop, native, openme};
-use portunus_gate::Keyring;
+use portunus_gate::{Invitation, Keyring};
 use portunus_model::KeyId;
 
 use crate::message::{self, Keys};
@@ -33,7 +33,13 @@ pub(super) fn read(keys: &Keys) -> io::Result<Keyring> {
     let native = keys.native.iter().map(door).collect::<io::Result<_>>()?;
     let codes = keys.codes.iter().map(|(key, secret)| (*key, Secret::from_bytes(*secret))).collect();
     let openme = openme.transpose().map_err(io::Error::other)?;
-    Ok(Keyring { openme, fwknop, gpg, native, codes })
+    let invited = keys.invited.iter().map(|one| Invitation {
+        name: one.name.clone(),
+        secret: Secret::from_bytes(*one.secret),
+        until: one.until,
+        taken: one.taken,
+    });
+    Ok(Keyring { openme, fwknop, gpg, native, codes, invitations: invited.collect() })
 }
 
 fn gpg_keys(raw: &message::GpgKeys) -> io::Result<gpg::GpgKeys> {

@@ -201,6 +201,10 @@ impl Front {
 
     fn carry_out(&mut self, now: Now) -> io::Result<()> {
         self.outward.carry_out(&mut self.gate, now, &mut self.desk, &self.intake)?;
+        if !self.outward.come.is_empty() {
+            self.tell_who_came(now);
+            self.outward.carry_out(&mut self.gate, now, &mut self.desk, &self.intake)?;
+        }
         self.outward.watch_room(&self.poll, GRANTOR)?;
         self.desk.push(&self.poll);
         Ok(())

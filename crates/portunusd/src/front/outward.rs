@@ -6,7 +6,7 @@ use std::io;
 use portunus_crypto::SystemEntropy;
 use portunus_ctl::frame::{Said, Writer};
 use portunus_dialect::fwknop::gpg::Answer;
-use portunus_gate::{Action, Answering, Gate, Ticket};
+use portunus_gate::{Action, Answering, Enrolment, Gate, Ticket};
 use portunus_model::{Accepted, Claim, ClaimKey, Claimed, ClientName, Now, Opened};
 use portunus_store::{DigestCache, FileStore, ReplayStore};
 use portunus_sys::channel::Channel;
@@ -40,6 +40,8 @@ pub(super) struct Outward {
     digests: Option<DigestCache>,
     port: u16,
     accepted: Vec<Accepted>,
+    /// Those who came with an invitation, to be told to the keeper.
+    pub(super) come: Vec<(Ticket, Box<Enrolment>)>,
     /// Openings that wait for the grantor's answer.
     unanswered: usize,
     writer: Writer,
@@ -67,6 +69,7 @@ impl Outward {
             digests,
             port,
             accepted: Vec::new(),
+            come: Vec::new(),
             unanswered: 0,
             writer: Writer::default(),
             waiting: VecDeque::new(),
@@ -148,6 +151,7 @@ impl Outward {
                             gate.handle_settled(now, ticket, false);
                         }
                     }
+                    Action::Enrol(ticket, enrolment) => self.come.push((ticket, enrolment)),
                     Action::Chains(changes) => self.chains.carry_out(&changes, gate, now),
                     Action::Answer(answering) => answer(intake, *answering),
                     Action::Tell(event) => desk.tell(&event),

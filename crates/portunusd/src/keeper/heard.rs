@@ -75,6 +75,10 @@ impl Keeper<'_> {
                     self.asked += 1;
                     Next::Reload
                 }
+                FromFront::Enrol(enrolling) => {
+                    self.come.push_back(enrolling);
+                    Next::Go
+                }
                 FromFront::Sessions => {
                     // A front that says it more often than it should costs us no disk.
                     let now = clock::mono();

@@ -7,6 +7,7 @@ mod alerts;
 mod audit;
 mod chains;
 mod end;
+mod enrol;
 mod error;
 mod follow;
 mod gpg;
@@ -36,7 +37,7 @@ use portunus_sys::users::{self, Ids, Keep};
 use portunus_sys::watch::Watch;
 use portunus_sys::{clock, process, syslog};
 
-use crate::message::About;
+use crate::message::{About, Enrolling};
 use crate::notify::Supervisor;
 use crate::{Plan, log, witness};
 use audit::Audit;
@@ -127,6 +128,8 @@ struct Keeper<'p> {
     sniffer: Option<Sniffer>,
     /// A capture file that grows.
     follower: Option<Follower>,
+    /// Those who came with an invitation, and are not answered yet.
+    come: std::collections::VecDeque<Enrolling>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
     /// Whether what the last rules took back may still be open in the kernel.
@@ -161,6 +164,9 @@ impl Keeper<'_> {
         let code = loop {
             if let Some(code) = self.settle_trial() {
                 break code;
+            }
+            while let Some(enrolling) = self.come.pop_front() {
+                self.enrol(&enrolling);
             }
             // Asked while the last one was under way: it may have read the files too early for them. The wait comes all
             // the same, or a front that asks for ever could keep us from hearing anybody else.

@@ -5,7 +5,7 @@ use portunus_config::Settings;
 use portunus_model::{ClientName, HolderNames, Mono};
 
 use super::chains::{self, Left};
-use super::{Keeper, PATIENCE};
+use super::{Keeper, PATIENCE, enrol};
 use crate::Plan;
 use crate::message::{
     self, About, Backend, FromFront, FromGrantor, FrontSnapshot, FwknopKeys, GpgKeys, GrantorBrief,
@@ -39,7 +39,7 @@ pub(super) fn grantor_brief(plan: &Plan, settings: &Settings, trial: Option<Mono
 /// The port that fwknop's packets go to where nobody says another one.
 const FWKNOP_PORT: u16 = 62201;
 
-fn keys(settings: &Settings) -> Keys {
+fn keys(plan: &Plan, settings: &Settings) -> Keys {
     let fwknop = settings.secrets.fwknop.iter().map(|raw| FwknopKeys {
         encryption: raw.encryption().to_vec(),
         mode: raw.mode().as_str().to_owned(),
@@ -61,7 +61,9 @@ fn keys(settings: &Settings) -> Keys {
     let openme = settings.secrets.openme.as_ref().map(|key| *key.expose());
     let native = settings.secrets.native.iter().map(|door| (door.role, *door.secret.expose())).collect();
     let codes = settings.secrets.codes.iter().map(|(key, secret)| (*key, *secret.expose())).collect();
-    Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect(), native, codes }
+    let speaks_native = !settings.secrets.native.is_empty();
+    let invited = if speaks_native { enrol::invited(plan, &settings.key_files) } else { Vec::new() };
+    Keys { openme, fwknop: fwknop.collect(), gpg: gpg.collect(), native, codes, invited }
 }
 
 impl Keeper<'_> {
@@ -71,7 +73,7 @@ impl Keeper<'_> {
         rules.generation = self.generation;
         FrontSnapshot {
             rules,
-            keys: keys(&self.settings),
+            keys: keys(self.plan, &self.settings),
             listening: self.listening(),
             chains,
             interfaces: self.settings.stance.interfaces.clone(),
@@ -186,6 +188,7 @@ impl Keeper<'_> {
     }
 
     fn try_reload(&mut self) -> Result<Vec<String>, String> {
+        enrol::finish(self.plan);
         let loaded = (self.plan.load)();
         let mut new = loaded
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
@@ -324,6 +327,7 @@ impl Keeper<'_> {
                     }
                     // It may have been written after we read: this one is for the next round.
                     FromFront::PleaseReload => self.asked += 1,
+                    FromFront::Enrol(enrolling) => self.come.push_back(enrolling),
                     FromFront::Sessions => super::state::write_sessions(self.plan, &mut came),
                     FromFront::Notes { notes, lost } => self.audit.add_notes(notes, lost),
                     // An interface that goes away just now is heard of when it comes back.

@@ -26,7 +26,7 @@ use super::part::{self, Part};
 use super::ready::say_sources;
 use super::sniff::{self, Sniffer, Sockets};
 use super::trial::{self, Trial};
-use super::{Keeper, PATIENCE, gpg, reload, state};
+use super::{Keeper, PATIENCE, enrol, gpg, reload, state};
 use crate::Plan;
 use crate::message::{self, About, Brought, FromFront, FromGrantor, Taken, ToFront, ToGrantor};
 use crate::notify::Supervisor;
@@ -40,6 +40,7 @@ impl<'p> Keeper<'p> {
         process::raise_descriptors(1024);
         files::make_folder(&plan.state_dir, 0o700)?;
         files::make_folder(&plan.run_dir, 0o755)?;
+        enrol::finish(plan);
         let mut settings = (plan.load)().map_err(StartError::Config)?;
         if !users::have_net_admin() {
             return Err(StartError::MissingCapability);
@@ -98,6 +99,7 @@ impl<'p> Keeper<'p> {
             sniffer,
             follower,
             asked: 0,
+            come: std::collections::VecDeque::new(),
             unshut: false,
             trial,
             last_sessions: Mono::default(),

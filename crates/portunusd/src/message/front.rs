@@ -33,6 +33,39 @@ pub(crate) struct NewChain {
     pub(crate) value: Zeroizing<[u8; 32]>,
 }
 
+/// Who was invited, and has come with a key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Enrolling {
+    /// By which the gate knows it.
+    pub(crate) ticket: u64,
+    pub(crate) name: ClientName,
+    pub(crate) public: [u8; 32],
+    /// The day on which its link begins,
+    pub(crate) day: u32,
+    /// and that day's value.
+    pub(crate) link: Zeroizing<[u8; 32]>,
+    pub(crate) source: IpAddr,
+}
+
+impl std::fmt::Debug for Enrolling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Enrolling({}, {})", self.name, self.source)
+    }
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TakenIn {
+    /// It is a client.
+    Done,
+    /// It is written down, and the administrator has to confirm it.
+    Unconfirmed,
+    /// Another key came first.
+    Another,
+    /// It could not be written down, or there is no such invitation.
+    Failed,
+}
+
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NewKind {
@@ -139,6 +172,8 @@ pub(crate) enum ToFront {
     Reloaded { asked: u32, generation: u64, warnings: Vec<String> },
     /// The same, and the old configuration stays in force.
     ReloadRefused { asked: u32, why: String },
+    /// What became of who had come.
+    Enrolled { ticket: u64, how: TakenIn },
     /// End now; with `close`, after having every grant closed and told about it.
     End { close: bool },
 }
@@ -161,6 +196,8 @@ pub(crate) enum FromFront {
     InForce { shut: bool, taken_up: bool, has_chains: bool },
     /// Somebody with the right to it asks for a reload.
     PleaseReload,
+    /// Somebody who was invited has come. Answered by [`ToFront::Enrolled`].
+    Enrol(Enrolling),
     /// Who is there. With: [`Sessions`].
     Sessions,
     /// The interface of this ear went away.

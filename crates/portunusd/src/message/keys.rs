@@ -1,8 +1,8 @@
 //! The private keys that the front judges by, on their way to it.
 
-use portunus_model::DoorRole;
+use portunus_model::{ClientName, DoorRole, Unix};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The private keys on their way from the keeper to the front.
 #[derive(Serialize, Deserialize)]
@@ -14,6 +14,17 @@ pub(crate) struct Keys {
     pub(crate) native: Vec<(DoorRole, [u8; 32])>,
     /// Secrets of one-time codes, by their clients' public keys.
     pub(crate) codes: Vec<([u8; 32], [u8; 20])>,
+    pub(crate) invited: Vec<Invited>,
+}
+
+/// Somebody who was invited.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Invited {
+    pub(crate) name: ClientName,
+    pub(crate) secret: Zeroizing<[u8; 32]>,
+    pub(crate) until: Unix,
+    /// The key that came first.
+    pub(crate) taken: Option<[u8; 32]>,
 }
 
 /// What judges GnuPG's packets: the front never has the passphrase.

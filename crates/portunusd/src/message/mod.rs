@@ -23,11 +23,11 @@ use zeroize::Zeroizing;
 pub(crate) use alerts::{AlertsSnapshot, FromAlerts, ToAlerts};
 pub(crate) use commands::{CommandsSnapshot, FromCommands, StanzaCommands, ToCommands};
 pub(crate) use front::{
-    About, Brought, FromFront, FrontSnapshot, Helper, Listening, NewChain, NewKind, Note, Session, Sessions,
-    ToFront,
+    About, Brought, Enrolling, FromFront, FrontSnapshot, Helper, Listening, NewChain, NewKind, Note, Session,
+    Sessions, TakenIn, ToFront,
 };
 pub(crate) use grantor::{Backend, FromGrantor, GrantorBrief, GrantorSnapshot, ToGrantor, Trial, Wish};
-pub(crate) use keys::{FwknopKeys, GpgKeys, Keys};
+pub(crate) use keys::{FwknopKeys, GpgKeys, Invited, Keys};
 pub(crate) use oracle::{Named, OracleSnapshot, Ring, ToOracle};
 
 /// The longest value on the channel itself.

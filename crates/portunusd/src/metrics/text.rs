@@ -251,7 +251,7 @@ mod tests {
         let verdicts = scrape.samples.iter().filter(|sample| sample.metric == "portunus_verdicts_total");
         let labels: BTreeSet<_> =
             verdicts.map(|sample| (sample.labels.get("reason"), sample.labels.get("dialect"))).collect();
-        assert_eq!(labels.len(), 15 * 4);
+        assert_eq!(labels.len(), portunus_model::Reason::ALL.len() * 4);
         // No line was left over: each is a comment, or a sample with a value.
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok(), "{line}");

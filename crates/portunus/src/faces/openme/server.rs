@@ -63,7 +63,7 @@ pub(super) fn add(config: &Path, add: Add) -> Done {
     let text = read(config)?;
     let before = load(&RealFiles, config)?;
     known_groups(config, &add.ports)?;
-    say::in_the_future(add.expires)?;
+    say::in_the_future("--expires", add.expires)?;
     let identity = Identity::generate()?;
     let public = identity.public;
     let mut client = NewClient::new(add.name.clone(), public);
@@ -165,7 +165,8 @@ pub(super) fn list(config: &Path) -> Done {
     }
     let mut table = Table::new(&["NAME", "FINGERPRINT", "PORTS", "EXPIRES"]);
     for entry in &entries {
-        table.row([entry.name.to_string(), fingerprint(entry.key.as_bytes()), ports(entry), expires(entry)]);
+        let print = entry.key.as_ref().map(|key| fingerprint(key.as_bytes())).unwrap_or_default();
+        table.row([entry.name.to_string(), print, ports(entry), expires(entry)]);
     }
     out(table);
     Ok(())

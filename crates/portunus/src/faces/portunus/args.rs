@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::places::Places;
 
 pub(crate) use client::{Connect, FamilyFlags, Join, Knock, Profiles, Proxy, SshConfig, Status};
-pub(crate) use clients::{Add, Bind, Revoke, Show};
+pub(crate) use clients::{Add, Bind, Confirm, Invite, Revoke, Show};
 pub(crate) use reading::{Doctor, Explain, ExplainConfig, ExplainOf, Import, ImportFrom};
 pub(crate) use rotate::Rotate;
 pub(crate) use server::{
@@ -49,6 +49,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Add a client and print its profile
     Add(Add),
+    /// Invite a client, which makes its own keys
+    Invite(Invite),
+    /// Say that the key of who came with an invitation is the right one
+    Confirm(Confirm),
     /// List the clients
     #[command(after_help = "Example:\n  sudo portunus list\n  sudo portunus list --json")]
     List(Listing),

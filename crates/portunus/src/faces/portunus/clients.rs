@@ -15,12 +15,14 @@ use portunus_config::{
 use portunus_ctl::control::{Client, ControlError, Killed, Session};
 use portunus_model::{ClientKey, ClientName, Dialect, PortSpec};
 use portunus_store::handover::Handover;
+use portunus_store::invitations::Place;
 use serde_json::json;
 
 use super::args::{Add, DialectName, Show};
 use super::{NAME, clients_fwknop, clients_native};
 use crate::files::RealFiles;
 use crate::identity::Identity;
+use crate::invitations::{self, Standing};
 use crate::picture::Picture;
 use crate::places::Places;
 use crate::say::{self, CONFIG, Done, FAILED, Failure, Table, line, out, remark};
@@ -35,7 +37,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     let lock = edit::lock_folder(dir)?;
     let before = load(&RealFiles, places)?;
     known_services(places, &add.ports)?;
-    say::in_the_future(add.expires)?;
+    say::in_the_future("--expires", add.expires)?;
     let dialect = add.dialect.unwrap_or_else(|| first_spoken(&before));
     let made = match dialect {
         DialectName::Native => clients_native::draw(places, &before, &add)?,
@@ -56,7 +58,7 @@ pub(super) fn add(places: &Places, add: Add) -> Done {
     };
     let mut client = NewClient::new(add.name.clone(), made.public);
     client.native = (dialect == DialectName::Native).then(|| clients_native::rule(&add));
-    client.code = clients_native::one_time(&add)?;
+    client.code = clients_native::one_time(add.totp)?;
     client.services = add.ports;
     client.expires = add.expires;
     client.lasting = add.lasting;
@@ -166,12 +168,12 @@ pub(super) fn laid(change: &FileChange) -> Overlay<'static> {
     }
 }
 
-fn load(files: &dyn Files, places: &Places) -> Result<Settings, Failure> {
+pub(super) fn load(files: &dyn Files, places: &Places) -> Result<Settings, Failure> {
     native::load(files, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))
 }
 
 /// The same words as the file's own check, with the flag's name for a place.
-fn known_services(places: &Places, ports: &[String]) -> Done {
+pub(super) fn known_services(places: &Places, ports: &[String]) -> Done {
     let services =
         native::services(&RealFiles, &places.config_dir).map_err(|found| Failure::lines(found, CONFIG))?;
     for word in ports {
@@ -200,20 +202,10 @@ fn ports_mend(services: &[&str]) -> String {
 }
 
 fn profile(before: Settings, after: &Settings, name: &ClientName, keys: Keys) -> Result<Profile, Failure> {
-    let host = before.host.ok_or_else(|| {
-        Failure::new(
-            "the server's file has no host for the profile",
-            "portunus.toml",
-            "write host = \"NAME\" into it",
-        )
-    })?;
+    let host = host(&before)?;
     let port = before.listen.first().map_or(portunus_config::DEFAULT_PORT, std::net::SocketAddr::port);
-    let rules = after.rules.clients.iter().find(|client| client.name == *name);
-    let opens = rules.map(|client| client.ports.to_vec()).unwrap_or_default();
-    // The health port has a field of its own; what `connect` should wait for is the service itself.
+    let opens = opens(&before, after, name);
     let health = before.health_port;
-    let opens: Vec<PortSpec> =
-        opens.into_iter().filter(|spec| !(spec.is_single() && Some(spec.first()) == health)).collect();
     let mut keys = keys;
     if let Keys::Native(native) = &mut keys {
         // A range has no door for one source port.
@@ -235,11 +227,31 @@ fn profile(before: Settings, after: &Settings, name: &ClientName, keys: Keys) ->
     })
 }
 
+/// The name by which clients reach this server.
+pub(super) fn host(before: &Settings) -> Result<String, Failure> {
+    before.host.clone().ok_or_else(|| {
+        Failure::new(
+            "the server's file has no host for the profile",
+            "portunus.toml",
+            "write host = \"NAME\" into it",
+        )
+    })
+}
+
+/// What a client's knocks open, for its profile.
+pub(super) fn opens(before: &Settings, after: &Settings, name: &ClientName) -> Vec<PortSpec> {
+    let rules = after.rules.clients.iter().find(|client| client.name == *name);
+    let opens = rules.map(|client| client.ports.to_vec()).unwrap_or_default();
+    // The health port has a field of its own; what `connect` should wait for is the service itself.
+    let health = before.health_port;
+    opens.into_iter().filter(|spec| !(spec.is_single() && Some(spec.first()) == health)).collect()
+}
+
 /// `portunus list`.
 pub(super) fn list(places: &Places, json: bool) -> Done {
     let entries = entries(places)?;
     if json {
-        let rows: Vec<_> = entries.iter().map(row).collect();
+        let rows: Vec<_> = entries.iter().map(|entry| row(places, entry)).collect();
         line(format_args!("{:#}", serde_json::Value::from(rows)));
         return Ok(());
     }
@@ -247,8 +259,8 @@ pub(super) fn list(places: &Places, json: bool) -> Done {
     for entry in &entries {
         table.row([
             entry.name.to_string(),
-            entry.key.dialect().as_str().to_owned(),
-            print_of(entry),
+            entry.dialect.as_str().to_owned(),
+            print_of(places, entry),
             ports(entry),
             entry.expires.map_or_else(|| "never".to_owned(), render_date),
             entry.lasting.map_or_else(|| "default".to_owned(), render_duration),
@@ -269,13 +281,13 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
         return Err(unknown(&wanted.name));
     };
     if wanted.json {
-        line(format_args!("{:#}", row(entry)));
+        line(format_args!("{:#}", row(places, entry)));
         return Ok(());
     }
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     line(format_args!("name         {}", entry.name));
-    line(format_args!("dialect      {}", entry.key.dialect().as_str()));
-    line(format_args!("fingerprint  {}", print_of(entry)));
+    line(format_args!("dialect      {}", entry.dialect.as_str()));
+    line(format_args!("fingerprint  {}", print_of(places, entry)));
     line(format_args!("ports        {}", ports(entry)));
     line(format_args!("expires      {}", entry.expires.map_or_else(|| "never".to_owned(), render_date)));
     line(format_args!(
@@ -284,7 +296,7 @@ pub(super) fn show_one(places: &Places, wanted: &Show) -> Done {
     ));
     line(format_args!("any target   {}", yes(entry.any_target)));
     line(format_args!("health port  {}", yes(entry.health_port)));
-    if entry.key.dialect() == Dialect::Native {
+    if entry.dialect == Dialect::Native {
         line(format_args!("answers      {}", yes(entry.native.answers)));
         line(format_args!("bind         {}", bind(entry)));
         line(format_args!("totp         {}", yes(entry.native.second_factor)));
@@ -300,7 +312,7 @@ pub(super) type Tell = fn(&dyn Display);
 pub(super) fn revoke(places: &Places, name: &ClientName, kill: bool) -> Done {
     let entry = native::find(&RealFiles, &places.config_dir, name);
     take_out(places, name, kill, |text| line(text))?;
-    if entry.is_some_and(|entry| entry.key.dialect() == Dialect::Native) {
+    if entry.is_some_and(|entry| entry.key.is_some_and(|key| key.dialect() == Dialect::Native)) {
         remark(
             NAME,
             format_args!(
@@ -323,7 +335,15 @@ pub(super) fn take_out(places: &Places, name: &ClientName, kill: bool, tell: Tel
         change => change?,
     };
     edit::apply(&change)?;
-    if let Some(ClientKey::Native(key)) = entry.map(|entry| entry.key)
+    let key_file = entry.as_ref().and_then(|entry| entry.key_file.as_ref());
+    let invited = key_file.and_then(|file| Place::of_key_file(file.parent()?.parent()?, file));
+    if let Some(Err(failure)) = invited.as_ref().map(invitations::take_away) {
+        remark(
+            NAME,
+            format_args!("what is left of its invitation, which lets nobody in now, stays: {failure}"),
+        );
+    }
+    if let Some(ClientKey::Native(key)) = entry.and_then(|entry| entry.key)
         && let Err(failure) = chains::erase(&places.state_dir, key)
     {
         remark(
@@ -408,7 +428,7 @@ fn sessions(places: &Places) -> Vec<Session> {
     daemon.and_then(|mut daemon| daemon.sessions()).map(|all| all.sessions).unwrap_or_default()
 }
 
-fn entries(places: &Places) -> Result<Vec<Entry>, Failure> {
+pub(super) fn entries(places: &Places) -> Result<Vec<Entry>, Failure> {
     let dir = &places.config_dir;
     let entries = native::clients(&RealFiles, dir).map_err(|found| Failure::lines(found, CONFIG))?;
     // No client in the wrong folder is not the same as no client.
@@ -418,15 +438,18 @@ fn entries(places: &Places) -> Result<Vec<Entry>, Failure> {
     Ok(entries)
 }
 
-fn unknown(name: &ClientName) -> Failure {
+pub(super) fn unknown(name: &ClientName) -> Failure {
     Failure::new(format_args!("no client named {name}"), "", "portunus list shows the names")
 }
 
 /// A hash of fwknop's keys is not shown: whoever sees it could try passphrases.
-fn print_of(entry: &Entry) -> String {
+fn print_of(places: &Places, entry: &Entry) -> String {
     match &entry.key {
-        ClientKey::Openme(key) | ClientKey::Native(key) => fingerprint(key),
-        ClientKey::Fwknop(_) => "fwknop".to_owned(),
+        Some(ClientKey::Openme(key) | ClientKey::Native(key)) => fingerprint(key),
+        Some(ClientKey::Fwknop(_)) => "fwknop".to_owned(),
+        // How far it has come, in the place of what it has not.
+        None => Standing::of(&places.state_dir, entry)
+            .map_or_else(|_| "invited".to_owned(), |standing| standing.to_string()),
     }
 }
 
@@ -442,12 +465,13 @@ fn ports(entry: &Entry) -> String {
     if entry.services.is_empty() { "default".to_owned() } else { entry.services.join(",") }
 }
 
-fn row(entry: &Entry) -> serde_json::Value {
-    let native = entry.key.dialect() == Dialect::Native;
+fn row(places: &Places, entry: &Entry) -> serde_json::Value {
+    let native = entry.dialect == Dialect::Native;
     json!({
         "name": entry.name.as_str(),
-        "dialect": entry.key.dialect().as_str(),
-        "fingerprint": print_of(entry),
+        "dialect": entry.dialect.as_str(),
+        "fingerprint": print_of(places, entry),
+        "enrolled": entry.key.is_some(),
         "ports": entry.services,
         "expires": entry.expires.map(render_date),
         "grant_s": entry.lasting.map(|lasting| lasting.as_secs()),

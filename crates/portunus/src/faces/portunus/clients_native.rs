@@ -49,8 +49,8 @@ pub(super) fn rule(add: &Add) -> NativeRule {
 }
 
 /// The secret of a new client's one-time codes, where it shall have them.
-pub(super) fn one_time(add: &Add) -> Result<Option<OneTime>, Failure> {
-    let drawn = add.totp.then(|| Secret::generate(&mut SystemEntropy)).transpose();
+pub(super) fn one_time(wanted: bool) -> Result<Option<OneTime>, Failure> {
+    let drawn = wanted.then(|| Secret::generate(&mut SystemEntropy)).transpose();
     Ok(drawn.map_err(|error| Failure::new(error, "", "try again"))?.map(OneTime::new))
 }
 

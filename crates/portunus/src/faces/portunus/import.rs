@@ -47,7 +47,9 @@ fn from_openme(places: &Places, file: &Path, force: bool) -> Done {
         after = after.with(path, text.as_str());
     }
     for entry in entries {
-        let mut client = NewClient::new(entry.name, *entry.key.as_bytes());
+        // openme's clients have one.
+        let Some(key) = &entry.key else { continue };
+        let mut client = NewClient::new(entry.name.clone(), *key.as_bytes());
         client.services = entry.services;
         client.expires = entry.expires;
         client.any_target = entry.any_target;

@@ -9,11 +9,13 @@ mod clients_native;
 mod connect;
 mod demo;
 mod doctor;
+mod enrol;
 mod explain;
 mod explain_config;
 mod import;
 mod import_fwknop;
 mod init;
+mod invite;
 mod join_door;
 mod knock;
 mod profiles;
@@ -73,6 +75,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo => return Ok(demo::run()),
         Command::Init(init) => init::run(places, &init),
         Command::Add(add) => clients::add(places, add),
+        Command::Invite(invite) => invite::invite(places, &invite),
+        Command::Confirm(confirm) => invite::confirm(places, &confirm),
         Command::List(list) => clients::list(places, list.json),
         Command::Show(show) => clients::show_one(places, &show),
         Command::Revoke(revoke) => clients::revoke(places, &revoke.name, revoke.kill),

@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use portunus_config::profile::{Keys, Profile, Show, door, native, openme, qr};
+use portunus_config::profile::{Keys, Profile, Show, door, invitation, native, openme, qr};
 use portunus_config::{Diagnostic, Files, Secrecy, fingerprint};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::args::{Join, Profiles, SshConfig};
-use super::{NAME, join_door};
+use super::{NAME, enrol, join_door};
 use crate::files::RealFiles;
 use crate::say::{CONFIG, Done, Failure, Table, USAGE, line, out, remark};
 use crate::wallet::{Wallet, name_for, short};
@@ -19,7 +19,13 @@ const LONGEST: u64 = 1 << 20;
 
 /// `portunus join`.
 pub(super) fn join(wish: &Join) -> Done {
-    let (text, from) = read(wish.file.as_deref())?;
+    let (text, from) = match code_of(wish.file.as_deref()) {
+        Some(code) => (code, PathBuf::from("the code")),
+        None => read(wish.file.as_deref())?,
+    };
+    if text.trim_start().starts_with(invitation::PREFIX) {
+        return enrol::enrol(&text, wish);
+    }
     if text.trim().is_empty() {
         return Err(Failure::file("it is empty", &from, "give it what the server's `portunus add` printed")
             .code(CONFIG));
@@ -52,6 +58,12 @@ pub(super) fn join(wish: &Join) -> Done {
         line(format_args!("next: portunus status {} --knock", only.name));
     }
     Ok(())
+}
+
+/// The code of an invitation, where one stands in the place of a file.
+fn code_of(file: Option<&Path>) -> Option<Zeroizing<String>> {
+    let said = file?.to_str()?;
+    said.starts_with(invitation::PREFIX).then(|| Zeroizing::new(said.to_owned()))
 }
 
 fn rename(profile: &mut Profile) {

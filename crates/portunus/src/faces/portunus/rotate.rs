@@ -121,8 +121,8 @@ fn revoked(places: &Places, name: &ClientName, kill: bool) -> Result<Done, Failu
         }
         return Ok(Ok(()));
     };
-    if entry.key.dialect() != Dialect::Native {
-        let what = format_args!("{name} is a client of {}, and knows no door", entry.key.dialect().as_str());
+    if entry.dialect != Dialect::Native {
+        let what = format_args!("{name} is a client of {}, and knows no door", entry.dialect.as_str());
         return Err(Failure::new(what, "", format_args!("portunus revoke {name}")));
     }
     match clients::take_out(places, name, kill, tell) {
@@ -219,7 +219,7 @@ fn forgotten(places: &Places) -> Result<Vec<[u8; 32]>, Failure> {
 }
 
 /// Makes a door: its chain, then its key. Gives its public key.
-fn make(places: &Places, settings: &Settings, role: DoorRole) -> Result<[u8; 32], Failure> {
+pub(super) fn make(places: &Places, settings: &Settings, role: DoorRole) -> Result<[u8; 32], Failure> {
     room(settings)?;
     let path = native::Paths::new(&places.config_dir).door_key(role);
     let path = path.ok_or_else(|| Failure::new("a door of this kind has no name of its own", "", ""))?;
@@ -262,7 +262,7 @@ fn native_clients(places: &Places) -> Result<Vec<Entry>, Failure> {
     let mut entries = entries.map_err(|found| Failure::lines(found, CONFIG))?;
     let now = portunus_sys::clock::now().wall;
     entries.retain(|entry| {
-        matches!(entry.key, ClientKey::Native(_)) && entry.expires.is_none_or(|expires| expires > now)
+        matches!(entry.key, Some(ClientKey::Native(_))) && entry.expires.is_none_or(|expires| expires > now)
     });
     Ok(entries)
 }

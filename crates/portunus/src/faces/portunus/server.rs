@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::NAME;
 use super::args::{LogLevel, Serve};
-use crate::chains;
 use crate::files::RealFiles;
 use crate::places::{Places, USER};
 use crate::say::{FAILED, Failure, line, remark};
+use crate::{chains, invitations};
 
 /// `portunus serve`.
 pub(super) fn serve(places: &Places, serve: &Serve) -> ExitCode {
@@ -60,6 +60,7 @@ pub(super) fn check(places: &Places, json: bool) -> ExitCode {
     if let Ok(settings) = &loaded {
         let entries = native::clients(&RealFiles, dir).unwrap_or_default();
         beside.extend(chains::look(&places.state_dir, settings, &entries));
+        beside.extend(invitations::look(&places.state_dir, &entries));
     }
     let (mistakes, warnings) = match &loaded {
         Ok(settings) => (&[][..], settings.warnings.as_slice()),

@@ -40,10 +40,8 @@ fn taken(gate: &mut Gate, now: Now, bytes: Vec<u8>) {
 }
 
 fn asked(gate: &mut Gate) -> (Ticket, Box<Enrolment>) {
-    match next(gate) {
-        Some(Action::Enrol(ticket, enrolment)) => (ticket, enrolment),
-        other => panic!("{other:?}"),
-    }
+    let Some(Action::Enrol(ticket, enrolment)) = next(gate) else { panic!("it is to be taken in") };
+    (ticket, enrolment)
 }
 
 /// Key `n` comes, and is taken in; its answer.
@@ -196,7 +194,15 @@ fn one_answer_a_second_whatever_comes() {
                 Action::Enrol(ticket, _) => gate.handle_enrolled(at(100), ticket, Enrolled::Done),
                 Action::Answer(_) => answers += 1,
                 Action::Tell(_) => (),
-                other => panic!("{other:?}"),
+                Action::Claim(..)
+                | Action::Accept(_)
+                | Action::Open(..)
+                | Action::Run(..)
+                | Action::Resolve(..)
+                | Action::Gpg(_)
+                | Action::Chains(_)
+                | Action::Close(_)
+                | Action::Settle(_) => panic!("{action:?}"),
             }
         }
         gate.handle_rules(at(100), rules(Vec::new()), keyring_with(vec![alice(Some(*key(0).public()))]));

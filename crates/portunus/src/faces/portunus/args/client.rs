@@ -11,10 +11,11 @@ use crate::values;
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   portunus join < alice.toml
+  portunus join portunus-invite:AWqy…
   portunus join ~/.openme/config.yaml --as work")]
 pub(crate) struct Join {
-    /// A profile of portunus or openme (standard input when it is left out)
-    #[arg(value_name = "FILE")]
+    /// A profile of portunus or openme, or the code of an invitation (standard input when it is left out)
+    #[arg(value_name = "FILE|CODE")]
     pub(crate) file: Option<PathBuf>,
     /// The name that it gets here (else the first label of the server's host)
     #[arg(long = "as", value_name = "NAME", value_parser = values::profile)]

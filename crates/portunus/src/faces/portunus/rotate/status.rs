@@ -59,8 +59,10 @@ fn at(places: &Places, door: &Standing) -> Result<HashSet<[u8; 32]>, Failure> {
 
 fn is_in(moved: &HashSet<[u8; 32]>, entry: &Entry) -> bool {
     match entry.key {
-        ClientKey::Native(public) => moved.contains(&public),
-        ClientKey::Openme(_) | ClientKey::Fwknop(_) => false,
+        Some(ClientKey::Native(public)) => moved.contains(&public),
+        Some(ClientKey::Openme(_) | ClientKey::Fwknop(_)) => false,
+        // Who was invited and has not come is told the new door when it does.
+        None => true,
     }
 }
 
