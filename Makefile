@@ -19,8 +19,8 @@ AS_ROOT := $(if $(SUDO),sudo env "PATH=$(PATH)" "HOME=$(HOME)" "CARGO_TARGET_DIR
 # By name and not by package: so cargo resolves the same features as for the unit tests, and compiles nothing twice.
 INTEROP := $(patsubst tests/interop/tests/%.rs,%,$(wildcard tests/interop/tests/*.rs))
 # These wait for grants, mails or words most of the time, and measure nothing: several at once.
-PATIENT := alerts_sealed alerts_told door enrol fwknop_nat fwknop_pairs gpg gpg_rings gpg_words grants native_server rotate ruleset sent_on \
-	survive trial trial_ended
+PATIENT := alerts_sealed alerts_told door enrol fwknop_nat fwknop_pairs gpg gpg_rings gpg_words grants native_client native_server \
+	rotate ruleset sent_on survive trial trial_ended
 
 CRITERION := $(patsubst %.rs,--bench %,$(notdir $(wildcard crates/*/benches/*.rs)))
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use portunus_ctl::control::{Client, EventLine, Followed};
@@ -52,6 +52,14 @@ impl Daemon {
     /// # Errors
     /// It ended before it was ready.
     pub fn try_start(world: &World, words: &[&str]) -> Result<Self, (ExitStatus, String)> {
+        Self::try_start_as(world, world.command(words))
+    }
+
+    /// The same by a command of the test's own, which becomes the daemon or waits for it.
+    ///
+    /// # Errors
+    /// It ended before it was ready.
+    pub fn try_start_as(world: &World, mut command: Command) -> Result<Self, (ExitStatus, String)> {
         let notify = world.folder().join("notify");
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify).expect("a socket can be bound");
@@ -59,7 +67,6 @@ impl Daemon {
         let log = world.folder().join("log");
         let to_log = File::options().create(true).append(true).open(&log).expect("the log can be opened");
         let started = Instant::now();
-        let mut command = world.command(words);
         command.env("NOTIFY_SOCKET", &notify).stdin(Stdio::null()).stdout(Stdio::null()).stderr(to_log);
         let child = command.spawn().expect("the binary under test runs");
         let mut daemon = Self { child, log, run: world.place("run"), ready_after: Duration::ZERO };
