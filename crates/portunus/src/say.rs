@@ -108,10 +108,7 @@ pub(crate) fn shut_to_others(face: &str) {
     let Ok(stat) = fstat(out) else { return };
     let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if file && stat.st_mode & 0o077 != 0 && fchmod(out, Mode::RUSR | Mode::WUSR).is_ok() {
-        remark(
-            face,
-            "others could read the file that this goes to: its mode is 0600 now, for the private key in it",
-        );
+        remark(face, "others could read the file that this goes to: its mode is 0600 now, for the key in it");
     }
 }
 

@@ -121,7 +121,7 @@ fn a_new_door_is_made_once_said_to_whom_it_concerns_and_given_to_new_clients() {
     server.client("bob", &[]);
     let told = server.good(&["rotate"]);
     assert!(told.contains("1 client is told of it by the answer"), "{told}");
-    assert!(told.contains("1 client is not, for they have no answers: bob"), "{told}");
+    assert!(told.contains("1 client is not, for want of answers: bob"), "{told}");
     assert_eq!(mode(&server.path("etc/keys/native-next.key")), 0o600);
     assert_eq!(server.door("native.key"), alice.server);
     let next = server.door("native-next.key");
@@ -319,6 +319,8 @@ fn check_names_a_new_door_that_nobody_can_knock_at_and_two_of_which_one_counts()
             && warned.contains("take the file away"),
         "{warned}"
     );
+    let walked = String::from_utf8(server.run(&["doctor"]).stdout).unwrap();
+    assert!(walked.contains("wrong  keys/native-next.key: the new door has no chain"), "{walked}");
     let refused = server.bad(&["rotate", "--retire", "--force"]);
     assert!(refused.contains("the new door has no chain"), "{refused}");
     fs::copy(server.path("etc/keys/native-next.key"), server.path("kept")).unwrap();

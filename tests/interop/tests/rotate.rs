@@ -126,7 +126,7 @@ fn clients_move_by_answers_or_by_hand_and_who_stays_comes_in_until_the_old_door_
     let daemon = house.0.serve();
     house.settle("alice");
     let said = house.0.portunus(&["rotate"]);
-    assert!(said.contains("2 clients are told") && said.contains("no answers: bob"), "{said}");
+    assert!(said.contains("2 clients are told") && said.contains("for want of answers: bob"), "{said}");
     let (old, new) = (house.door("native.key"), house.door("native-next.key"));
     house.until_left(&["alice", "bob", "carol"]);
     assert!(house.opens("alice"));

@@ -9,6 +9,7 @@ use portunus_client::{Families, resolve, source_towards};
 use portunus_config::{Settings, native};
 use portunus_ctl::control::{Client, ControlError};
 use portunus_sys::{clock, users};
+use portunusd::keyrings::Trouble;
 use portunusd::trial::{self, Stage};
 use serde_json::json;
 
@@ -16,9 +17,9 @@ use super::args::Doctor;
 use super::trial::at;
 use crate::files::RealFiles;
 use crate::places::{Places, USER};
-use crate::ruleset;
 use crate::say::{FAILED, Failure, line};
 use crate::wallet::Wallet;
+use crate::{chains, ruleset};
 
 /// A refusal comes at once or not at all.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
@@ -107,6 +108,7 @@ fn server_side(walk: &mut Walk, places: &Places) {
         Ok(settings) => {
             walk.fine(format!("{}: no mistake in it, owners and modes are right", dir.display()));
             settings.warnings.iter().for_each(|warning| walk.note(warning.to_string()));
+            native_keys(walk, places, &settings);
             user(walk);
             let running = daemon(walk, places);
             path(walk, &settings, running);
@@ -114,6 +116,14 @@ fn server_side(walk: &mut Walk, places: &Places) {
             on_trial(walk, places);
             firewall(walk, &settings, running);
         }
+    }
+}
+
+/// Who cannot knock in the native dialect.
+fn native_keys(walk: &mut Walk, places: &Places, settings: &Settings) {
+    let entries = native::clients(&RealFiles, &places.config_dir).unwrap_or_default();
+    for Trouble { what, place, mend } in chains::look(&places.state_dir, settings, &entries) {
+        walk.wrong(format!("{}: {what}: {mend}", place.display()));
     }
 }
 

@@ -69,7 +69,7 @@ fn announce(places: &Places, wish: &Rotate) -> Done {
     }
     if !silent.is_empty() {
         let names = named(silent.iter().map(|entry| &entry.name));
-        line(format_args!("{} not, for they have no answers: {names}", are(silent.len())));
+        line(format_args!("{} not, for want of answers: {names}", are(silent.len())));
         line("  hand them what `portunus rotate --print` prints, for their `portunus join`");
     }
     line("`portunus add` gives new clients the new door");
