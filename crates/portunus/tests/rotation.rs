@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use portunus_config::profile::{Keys, NativeKeys, native};
+use portunus_config::profile::{Keys, NativeKeys, Renewal, native};
 use portunus_crypto::x25519::PrivateKey;
 use portunus_crypto::{Secret, text};
 use portunus_model::ChainOwner as Owner;
@@ -221,6 +221,7 @@ fn who_is_shut_out_is_revoked_and_the_new_door_is_printed_for_the_others() {
     assert!(
         now.server == server.door("native-apart.key") && now.old_door.is_none() && now.public == bob.public
     );
+    assert!(!String::from_utf8_lossy(&made.stdout).contains("fresh"), "she knows nobody else's link");
     // Another one is revoked at once; the door may be known to her, and that is said.
     server.client("carol", &[]);
     let again = server.bad(&["rotate", "--without", "carol"]);
@@ -249,6 +250,24 @@ fn a_door_that_answers_told_of_is_no_door_for_who_is_shut_out() {
     server.good(&["rotate", "--retire", "--force"]);
     assert_eq!(server.keys(), ["native.key"]);
     assert!(server.is_to_go(old) && server.is_to_go(told) && !server.is_to_go(server.door("native.key")));
+}
+
+#[test]
+fn after_a_theft_who_is_handed_the_door_draws_a_new_link_too() {
+    let server = Server::new();
+    for name in ["alice", "bob"] {
+        server.client(name, &[]);
+        // It was used for long.
+        let path = server.profile_path(name);
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace("fresh = true\n", "")).unwrap();
+        assert!(matches!(server.profile(name).renewal, Renewal::Done));
+    }
+    server.good(&["rotate", "--apart", "--out", "stolen.toml"]);
+    server.good(&["rotate", "--print", "--out", "door.toml"]);
+    server.good(&["join", "stolen.toml", "--as", "alice"]);
+    server.good(&["join", "door.toml", "--as", "bob"]);
+    assert!(matches!(server.profile("alice").renewal, Renewal::Due));
+    assert!(matches!(server.profile("bob").renewal, Renewal::Done));
 }
 
 #[test]

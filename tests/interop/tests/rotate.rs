@@ -210,6 +210,27 @@ fn who_is_shut_out_by_a_new_door_is_noise_there_and_no_answer_tells_of_it() {
 }
 
 #[test]
+fn after_a_theft_of_all_that_the_server_has_the_door_and_the_links_are_new() {
+    let house = House::new();
+    house.client("alice", &["--answers"]);
+    let _daemon = house.0.serve();
+    house.settle("alice");
+    let stolen = house.profile("alice");
+    let door = house.0.folder().join("door.toml");
+    let door = door.to_str().expect("a path of letters");
+    house.0.portunus(&["rotate", "--apart", "--out", door]);
+    house.0.laptop(&["join", door, "--as", "alice"]);
+    // The new link is announced under the old one, sealed for a door whose keys the thief has not.
+    house.settle("alice");
+    let now = house.profile("alice");
+    assert!(now.server == house.door("native-apart.key"));
+    let day = now.link.day();
+    assert!(now.link.at(day).ok() != stolen.link.at(day).ok());
+    house.0.portunus(&["rotate", "--retire"]);
+    assert!(house.opens("alice"));
+}
+
+#[test]
 fn answers_that_are_lost_at_every_step_lock_nobody_out() {
     let house = House::new();
     house.client("alice", &["--answers"]);

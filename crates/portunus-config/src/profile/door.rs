@@ -14,7 +14,7 @@ use crate::source::{Findings, Source};
 use crate::{Diagnostic, keys, toml_tree};
 
 /// What stands on it.
-const KEYS: [&str; 5] = ["host", "port", "server_pubkey", "day", "door_chain"];
+const KEYS: [&str; 6] = ["host", "port", "server_pubkey", "day", "door_chain", "fresh"];
 
 /// A door, and the server that it is of.
 pub struct DoorPaper {
@@ -24,6 +24,8 @@ pub struct DoorPaper {
     pub port: u16,
     /// The door.
     pub door: KnownDoor,
+    /// Whether the client is to draw a link that nobody has seen: the one that it has may be known to a thief.
+    pub fresh: bool,
 }
 
 /// Whether `text` is a door by itself, rather than a profile, which has a private key.
@@ -60,8 +62,9 @@ fn read(p: Fields<'_, '_>, findings: &mut Findings) -> Option<DoorPaper> {
     let server = p.read("server_pubkey", findings, |text| keys::server_public("server_pubkey", text));
     let day = p.number("day", 0, u64::from(u32::MAX), findings).and_then(|day| u32::try_from(day).ok());
     let chain = p.read("door_chain", findings, |text| keys::secret("door_chain", text));
+    let fresh = p.flag("fresh", findings).unwrap_or(false);
     let chain = Chain::new(Day::from_number(day?), chain?);
-    Some(DoorPaper { host: host?, port: port?, door: KnownDoor { server: server?, chain } })
+    Some(DoorPaper { host: host?, port: port?, door: KnownDoor { server: server?, chain }, fresh })
 }
 
 /// Writes one, with what people are to know of it.
@@ -79,12 +82,12 @@ pub fn render(paper: &DoorPaper) -> Zeroizing<String> {
 /// The same without the remark for people, as it fits into a picture.
 #[must_use]
 pub fn lines(paper: &DoorPaper) -> Zeroizing<String> {
-    let DoorPaper { host, port, door } = paper;
+    let DoorPaper { host, port, door, fresh } = paper;
     let mut out = Zeroizing::new(String::with_capacity(512));
     out.push_str(&format!("host = {}\nport = {port}\n", quoted(host)));
     out.push_str(&public_line("server_pubkey", &door.server));
     out.push_str(&format!("day = {}\ndoor_chain = ", door.chain.day().number()));
     out.push_str(&shown(door.chain.value(), Show::All));
-    out.push('\n');
+    out.push_str(if *fresh { "\nfresh = true\n" } else { "\n" });
     out
 }

@@ -129,12 +129,14 @@ fn a_profile_that_has_moved_keeps_the_old_door_beside_and_each_chain_its_day() {
 #[test]
 fn a_door_by_itself_is_told_from_a_profile_and_read_as_it_was_written() {
     let known = KnownDoor { server: [17; 32], chain: chain(8) };
-    let paper = door::DoorPaper { host: "home.example.org".into(), port: 4321, door: known };
+    let mut paper = door::DoorPaper { host: "home.example.org".into(), port: 4321, door: known, fresh: true };
+    assert!(door::parse(&door::lines(&paper), file("d.toml")).unwrap().fresh);
+    paper.fresh = false;
     for text in [door::render(&paper), door::lines(&paper)] {
         assert!(door::is_one(&text));
         let read = door::parse(&text, file("d.toml")).unwrap();
         assert_eq!((read.host.as_str(), read.port, read.door.server), ("home.example.org", 4321, [17; 32]));
-        assert!(same_chain(&read.door.chain, &chain(8)));
+        assert!(same_chain(&read.door.chain, &chain(8)) && !read.fresh);
         // It has no key of anybody's, and says what it is worth.
         assert!(!text.contains("private_key"));
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use portunus_config::profile::door::{self, DoorPaper};
-use portunus_config::profile::{Keys, NativeKeys, Profile, native, update};
+use portunus_config::profile::{Keys, NativeKeys, Profile, Renewal, native, update};
 use portunus_config::{Files, Secrecy};
 use portunus_crypto::x25519::PrivateKey;
 use portunus_dialect::native::Chain;
@@ -64,7 +64,12 @@ fn moved(keys: NativeKeys, paper: DoorPaper, from: &Path) -> Result<NativeKeys, 
         Chain::new(first, keys.link.value().duplicate()).at(chain.day()).map(|_| ())
     };
     distance.map_err(|_| Failure::file("its day is years from the profile's own", from, AGAIN))?;
-    Ok(NativeKeys { server: paper.door.server, door: chain, old_door: None, ..keys })
+    // One that is under way already goes on: of several that are announced the server keeps the first.
+    let renewal = match keys.renewal {
+        Renewal::Done if paper.fresh => Renewal::Due,
+        Renewal::Done | Renewal::Due | Renewal::Announced(_) | Renewal::Replaced(_) => keys.renewal,
+    };
+    Ok(NativeKeys { server: paper.door.server, door: chain, old_door: None, renewal, ..keys })
 }
 
 /// The profile that is of this server.

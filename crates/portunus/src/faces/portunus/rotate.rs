@@ -74,7 +74,7 @@ fn announce(places: &Places, wish: &Rotate) -> Done {
     }
     line("`portunus add` gives new clients the new door");
     line("next: `portunus rotate --status` says who has moved, `portunus rotate --retire` ends the old door");
-    if wish.out.is_some() || wish.qr || wish.qr_out.is_some() {
+    if wish.out.is_some() || wish.qr || wish.qr_out.is_some() || wish.fresh {
         printed::print(places, wish)?;
     }
     Ok(())

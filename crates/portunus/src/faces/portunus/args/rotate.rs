@@ -29,12 +29,16 @@ pub(crate) struct Rotate {
     /// With --without, end its established connections too
     #[arg(long, requires = "without")]
     pub(crate) kill: bool,
-    /// Make a door that no answer tells of, and revoke nobody: the server's keys were stolen
+    /// Make a door that no answer tells of, and revoke nobody: the server's keys were stolen. Who is handed it draws a new link
+    /// too
     #[arg(long)]
     pub(crate) apart: bool,
     /// Print the door at which all are to knock, for clients that no answer tells of it
     #[arg(long)]
     pub(crate) print: bool,
+    /// Have whoever is handed that door draw a new link too, as after a theft
+    #[arg(long, conflicts_with_all = ["status", "retire"])]
+    pub(crate) fresh: bool,
     /// Write that door to a new file rather than to standard output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "retire"])]
     pub(crate) out: Option<PathBuf>,

@@ -28,7 +28,8 @@ pub(super) fn print(places: &Places, wish: &Rotate) -> Done {
     })?;
     let port = settings.listen.first().map_or(DEFAULT_PORT, std::net::SocketAddr::port);
     let chain = chains::door_today(&places.state_dir, &server)?;
-    let paper = DoorPaper { host, port, door: KnownDoor { server, chain } };
+    let fresh = wish.apart || wish.fresh;
+    let paper = DoorPaper { host, port, door: KnownDoor { server, chain }, fresh };
     let picture =
         (wish.qr || wish.qr_out.is_some()).then(|| Picture::new(&door::lines(&paper))).transpose()?;
     if let (Some(picture), Some(path)) = (&picture, &wish.qr_out) {
