@@ -131,8 +131,20 @@ fn packets_of_the_others_are_told_from_noise() {
     assert!(matches!(look(&bare, openme::LENGTH - 1..=openme::LENGTH - 1), Verdict::Bit { .. }));
 
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/fwknop");
-    let fwknop = statistics::packets_in(folder);
+    let fwknop = packets_in(folder);
     assert!(fwknop.len() > 100 && matches!(look(&fwknop, 0..=1500), Verdict::Bit { .. }));
+}
+
+/// The packets of fwknop's vectors, as they travelled: whatever stands behind a blank line.
+#[expect(clippy::disallowed_methods, reason = "a test reads its vectors itself")]
+fn packets_in(folder: &str) -> Vec<Vec<u8>> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let packets = |text: String| {
+        let parts = text.split("\n\n").skip(1);
+        parts.map(|part| part.split_whitespace().collect::<String>().into_bytes()).collect::<Vec<_>>()
+    };
+    texts.flat_map(packets).filter(|packet| packet.len() >= 100).collect()
 }
 
 /// Each of the three things that are easily left out, and what shows it.

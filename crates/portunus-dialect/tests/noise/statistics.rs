@@ -1,7 +1,7 @@
-//! What somebody on the wire can count.
+//! What somebody on the wire can count. Of packets made here, and of those that the built programs send
+//! (tests/interop/tests/native_noise.rs).
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use portunus_crypto::elligator::distinguisher::{has_first_sign, is_of_prime_order};
 
@@ -74,18 +74,6 @@ pub(crate) fn look_at_representatives(all: &[[u8; 32]]) -> Verdict {
         return Verdict::PrimeOrder;
     }
     Verdict::Noise
-}
-
-/// The packets of fwknop's vectors, as they travelled: whatever stands behind a blank line.
-#[expect(clippy::disallowed_methods, reason = "a test reads its vectors itself")]
-pub(crate) fn packets_in(folder: &str) -> Vec<Vec<u8>> {
-    let files = std::fs::read_dir(Path::new(folder)).unwrap();
-    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-    let packets = |text: String| {
-        let parts = text.split("\n\n").skip(1);
-        parts.map(|part| part.split_whitespace().collect::<String>().into_bytes()).collect::<Vec<_>>()
-    };
-    texts.flat_map(packets).filter(|packet| packet.len() >= 100).collect()
 }
 
 fn chi_square(counts: &[u32], many: f64) -> f64 {
