@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portunus_model::{Claim, ClaimKey, Claimed, Mono, Now, Unix};
+use portunus_store::handover::Handover;
+use portunus_store::invitations::{self, Invitation, TakenBy};
 use portunus_store::{BootId, FileStore, Journal, ReplayStore, Segment, StoreError};
 
 const BOOT: BootId = BootId::from_bytes([7; 16]);
@@ -107,5 +109,33 @@ pub(crate) fn journal(data: &[u8]) {
             assert_eq!(Journal::begin_anew(files, BOOT).unwrap().1, []);
         }
         Err(error) => assert!(matches!(error, StoreError::WrongFile { .. }), "{error}"),
+    }
+}
+
+/// Any text as the files that commands leave for the daemon, and those that it leaves for itself: what is read is written the
+/// same, and no line that is cut is read.
+pub(crate) fn handed_over(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let whole = |written: &str, read: fn(&str) -> bool| {
+        assert!(read(written));
+        assert!(
+            (0..written.len()).filter(|&end| written.is_char_boundary(end)).all(|end| !read(&written[..end]))
+        );
+    };
+    if let Ok(handover) = Handover::parse(text) {
+        assert!(Handover::parse(&handover.line()) == Ok(handover));
+        whole(text, |line| Handover::parse(line).is_ok());
+    }
+    if let Ok(invitation) = Invitation::parse(text) {
+        assert!(Invitation::parse(&invitation.line()) == Ok(invitation));
+        whole(text, |line| Invitation::parse(line).is_ok());
+    }
+    if let Ok(taken) = TakenBy::parse(text) {
+        assert!(TakenBy::parse(&taken.line()) == Ok(taken));
+        whole(text, |line| TakenBy::parse(line).is_ok());
+    }
+    if let Ok(public) = invitations::confirmed(text) {
+        assert_eq!(invitations::confirmed(&invitations::confirmation(&public)), Ok(public));
+        whole(text, |line| invitations::confirmed(line).is_ok());
     }
 }

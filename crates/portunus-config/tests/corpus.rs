@@ -3,6 +3,8 @@
 
 #[path = "../../../fuzz/harness/config.rs"]
 mod config;
+#[path = "../../../fuzz/harness/profile.rs"]
+mod profile;
 
 const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
 
@@ -19,6 +21,16 @@ fn our_config() {
 #[test]
 fn openme_config() {
     assert!(replay("openme_config", config::theirs) >= 8);
+}
+
+#[test]
+fn profiles() {
+    assert!(replay("profile", profile::profile) >= 8);
+}
+
+#[test]
+fn invitations() {
+    assert!(replay("invitation", profile::invitation) >= 8);
 }
 
 /// Runs `target` with every file of its corpus; how many there were.

@@ -17,6 +17,11 @@ fn journals() {
     assert!(replay("store_journal", store::journal) >= 12);
 }
 
+#[test]
+fn what_is_handed_over() {
+    assert!(replay("store_handed_over", store::handed_over) >= 8);
+}
+
 /// Runs `target` with every file of its corpus; how many there were.
 fn replay(corpus: &str, target: fn(&[u8])) -> usize {
     let files = std::fs::read_dir(format!("{CORPORA}{corpus}")).unwrap();
