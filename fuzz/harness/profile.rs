@@ -86,7 +86,7 @@ fn same_keys(one: &Keys, other: &Keys) {
         }
         (Keys::Native(one), Keys::Native(other)) => same_native(one, other),
         (Keys::Openme { .. }, Keys::Native(_)) | (Keys::Native(_), Keys::Openme { .. }) => {
-            panic!("another dialect")
+            unreachable!("another dialect")
         }
     }
 }
@@ -102,13 +102,19 @@ fn same_native(one: &NativeKeys, other: &NativeKeys) {
     match (&one.old_door, &other.old_door) {
         (None, None) => (),
         (Some(one), Some(other)) => same_door(one, other),
-        (None, Some(_)) | (Some(_), None) => panic!("another old door"),
+        (None, Some(_)) | (Some(_), None) => unreachable!("another old door"),
     }
-    match (&one.renewal, &other.renewal) {
-        (Renewal::Done, Renewal::Done) | (Renewal::Due, Renewal::Due) => (),
-        (Renewal::Announced(one), Renewal::Announced(other))
-        | (Renewal::Replaced(one), Renewal::Replaced(other)) => same_chain(one, other),
-        (_, _) => panic!("another stage"),
+    let ((one, its), (other, others)) = (stage(&one.renewal), stage(&other.renewal));
+    assert!(one == other && its.is_some() == others.is_some());
+    its.zip(others).into_iter().for_each(|(one, other)| same_chain(one, other));
+}
+
+fn stage(renewal: &Renewal) -> (u8, Option<&Chain>) {
+    match renewal {
+        Renewal::Done => (0, None),
+        Renewal::Due => (1, None),
+        Renewal::Announced(link) => (2, Some(link)),
+        Renewal::Replaced(link) => (3, Some(link)),
     }
 }
 

@@ -112,8 +112,8 @@ pub(crate) fn journal(data: &[u8]) {
     }
 }
 
-/// Any text as the files that commands leave for the daemon, and those that it leaves for itself: what is read is written the
-/// same, and no line that is cut is read.
+/// Any text as the files that commands leave for the daemon, and those that it leaves for itself: what is read is written so
+/// that it reads the same, and so that nothing is read of a line that is cut.
 pub(crate) fn handed_over(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let whole = |written: &str, read: fn(&str) -> bool| {
@@ -123,19 +123,19 @@ pub(crate) fn handed_over(data: &[u8]) {
         );
     };
     if let Ok(handover) = Handover::parse(text) {
-        assert!(Handover::parse(&handover.line()) == Ok(handover));
-        whole(text, |line| Handover::parse(line).is_ok());
+        assert!(Handover::parse(&handover.line()).as_ref() == Ok(&handover));
+        whole(&handover.line(), |line| Handover::parse(line).is_ok());
     }
     if let Ok(invitation) = Invitation::parse(text) {
-        assert!(Invitation::parse(&invitation.line()) == Ok(invitation));
-        whole(text, |line| Invitation::parse(line).is_ok());
+        assert!(Invitation::parse(&invitation.line()).as_ref() == Ok(&invitation));
+        whole(&invitation.line(), |line| Invitation::parse(line).is_ok());
     }
     if let Ok(taken) = TakenBy::parse(text) {
-        assert!(TakenBy::parse(&taken.line()) == Ok(taken));
-        whole(text, |line| TakenBy::parse(line).is_ok());
+        assert!(TakenBy::parse(&taken.line()).as_ref() == Ok(&taken));
+        whole(&taken.line(), |line| TakenBy::parse(line).is_ok());
     }
     if let Ok(public) = invitations::confirmed(text) {
         assert_eq!(invitations::confirmed(&invitations::confirmation(&public)), Ok(public));
-        whole(text, |line| invitations::confirmed(line).is_ok());
+        whole(&invitations::confirmation(&public), |line| invitations::confirmed(line).is_ok());
     }
 }
