@@ -55,9 +55,11 @@ impl Gate {
             return Err(Reason::Unauthentic);
         }
         let role = doors.role(admitted).ok_or(Reason::Unauthentic)?;
+        if !self.native.invitations.hears(&name, reply.client(), now.mono) {
+            return Err(Reason::RateLimited);
+        }
         // Nobody knows the door before there was an answer, so there always is one.
-        let answers = self.native.invitations.may_answer(&name, now.mono);
-        let reply = if answers { self.native.replies.keep(reply, role) } else { None };
+        let reply = self.native.replies.keep(reply, role);
         Ok((name, Proven::by(NOBODY, knock, Origin { reply, ..origin })))
     }
 

@@ -311,7 +311,7 @@ impl Gate {
             | None => 0,
         };
         let (client, role) = (*sealing.0.client(), sealing.1);
-        // Of those at the door of invitations this was asked before.
+        // At the door of invitations it would not have been heard else.
         if role == DoorRole::Invitations || self.native.links.may_answer(&client, now.mono) {
             self.answer_with(now, origin, sealing, (status, lasting));
         }

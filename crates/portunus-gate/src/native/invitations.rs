@@ -25,22 +25,22 @@ pub(crate) struct Invitations(Vec<Open>);
 
 struct Open {
     invitation: Invitation,
-    /// The second of [`Mono`] in which it had its last answer.
-    answered: u64,
+    /// The seconds of [`Mono`] in which the key that came first was heard last, and any other one.
+    heard: [u64; 2],
 }
 
 impl Invitations {
     /// After a reload.
     pub(crate) fn replace(&mut self, new: Vec<Invitation>) {
         let before = std::mem::take(&mut self.0);
-        let answered = |new: &Invitation| {
+        let heard = |new: &Invitation| {
             let same = |open: &&Open| open.invitation.secret == new.secret;
-            before.iter().find(same).map_or(0, |open| open.answered)
+            before.iter().find(same).map_or([0; 2], |open| open.heard)
         };
         self.0 = new
             .into_iter()
             .take(MOST)
-            .map(|invitation| Open { answered: answered(&invitation), invitation })
+            .map(|invitation| Open { heard: heard(&invitation), invitation })
             .collect();
     }
 
@@ -70,11 +70,15 @@ impl Invitations {
         }
     }
 
-    /// Whether it had no answer in this second. It has one now.
-    pub(crate) fn may_answer(&mut self, name: &ClientName, now: Mono) -> bool {
-        // From 1 on, so that the first second is not taken for one in which there was an answer.
+    /// Whether this key is heard: one packet a second for each invitation, and one of the key that came first, whatever others
+    /// send who have the code. What is heard is claimed, told to the keeper and answered.
+    pub(crate) fn hears(&mut self, name: &ClientName, public: &[u8; 32], now: Mono) -> bool {
+        // From 1 on, so that the first second is not taken for one in which there was a packet.
         let second = now.as_nanos() / 1_000_000_000 + 1;
-        self.get_mut(name).is_some_and(|open| std::mem::replace(&mut open.answered, second) != second)
+        let Some(open) = self.get_mut(name) else { return false };
+        let [first, other] = &mut open.heard;
+        let last = if open.invitation.taken.as_ref() == Some(public) { first } else { other };
+        std::mem::replace(last, second) != second
     }
 
     fn get_mut(&mut self, name: &ClientName) -> Option<&mut Open> {

@@ -21,6 +21,10 @@ fn keyring_with(invitations: Vec<Invitation>) -> Keyring {
     Keyring { native: doors, invitations, ..keyring() }
 }
 
+fn key_of(n: u32) -> [u8; 32] {
+    *key(n).public()
+}
+
 fn enrol(stamp: Unix) -> Payload {
     Payload { kind: Kind::Enrol, wants_answer: true, link: Some(value(77)), ..Payload::knock(stamp) }
 }
@@ -170,7 +174,7 @@ fn an_invitation_that_is_over_or_taken_back_and_a_clock_that_is_off_are_told() {
     assert_eq!(answer(&mut gate, 5, &pending).status, Status::Stale);
     assert_eq!(reason(&mut gate), Reason::Stale);
     // Further off nobody is answered.
-    hear(&mut gate, at(0), packet_of(5, 900, &enrol(at(601_000).wall), 3).0, 7);
+    hear(&mut gate, at(1500), packet_of(5, 900, &enrol(at(602_000).wall), 3).0, 7);
     assert_eq!((reason(&mut gate), gate.poll_action()), (Reason::Stale, None));
     // Taken back while its packet was with the store.
     let (bytes, pending) = packet_of(5, 900, &enrol(at(3000).wall), 4);
@@ -181,21 +185,32 @@ fn an_invitation_that_is_over_or_taken_back_and_a_clock_that_is_off_are_told() {
     assert_eq!(answer(&mut gate, 5, &pending).status, Status::NotAllowed);
 }
 
-/// Whoever has a code cannot have us send more than a word a second, and a reload does not change that.
+/// Whoever has a code makes us claim, write down and say one thing a second, and a reload does not change that. The key that came
+/// first is heard beside all others.
 #[test]
-fn one_answer_a_second_whatever_comes() {
+fn one_packet_a_second_is_heard_whatever_comes() {
     let mut gate = house(None);
-    let mut answers = 0;
+    let _ = comes(&mut gate, at(100), 5, Enrolled::Done);
+    while gate.poll_action().is_some() {}
+    let (mut claims, mut answers, mut asked) = (0, 0, 0);
     for n in 0..50 {
-        let (bytes, _) = packet_of(n, 900, &enrol(at(100).wall), u64::from(n));
-        taken(&mut gate, at(100), bytes);
+        let key = if n == 49 { 5 } else { 100 + n };
+        let (bytes, _) = packet_of(key, 900, &enrol(at(2100).wall), u64::from(n));
+        hear(&mut gate, at(2100), bytes, 7);
         while let Some(action) = gate.poll_action() {
             match action {
-                Action::Enrol(ticket, _) => gate.handle_enrolled(at(100), ticket, Enrolled::Done),
+                Action::Claim(ticket, _) => {
+                    claims += 1;
+                    gate.handle_claimed(at(2100), ticket, Claimed::Fresh);
+                }
+                Action::Enrol(ticket, enrolment) => {
+                    assert_eq!(enrolment.public, key_of(5));
+                    asked += 1;
+                    gate.handle_enrolled(at(2100), ticket, Enrolled::Done);
+                }
                 Action::Answer(_) => answers += 1,
                 Action::Tell(_) => (),
-                Action::Claim(..)
-                | Action::Accept(_)
+                Action::Accept(_)
                 | Action::Open(..)
                 | Action::Run(..)
                 | Action::Resolve(..)
@@ -205,7 +220,7 @@ fn one_answer_a_second_whatever_comes() {
                 | Action::Settle(_) => panic!("{action:?}"),
             }
         }
-        gate.handle_rules(at(100), rules(Vec::new()), keyring_with(vec![alice(Some(*key(0).public()))]));
+        gate.handle_rules(at(2100), rules(Vec::new()), keyring_with(vec![alice(Some(key_of(5)))]));
     }
-    assert_eq!(answers, 1);
+    assert_eq!((claims, answers, asked), (2, 2, 1));
 }
