@@ -158,6 +158,14 @@ impl<S: Segment> Book<S> {
         self.owing || self.refused
     }
 
+    /// What the kernel has just done took so long that its timers, which count from then, are late: whatever is open now is
+    /// closed by us when it is due. With `again` the kernel is to be told all ends anew.
+    pub(super) fn was_late(&mut self, now: Mono, again: bool) {
+        let latest = self.ledger.rows().map(|row| row.until).max();
+        self.naps.doubt(latest.unwrap_or(now));
+        self.owing |= again;
+    }
+
     /// New limits: what no client may have any more ends. Back to the old ones when the kernel does not take it.
     pub(super) fn change_limits(
         &mut self,

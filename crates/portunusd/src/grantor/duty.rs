@@ -27,6 +27,10 @@ pub(super) const SHORT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So long without a disturbance, and the next one is a first one again.
 pub(super) const CALM: Duration = Duration::from_secs(10);
+/// The kernel counts an end from when it has done what it is told. Where that took longer than this, a door would stay open too
+/// long by as much: all ends are told anew, so often at most, since a machine may be too slow for it always.
+const SLOW: Duration = Duration::from_millis(250);
+const TOLD_ANEW: u32 = 3;
 /// A wall clock that was moved by less changes no end of a door: x_tables counts seconds.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub(super) struct Duty<S = File> {
     disturbed: Disturbed,
     /// The clocks when the dates were written.
     written: Now,
+    /// How often in a row the kernel was too slow.
+    slow: u32,
 }
 
 /// Others' changes, and when we may put back next.
@@ -84,6 +90,7 @@ impl<S: Segment> Duty<S> {
             next_look: Mono::default(),
             disturbed: Disturbed::default(),
             written: Now::default(),
+            slow: 0,
         }
     }
 
@@ -156,6 +163,25 @@ impl<S: Segment> Duty<S> {
         (answers, found == Found::PutBack)
     }
 
+    /// What was told to the kernel at `began` was done by `ended`: a disk that hung in between, a process that was stopped or a
+    /// machine that slept must leave no door open for longer. Dates are none the later for it.
+    pub(super) fn took(&mut self, began: Mono, ended: Mono) {
+        let took = ended.since(began);
+        if self.by_dates || took < SLOW {
+            self.slow = 0;
+            return;
+        }
+        self.slow = self.slow.saturating_add(1);
+        let again = self.slow <= TOLD_ANEW;
+        tracing::warn!(
+            took_ms = took.as_millis(),
+            again,
+            "the firewall was told late: the ends of open doors are seen to"
+        );
+        self.book.was_late(ended, again);
+        self.notice_debt(ended);
+    }
+
     /// What the kernel would not take and must have is written with everything else, as soon as it takes that.
     fn notice_debt(&mut self, now: Mono) {
         if self.book.owes() {
@@ -200,6 +226,6 @@ impl<S: Segment> Duty<S> {
 
     /// They were put back, or not.
     pub(super) fn tried(&mut self, now: Mono, whole: bool) {
-        self.disturbed.tried(now, whole);
+        self.disturbed.tried(now, whole && !self.book.owes());
     }
 }

@@ -181,9 +181,9 @@ impl Grantor {
         let own = || stand::structure(&snapshot.limits, &snapshot.wish, Place::Own);
         // To hold the doors shut our own table is enough, whatever is wrong in one of theirs.
         let is_held = |duty: &mut Duty| {
-            holding && matches!(place, Place::Attach(_)) && duty.install(clock::now(), &own()).is_ok()
+            holding && matches!(place, Place::Attach(_)) && standing::install(duty, &own()).is_ok()
         };
-        if let Err(error) = duty.install(clock::now(), &structure)
+        if let Err(error) = standing::install(&mut duty, &structure)
             && !is_held(&mut duty)
         {
             message::send(&keeper, &FromGrantor::Refused { why: error.to_string() }, &[])?;
@@ -337,6 +337,7 @@ impl Grantor {
         }
         let now = clock::now();
         let (answers, put_back) = self.duty.hear(now, said);
+        self.duty.took(now.mono, clock::mono());
         self.tell_rules();
         if put_back {
             self.say_put_back(now.mono);
@@ -448,7 +449,9 @@ impl Grantor {
             self.errand = Some(fetch_errand(&self.keeper).map_err(words)?);
         }
         let structure = stand::structure(&snapshot.limits, &snapshot.wish, place.clone());
-        let changed = self.duty.change_limits(clock::now(), snapshot.limits.clone(), &structure);
+        let now = clock::now();
+        let changed = self.duty.change_limits(now, snapshot.limits.clone(), &structure);
+        self.duty.took(now.mono, clock::mono());
         changed.map_err(|e| e.to_string())?;
         self.tell_rules();
         // It was proven; what is proven is never on trial again.

@@ -46,6 +46,11 @@ impl Naps {
         self.ahead = ahead;
     }
 
+    /// The kernel may be late with all that is due until `latest`, for another reason than a nap.
+    pub(super) fn doubt(&mut self, latest: Mono) {
+        self.late_until = self.late_until.max(latest);
+    }
+
     /// Whether the kernel may be late with what was due then, which may be a while ago.
     pub(super) fn kernel_is_late_with(&self, due: Mono) -> bool {
         due <= self.late_until

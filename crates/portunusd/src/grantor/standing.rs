@@ -4,10 +4,12 @@
 use std::io;
 use std::time::Duration;
 
+use portunus_fw::{FirewallError, Structure};
 use portunus_model::{Mono, Place};
 use portunus_store::audit::Fact;
 use portunus_sys::clock;
 
+use super::duty::Duty;
 use super::{Grantor, stand};
 use crate::message::GrantorSnapshot;
 
@@ -73,11 +75,11 @@ impl Grantor {
     fn install_again(&mut self) -> Result<(), String> {
         let GrantorSnapshot { limits, wish } = &self.snapshot;
         let structure = stand::structure(limits, wish, self.place.clone());
-        let Err(error) = self.duty.install(clock::now(), &structure) else { return Ok(()) };
+        let Err(error) = install(&mut self.duty, &structure) else { return Ok(()) };
         // What is wrong in a table of theirs (a name that we need, say) must not open what ours keeps shut.
         if matches!(self.place, Place::Attach(_)) {
             let own = stand::structure(limits, wish, Place::Own);
-            let held = self.duty.install(clock::now(), &own).is_ok();
+            let held = install(&mut self.duty, &own).is_ok();
             return Err(format!("{error}{}", if held { "; our own table stands meanwhile" } else { "" }));
         }
         Err(error.to_string())
@@ -98,7 +100,7 @@ impl Grantor {
             && *place != self.place
         {
             let structure = stand::structure(limits, wish, place.clone());
-            let moved = self.duty.install(clock::now(), &structure);
+            let moved = install(&mut self.duty, &structure);
             // Where that fails, where we were is put back.
             self.duty.tried(clock::mono(), moved.is_ok());
             if moved.is_ok() {
@@ -138,4 +140,12 @@ impl Grantor {
             "somebody changed our rules: put back, with every grant that is due"
         );
     }
+}
+
+/// Makes the kernel agree with the book, and sees to ends that it was told late.
+pub(super) fn install(duty: &mut Duty, structure: &Structure) -> Result<(), FirewallError> {
+    let began = clock::now();
+    let done = duty.install(began, structure);
+    duty.took(began.mono, clock::mono());
+    done
 }

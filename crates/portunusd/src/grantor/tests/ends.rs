@@ -158,6 +158,65 @@ fn an_end_that_the_firewall_refuses_comes_as_soon_as_it_can() {
     assert!(duty.book.owes(), "it could not be taken back either");
 }
 
+/// A disk that hung, a grantor that was stopped, a machine that slept between what the kernel is told and when it has done it: its
+/// timers count from then, and the door would be open for so much longer.
+#[test]
+fn what_the_kernel_was_told_late_is_told_anew_and_no_door_stays_open_for_it() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let structure = stand::structure(&limits(), &wish(), Place::Own);
+    let mut duty = Duty::new(book(&firewall, &folder), false);
+    let left = || firewall.0.lock().unwrap().open.values().copied().next();
+    let began = clock::now();
+    let after = |secs: u64| Now { mono: began.mono.after(Duration::from_secs(secs)), ..began };
+    let ask = |ticket| vec![opening(ticket, "alice", "192.0.2.1", &["22/tcp"], 30)];
+    // Quick enough: nothing more is done.
+    let _ = duty.hear(began, ask(1));
+    duty.took(began.mono, began.mono.after(Duration::from_millis(100)));
+    assert!(!duty.must_put_back(began.mono) && !duty.book.owes());
+    // Ten seconds late: the rest is told.
+    duty.took(began.mono, after(10).mono);
+    assert!(duty.must_put_back(after(10).mono));
+    duty.install(after(10), &structure).unwrap();
+    duty.took(after(10).mono, after(10).mono);
+    duty.tried(after(10).mono, true);
+    assert_eq!(left(), Some(Duration::from_secs(20)));
+    assert!(!duty.must_put_back(after(12).mono) && !duty.book.owes());
+    // So late that it is over: it is closed.
+    duty.install(after(12), &structure).unwrap();
+    duty.took(after(12).mono, after(45).mono);
+    duty.tried(after(45).mono, true);
+    let again = after(47);
+    assert!(duty.must_put_back(again.mono), "though that was a try, it is none that did");
+    duty.install(again, &structure).unwrap();
+    duty.took(again.mono, again.mono);
+    duty.tried(again.mono, true);
+    assert_eq!((left(), duty.must_put_back(after(60).mono)), (None, false));
+}
+
+#[test]
+fn where_the_kernel_is_always_slow_we_close_what_is_due() {
+    let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
+    let structure = stand::structure(&limits(), &wish(), Place::Own);
+    let mut duty = Duty::new(book(&firewall, &folder), false);
+    let began = clock::now();
+    let after = |secs: u64| Now { mono: began.mono.after(Duration::from_secs(secs)), ..began };
+    let _ = duty.hear(began, vec![opening(1, "alice", "192.0.2.1", &["22/tcp"], 30)]);
+    duty.took(began.mono, after(2).mono);
+    let mut tries = 0;
+    for secs in (2..20).step_by(2) {
+        if duty.must_put_back(after(secs).mono) {
+            tries += 1;
+            duty.install(after(secs), &structure).unwrap();
+            duty.took(after(secs).mono, after(secs + 1).mono);
+            duty.tried(after(secs + 1).mono, true);
+        }
+    }
+    assert_eq!((tries, duty.book.owes()), (3, false), "it is not told for ever");
+    assert_eq!(firewall.0.lock().unwrap().open.len(), 1);
+    assert!(duty.expire(after(32).mono, ahead));
+    assert_eq!(firewall.0.lock().unwrap().open.len(), 0, "its timer is not waited for");
+}
+
 #[test]
 fn where_doors_end_by_dates_a_moved_clock_has_them_written_anew() {
     let (firewall, folder) = (Shared::default(), tempfile::tempdir().unwrap());
