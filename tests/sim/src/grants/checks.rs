@@ -41,7 +41,7 @@ impl System {
     pub(super) fn check(&mut self) {
         let (now, settled) = (self.now().mono, self.is_settled());
         let can_mend = self.duty.is_some() && self.kernel.fault() == Fault::None && !settled;
-        self.amiss = can_mend.then(|| self.amiss.unwrap_or(now));
+        self.amiss = can_mend.then(|| self.amiss.unwrap_or(now).max(self.kernel.stalled().min(now)));
         assert!(self.amiss.is_none_or(|since| now.since(since) <= AMISS), "not mended for {AMISS:?}");
         let open = self.kernel.open();
         for element in &open {

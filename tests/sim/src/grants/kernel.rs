@@ -53,6 +53,8 @@ struct Held {
     timer: Mono,
     date: Unix,
     set: Clocks,
+    /// How long the kernel took until it was set: it counts from then.
+    late: Duration,
 }
 
 /// The kernel. Clones are the same one.
@@ -66,12 +68,25 @@ struct State {
     held: BTreeMap<Element, Held>,
     fault: Fault,
     fuse: Fuse,
+    /// So long the next install takes.
+    stall: Duration,
+    /// When it was done the last time that it took long.
+    stalled: Mono,
 }
 
 impl Kernel {
     pub(super) fn new(clocks: Clocks, by_dates: bool, fuse: Fuse) -> Self {
         let (held, fault) = (BTreeMap::new(), Fault::None);
-        Self(Rc::new(RefCell::new(State { clocks, by_dates, structure: None, held, fault, fuse })))
+        Self(Rc::new(RefCell::new(State {
+            clocks,
+            by_dates,
+            structure: None,
+            held,
+            fault,
+            fuse,
+            stall: Duration::ZERO,
+            stalled: Mono::default(),
+        })))
     }
 
     pub(super) fn clocks(&self) -> Clocks {
@@ -88,6 +103,16 @@ impl Kernel {
 
     pub(super) fn set_fault(&self, fault: Fault) {
         self.0.borrow_mut().fault = fault;
+    }
+
+    /// The next install takes so long.
+    pub(super) fn set_stall(&self, span: Duration) {
+        self.0.borrow_mut().stall = span;
+    }
+
+    /// Until when it was at something for long: nobody could mend anything meanwhile.
+    pub(super) fn stalled(&self) -> Mono {
+        self.0.borrow().stalled
     }
 
     /// Somebody's `flush ruleset`.
@@ -112,7 +137,7 @@ impl Kernel {
         let state = self.0.borrow();
         let Some(held) = state.held.get(element) else { return (Duration::ZERO, Duration::ZERO) };
         if !state.by_dates {
-            return (state.clocks.asleep - held.set.asleep, Duration::ZERO);
+            return (state.clocks.asleep - held.set.asleep + held.late, Duration::ZERO);
         }
         let moved = state.clocks.offset() - held.set.offset();
         let span = Duration::from_nanos(moved.unsigned_abs() as u64);
@@ -146,9 +171,9 @@ impl State {
         if self.by_dates { held.date > self.clocks.now.wall } else { held.timer > self.clocks.timer() }
     }
 
-    fn hold(&mut self, element: Element, left: Duration) {
+    fn hold(&mut self, element: Element, left: Duration, late: Duration) {
         let (timer, date) = (self.clocks.timer().after(left), self.clocks.now.wall.after(left));
-        self.held.insert(element, Held { timer, date, set: self.clocks });
+        self.held.insert(element, Held { timer, date, set: self.clocks, late });
     }
 
     fn one(&mut self, number: usize, change: Change) -> Result<(), FirewallError> {
@@ -156,7 +181,7 @@ impl State {
             return Err(FirewallError::Full);
         }
         match change {
-            Change::Open(element, left) => self.hold(element, left),
+            Change::Open(element, left) => self.hold(element, left, Duration::ZERO),
             Change::Close(element) => drop(self.held.remove(&element)),
         }
         if self.fault == Fault::Mumbles { Err(FirewallError::NotThere) } else { Ok(()) }
@@ -169,9 +194,15 @@ impl Firewall for Kernel {
         if !state.fuse.step(Who::Grantor) || matches!(state.fault, Fault::Refuses | Fault::Picks) {
             return Err(FirewallError::NotThere);
         }
+        let late = std::mem::take(&mut state.stall);
+        if !state.by_dates && !late.is_zero() {
+            state.clocks.now.mono = state.clocks.now.mono.after(late);
+            state.clocks.now.wall = state.clocks.now.wall.after(late);
+            state.stalled = state.clocks.now.mono;
+        }
         state.structure = Some(structure.clone());
         state.held.clear();
-        open.iter().for_each(|&(element, left)| state.hold(element, left));
+        open.iter().for_each(|&(element, left)| state.hold(element, left, late));
         if state.fault == Fault::Mumbles { Err(FirewallError::NotThere) } else { Ok(()) }
     }
 

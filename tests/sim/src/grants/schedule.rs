@@ -24,12 +24,14 @@ enum Act {
     FillDisk(usize),
     HealDisk,
     Sleep(u64),
+    /// The next install takes so many milliseconds.
+    Stall(u64),
     /// The wall clock, forward or back.
     Wall(i64),
     Kill(Victim),
 }
 
-use Act::{Close, FillDisk, Flush, HealDisk, Kill, Knock, Pass, Reload, Sleep, Wall};
+use Act::{Close, FillDisk, Flush, HealDisk, Kill, Knock, Pass, Reload, Sleep, Stall, Wall};
 
 const HERE: &str = "192.0.2.1";
 const SSH: &[u16] = &[22];
@@ -48,6 +50,7 @@ fn carry_out(system: &mut System, act: Act, from: IpAddr) {
         Act::Fault(fault) => system.fault(fault),
         FillDisk(works) => system.fill_disk(works),
         HealDisk => system.heal_disk(),
+        Stall(millis) => system.stall(Duration::from_millis(millis)),
         Sleep(secs) => system.sleep(Duration::from_secs(secs)),
         Wall(secs) => system.move_wall(Duration::from_secs(secs.unsigned_abs()), secs < 0),
         Kill(victim) => {
@@ -163,6 +166,20 @@ const SHORT: &[&[Act]] = &[
         Pass(3000),
     ],
     &[
+        Knock(0, SSH, None),
+        Knock(2, BOTH, Some(30)),
+        Stall(35_000),
+        Flush,
+        Pass(500),
+        Knock(1, SSH, None),
+        Stall(4000),
+        Flush,
+        Pass(3000),
+        Stall(900),
+        Kill(Victim::Both),
+        Pass(9000),
+    ],
+    &[
         Flush,
         Knock(0, SSH, None),
         Flush,
@@ -222,7 +239,7 @@ fn whoever_dies_at_whatever_step_no_door_is_open_late_or_closed_early() {
 }
 
 fn draw(dice: &mut Dice) -> Act {
-    match dice.roll(30) {
+    match dice.roll(31) {
         0..9 => {
             let ports = *dice.pick(&[SSH, WEB, BOTH]);
             Knock(dice.roll(CLIENTS as u64) as usize, ports, *dice.pick(&[None, None, Some(3), Some(30)]))
@@ -237,6 +254,7 @@ fn draw(dice: &mut Dice) -> Act {
         23 => FillDisk(dice.roll(4) as usize),
         24 | 25 => HealDisk,
         26 => Sleep(dice.roll(40)),
+        28 => Stall(*dice.pick(&[300, 2000, 40_000])),
         27 => Wall(*dice.pick(&[HOUR, -HOUR, DAYS, -DAYS, 1, -1])),
         _ => Kill(*dice.pick(&Victim::ALL)),
     }

@@ -115,6 +115,7 @@ impl System {
         let (limits, structure) = (site.limits(), self.structure());
         if let Some(duty) = &mut self.duty {
             let changed = duty.change_limits(now, limits.clone(), &structure);
+            duty.took(now.mono, self.kernel.clocks().now.mono);
             if changed.is_err() && self.fuse.lives(Who::Grantor) {
                 self.site = before;
                 return self.pump();
@@ -138,6 +139,11 @@ impl System {
         self.kernel.set_fault(fault);
     }
 
+    /// The next time that all is told to the kernel takes so long: a disk that hangs, a process that is stopped.
+    pub(super) fn stall(&mut self, span: Duration) {
+        self.kernel.set_stall(span);
+    }
+
     pub(super) fn fill_disk(&mut self, works: usize) {
         (self.disk_failed, self.disk_broken) = (true, true);
         self.disks.iter().for_each(|disk| disk.fail_after(Some(works)));
@@ -153,6 +159,8 @@ impl System {
         let Clocks { now, asleep } = self.kernel.clocks();
         let now = Now { mono: now.mono.after(span), wall: now.wall.after(span) };
         self.kernel.set_clocks(Clocks { now, asleep: asleep + span });
+        // Asleep nobody mends anything.
+        self.amiss = None;
         self.happen();
     }
 
@@ -219,7 +227,9 @@ impl System {
         let (now, structure) = (self.now(), self.structure());
         let Some(duty) = self.duty.as_mut().filter(|duty| duty.must_put_back(now.mono)) else { return };
         let whole = duty.install(now, &structure).is_ok();
-        duty.tried(now.mono, whole);
+        let done = self.kernel.clocks().now.mono;
+        duty.took(now.mono, done);
+        duty.tried(done, whole);
     }
 
     /// Lets everything that was said be heard, and buries who died of it.
@@ -264,6 +274,7 @@ impl System {
             }
         }
         let (answers, _) = duty.hear(at, said.clone());
+        duty.took(now, self.kernel.clocks().now.mono);
         // Nobody keeps an audit log here.
         duty.book.facts.clear();
         // Of a grantor that died in the middle nobody knows how far it came.
@@ -349,6 +360,7 @@ impl System {
         if duty.install(clocks.now, &self.structure()).is_err() || self.fuse.is_burnt() {
             return false;
         }
+        duty.took(clocks.now.mono, self.kernel.clocks().now.mono);
         let rows: Vec<Row> = duty.book.ledger.rows().collect();
         if std::mem::take(&mut self.disk_failed) {
             self.truth.forget_all_but(&rows);
@@ -362,7 +374,9 @@ impl System {
         self.died_owing = false;
         self.amiss = None;
         self.pump();
-        if self.front.is_some() && self.is_settled() {
+        // What was due meanwhile is still to be struck off.
+        let at_once = self.now().mono == clocks.now.mono;
+        if at_once && self.front.is_some() && self.is_settled() {
             self.sessions_are_right();
         }
         true
