@@ -30,7 +30,9 @@ pub enum SealError {
     #[error("the clock is before 1970, or millions of years ahead: set it")]
     Clock,
     /// The profile has no keys for what the clock says is today.
-    #[error("the profile has no key for what this clock calls today ({0}): set the clock")]
+    #[error(
+        "the profile has no key for what this clock calls today ({0}): set the clock, or ask for a new profile where it is right"
+    )]
     Chain(#[from] ChainError),
     /// The server's public key is of low order: not a key that a server can have.
     #[error("the server's public key is of low order: no server can have it")]
