@@ -31,7 +31,10 @@ impl Gate {
     ) {
         match self.open_enrolment(now, origin, admitted, packet) {
             Ok((name, proven)) => self.proven_invited(now, name, proven),
-            Err(reason) => self.verdict(now, origin, Some(Dialect::Native), None, reason),
+            Err(reason) => {
+                self.charge(origin);
+                self.verdict(now, origin, Some(Dialect::Native), None, reason);
+            }
         }
     }
 

@@ -224,3 +224,21 @@ fn one_packet_a_second_is_heard_whatever_comes() {
     }
     assert_eq!((claims, answers, asked), (2, 2, 1));
 }
+
+/// The door of invitations is known to everybody who was ever invited, and a client's address can be written on any packet.
+#[test]
+fn wrong_codes_under_a_known_address_are_waste() {
+    let tuning = Tuning { waste_a_second: 10, ..Tuning::default() };
+    let mut gate = Gate::new(rules(vec![native_client(1)]), keyring_with(vec![alice(None)]), tuning);
+    put(&mut gate, ChainOwner::Door(*door(1).public()), 0, value(DOOR_VALUE));
+    put(&mut gate, ChainOwner::Door(*door(2).public()), 1, value(DOOR_VALUE + 1));
+    put(&mut gate, ChainOwner::Link(*key(1).public()), 2, value(1));
+    hear(&mut gate, at(0), sealed(1, &Payload::knock(at(0).wall), 1).0, 7);
+    let _ = granted(&mut gate, at(0));
+    let before = gate.effort().unsealed;
+    for n in 0..100 {
+        let (bytes, _) = packet_of(n, 901, &enrol(at(1).wall), u64::from(n) + 7);
+        gate.handle_datagram(at(1), from(bytes, 7));
+    }
+    assert_eq!(gate.effort().unsealed - before, 10);
+}
