@@ -245,7 +245,8 @@ impl<'p> Crowd<'p> {
     /// Whether nobody has this name or key yet, and there is room.
     fn unique(&mut self, source: &Source<'_>, written: &Written<'_>, findings: &mut Findings) -> bool {
         let name = &written.name;
-        if self.clients.len() >= self.policy.most_clients {
+        // Who was invited needs its room when it comes.
+        if self.names.len() >= self.policy.most_clients {
             if !self.warned_full {
                 let what = format!("there are more than {} clients", self.policy.most_clients);
                 findings.error(source, written.at, what, "take some out, or raise `clients` below [limits]");
@@ -273,7 +274,14 @@ impl<'p> Crowd<'p> {
         if first < self.clients.len() {
             let other = self.clients.get(first).map(|client| client.name.to_string()).unwrap_or_default();
             let what = format!("the key of {name:?} is also that of {other:?}");
-            findings.error(source, written.key_at, what, "give each client a key of its own, with `add`");
+            let invited = |file: &KeyFile| file.name.as_str() == other;
+            if written.key_file.is_some() || self.key_files.iter().any(invited) {
+                // Whoever was invited brought it: that must not keep the files from loading.
+                let what = format!("{what}, so {name:?} is let in as nobody");
+                findings.warn(source, written.key_at, what, "revoke it, and invite it anew");
+            } else {
+                findings.error(source, written.key_at, what, "give each client a key of its own, with `add`");
+            }
             return false;
         }
         true

@@ -10,6 +10,7 @@ mod any_text;
 mod doors;
 mod files;
 mod fwknop;
+mod invited;
 mod mistakes;
 mod sections;
 mod written;
