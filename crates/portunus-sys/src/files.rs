@@ -27,6 +27,9 @@ pub enum Secrecy {
     Public,
     /// It holds a private key: refused when somebody else can read it or owns it.
     Secret,
+    /// The same in the daemon's state: what root's commands leave there is given to whom its folder belongs, and what the daemon
+    /// writes there is its user's; so root takes it from that one, too.
+    State,
 }
 
 /// Why a file was not read, written or locked. The text names the place and the mend.
@@ -155,8 +158,10 @@ pub fn read_bytes(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
     if !meta.is_file() {
         return Err(FileError::NotAFile(path.to_owned()));
     }
-    if secrecy == Secrecy::Secret {
-        check_secret(path, &meta)?;
+    match secrecy {
+        Secrecy::Public => (),
+        Secrecy::Secret => check_secret(path, &meta, None)?,
+        Secrecy::State => check_secret(path, &meta, owner_of_folder(path))?,
     }
     if meta.len() > LONGEST_FILE {
         return Err(FileError::TooLong(path.to_owned()));
@@ -169,9 +174,15 @@ pub fn read_bytes(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-fn check_secret(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {
+/// Whose user's the folder is that it is in, for root.
+fn owner_of_folder(path: &Path) -> Option<u32> {
+    let owner = || path.parent().and_then(|folder| fs::metadata(folder).ok()).map(|meta| meta.uid());
+    (users::effective_uid() == 0).then(owner).flatten()
+}
+
+fn check_secret(path: &Path, meta: &fs::Metadata, trusted: Option<u32>) -> Result<(), FileError> {
     let us = rustix::process::geteuid().as_raw();
-    if meta.uid() != 0 && meta.uid() != us {
+    if meta.uid() != 0 && meta.uid() != us && Some(meta.uid()) != trusted {
         return Err(FileError::Foreign { path: path.to_owned(), owner: meta.uid(), us });
     }
     let mode = meta.mode() & 0o7777;
@@ -532,6 +543,22 @@ mod tests {
         assert!(refused.to_string().contains("chmod 600"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read(&path, Secrecy::Secret).as_deref(), Ok("secret"));
+    }
+
+    #[test]
+    fn root_reads_what_it_left_in_the_daemons_folder_and_what_the_daemon_wrote_there() {
+        let dir = tempfile::tempdir().unwrap();
+        give(dir.path(), Some(54_321), Some(54_322)).unwrap();
+        let path = dir.path().join("left");
+        replace(&path, b"secret", 0o600).unwrap();
+        assert_eq!(read(&path, Secrecy::State).as_deref(), Ok("secret"));
+        assert!(matches!(read(&path, Secrecy::Secret), Err(FileError::Foreign { owner: 54_321, .. })));
+        // Of nobody else.
+        give(&path, Some(54_323), None).unwrap();
+        assert!(matches!(read(&path, Secrecy::State), Err(FileError::Foreign { owner: 54_323, .. })));
+        give(&path, Some(54_321), None).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(read(&path, Secrecy::State), Err(FileError::TooOpen { mode: 0o640, .. })));
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn left(state_dir: &Path) -> Result<Vec<Handover>, Failure> {
     };
     let mut left = Vec::with_capacity(paths.len());
     for path in paths {
-        match files::read(&path, Secrecy::Secret).map(Zeroizing::new) {
+        match files::read(&path, Secrecy::State).map(Zeroizing::new) {
             Ok(text) => left.push(Handover::parse(&text).map_err(|error| {
                 Failure::file(error, &path, "take the file away, and add its client anew")
             })?),

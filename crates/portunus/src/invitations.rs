@@ -92,7 +92,7 @@ fn confirmed(place: &Place) -> Result<Option<[u8; 32]>, Failure> {
 }
 
 fn read<T>(path: &Path, parse: fn(&str) -> Result<T, NoInvitation>) -> Result<Option<T>, Failure> {
-    match files::read(path, Secrecy::Secret).map(Zeroizing::new) {
+    match files::read(path, Secrecy::State).map(Zeroizing::new) {
         Ok(line) => parse(&line)
             .map(Some)
             .map_err(|error| Failure::file(error, path, "revoke its client, and invite it anew")),
