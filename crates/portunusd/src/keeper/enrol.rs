@@ -4,6 +4,7 @@
 //! In this order: who came first (`invitations/ID.taken`), so that nobody else comes second also after a crash; the client's
 //! link, for the store of chains; its key (`enrolled/ID`), which is what makes it a client at the next reload.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portunus_config::{KeyFile, fingerprint};
@@ -22,27 +23,22 @@ use crate::message::{Enrolling, Invited, TakenIn, ToFront};
 
 /// An invitation that is over still says so to its owner for this long.
 const SAYS_SO: Duration = Duration::from_hours(24);
+/// While the files do not load, because of a mistake somewhere in them, this long is waited before an enrolment tries again.
+const AGAIN: Duration = Duration::from_secs(30);
 const PRIVATE: u32 = 0o600;
 
 /// Those whom the front has to look out for: who is in the configuration, and whose invitation is there.
 pub(super) fn invited(plan: &Plan, key_files: &[KeyFile]) -> Vec<Invited> {
     let now = clock::wall();
-    let mut all = Vec::new();
+    let (mut out, mut rest) = (Vec::new(), Vec::new());
     for file in key_files {
         let Some(place) = Place::of_key_file(&plan.state_dir, &file.path) else { continue };
         match read(&place) {
             Ok(Some(invitation)) if invitation.until.after(SAYS_SO) <= now => remove(&place),
             Ok(Some(invitation)) if invitation.name == file.name => {
-                let taken = taken(&place).unwrap_or_else(|error| {
-                    tracing::error!(client = %file.name, %error, "who came first with its invitation cannot be told");
-                    None
-                });
-                all.push(Invited {
-                    name: invitation.name,
-                    secret: Zeroizing::new(*invitation.secret.expose()),
-                    until: invitation.until,
-                    taken: taken.map(|taken| taken.public).or(file.key),
-                });
+                let may_come = file.key.is_none() && is_out(&invitation, now);
+                let invited = invited_by(&invitation, &place, file);
+                if may_come { out.push(invited) } else { rest.push(invited) }
             }
             // Of another client, which is not in the configuration: taken back.
             Ok(_) => (),
@@ -52,15 +48,38 @@ pub(super) fn invited(plan: &Plan, key_files: &[KeyFile]) -> Vec<Invited> {
             ),
         }
     }
-    if all.len() > MOST {
-        let over = all.len() - MOST;
+    if out.len() > MOST {
+        let over = out.len() - MOST;
         tracing::error!(
             over,
             "more than {MOST} invitations are out: the last of them are not looked out for; revoke some of those clients"
         );
-        all.truncate(MOST);
     }
-    all
+    // Who has come already, or comes too late, is answered as long as there is room, the latest first.
+    rest.sort_by_key(|invited| std::cmp::Reverse(invited.until));
+    out.extend(rest);
+    out.truncate(MOST);
+    out
+}
+
+fn invited_by(invitation: &Invitation, place: &Place, file: &KeyFile) -> Invited {
+    let first = || {
+        let taken = taken(place).unwrap_or_else(|error| {
+            tracing::error!(client = %file.name, %error, "who came first with its invitation cannot be told");
+            None
+        });
+        taken.map(|taken| taken.public)
+    };
+    if file.key.is_some() {
+        // It is a client, and its link lies with the others, which are overwritten each day: no copy of a day's stays.
+        forget(&[place.confirmed(), place.taken()]);
+    }
+    Invited {
+        name: invitation.name.clone(),
+        secret: Zeroizing::new(*invitation.secret.expose()),
+        until: invitation.until,
+        taken: file.key.or_else(first),
+    }
 }
 
 /// Makes clients of those who came and were stopped half-way by a crash, or have been confirmed meanwhile: before the files are
@@ -112,7 +131,7 @@ fn is_free(place: &Place, invitation: &Invitation, public: &[u8; 32]) -> Result<
     Ok(!invitation.confirm || confirmed == Some(*public))
 }
 
-fn line(path: &std::path::Path) -> Result<Option<Zeroizing<String>>, FileError> {
+fn line(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
     match files::read(path, Secrecy::Secret) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(FileError::Missing(_)) => Ok(None),
@@ -136,9 +155,13 @@ fn take_in(place: &Place, taken: &TakenBy) -> Result<(), Trouble> {
 
 /// An invitation that has been over for long enough. Its client's key stays, if it came.
 fn remove(place: &Place) {
-    for path in [place.confirmed(), place.taken(), place.invitation()] {
-        if let Err(error) = files::remove(&path) {
-            tracing::warn!(file = %path.display(), %error, "what is left of an invitation that is over stays");
+    forget(&[place.confirmed(), place.taken(), place.invitation()]);
+}
+
+fn forget(paths: &[PathBuf]) {
+    for path in paths {
+        if let Err(error) = files::remove(path) {
+            tracing::warn!(file = %path.display(), %error, "what is left of an invitation, and needed no more, stays");
         }
     }
 }
@@ -164,9 +187,11 @@ impl Keeper<'_> {
             Step::Written => {
                 self.reload();
                 if self.is_client(enrolling) {
+                    self.enrol_again_at = None;
                     self.note_enrolled(enrolling);
                     TakenIn::Done
                 } else {
+                    self.enrol_again_at = Some(clock::mono().after(AGAIN));
                     TakenIn::Failed
                 }
             }
@@ -192,25 +217,25 @@ impl Keeper<'_> {
             Some(first) if first.public != *public => return Ok(Step::Known(TakenIn::Another)),
             Some(first) => first,
             None => {
-                // No key of low order, and each in one spelling only.
-                if x25519::check_public(public).is_err() {
+                // No key of low order, and each in one spelling only; and nobody's who is there: one key is one client.
+                if x25519::check_public(public).is_err() || self.is_known(public) {
+                    tracing::error!(client = name.as_str(), "it came with a key that cannot be its own");
                     return Ok(Step::Known(TakenIn::Failed));
                 }
                 let link = portunus_crypto::Secret::from_bytes(**link);
                 let first = TakenBy { public: *public, day: *day, link };
                 files::replace(&place.taken(), first.line().as_bytes(), PRIVATE)?;
+                if invitation.confirm {
+                    say_to_confirm(enrolling);
+                }
                 first
             }
         };
         if !is_free(&place, &invitation, public)? {
-            let fingerprint = fingerprint(public);
-            tracing::warn!(
-                client = name.as_str(),
-                fingerprint,
-                source = %enrolling.source,
-                "somebody came with its invitation, and is to be confirmed: portunus confirm {name}"
-            );
             return Ok(Step::Known(TakenIn::Unconfirmed));
+        }
+        if self.enrol_again_at.is_some_and(|at| clock::mono() < at) {
+            return Ok(Step::Known(TakenIn::Failed));
         }
         take_in(&place, &first)?;
         Ok(Step::Written)
@@ -222,12 +247,28 @@ impl Keeper<'_> {
         self.settings.key_files.iter().any(is_it)
     }
 
+    /// Whether somebody has this key already.
+    fn is_known(&self, public: &[u8; 32]) -> bool {
+        self.settings.rules.clients.iter().any(|client| client.key.as_bytes() == public)
+            || self.settings.key_files.iter().any(|file| file.key.as_ref() == Some(public))
+    }
+
     fn note_enrolled(&mut self, enrolling: &Enrolling) {
         let fingerprint = fingerprint(&enrolling.public);
         tracing::info!(client = enrolling.name.as_str(), fingerprint, source = %enrolling.source, "enrolled");
         let (client, source) = (enrolling.name.clone(), enrolling.source);
         self.audit.add(By::Keeper, Fact::Enrolled { client, fingerprint, source });
     }
+}
+
+fn say_to_confirm(enrolling: &Enrolling) {
+    let (name, fingerprint) = (&enrolling.name, fingerprint(&enrolling.public));
+    tracing::warn!(
+        client = name.as_str(),
+        fingerprint,
+        source = %enrolling.source,
+        "somebody came with its invitation, and is to be confirmed: portunus confirm {name}"
+    );
 }
 
 fn is_out(invitation: &Invitation, now: Unix) -> bool {

@@ -130,6 +130,8 @@ struct Keeper<'p> {
     follower: Option<Follower>,
     /// Those who came with an invitation, and are not answered yet.
     come: std::collections::VecDeque<Enrolling>,
+    /// The files did not load when one of them was to be a client; until then no other tries it.
+    enrol_again_at: Option<Mono>,
     /// How many at the control socket wait for the next reload's end.
     asked: u32,
     /// Whether what the last rules took back may still be open in the kernel.
@@ -165,13 +167,15 @@ impl Keeper<'_> {
             if let Some(code) = self.settle_trial() {
                 break code;
             }
-            while let Some(enrolling) = self.come.pop_front() {
+            // One a round: each may read all files, and whoever has a code must not keep us from hearing anybody else.
+            if let Some(enrolling) = self.come.pop_front() {
                 self.enrol(&enrolling);
             }
             // Asked while the last one was under way: it may have read the files too early for them. The wait comes all
             // the same, or a front that asks for ever could keep us from hearing anybody else.
             let settled = self.reload_at.map(|at| at.since(clock::mono()));
-            let patience = if self.asked > 0 { Some(Duration::ZERO) } else { settled };
+            let at_once = self.asked > 0 || !self.come.is_empty();
+            let patience = if at_once { Some(Duration::ZERO) } else { settled };
             let exporter = self.metrics.due().map(|due| due.since(clock::mono()));
             let alerts = self.audit.alerts.due().map(|due| due.since(clock::mono()));
             let untold = self.audit.alerts.waits().then_some(witness::AGAIN);

@@ -100,6 +100,7 @@ impl<'p> Keeper<'p> {
             follower,
             asked: 0,
             come: std::collections::VecDeque::new(),
+            enrol_again_at: None,
             unshut: false,
             trial,
             last_sessions: Mono::default(),
