@@ -209,6 +209,32 @@ fn who_is_shut_out_by_a_new_door_is_noise_there_and_no_answer_tells_of_it() {
     assert_eq!(house.verdict(&daemon, "mallory"), "noise");
 }
 
+/// Killed, or out of room on the disk, after the door that answers told of is put aside and before the other is made.
+#[test]
+fn who_has_moved_to_a_door_that_is_put_aside_is_not_shut_out_before_there_is_another() {
+    let house = House::new();
+    house.client("alice", &["--answers"]);
+    let daemon = house.0.serve();
+    house.settle("alice");
+    house.0.portunus(&["rotate"]);
+    assert!(house.opens("alice") && house.opens("alice"));
+    let burnt = house.door("native-next.key");
+    let keys = house.0.place("etc/keys");
+    fs::rename(keys.join("native-next.key"), keys.join("native-burnt.key")).expect("it is put aside");
+    for force in [&[][..], &["--force"]] {
+        let out = house.0.try_portunus(&[&["rotate", "--retire"], force].concat());
+        assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("rotate --apart"));
+    }
+    assert!(house.opens("alice") && house.profile("alice").server == burnt, "{}", daemon.log());
+    let made = house.0.try_portunus(&["rotate", "--apart"]);
+    let door = house.write("door.toml", &String::from_utf8_lossy(&made.stdout));
+    house.0.laptop(&["join", &door, "--as", "alice"]);
+    assert!(house.opens("alice"));
+    house.until_left(&[]);
+    house.0.portunus(&["rotate", "--retire"]);
+    assert!(house.opens("alice") && !keys.join("native-burnt.key").exists());
+}
+
 #[test]
 fn after_a_theft_of_all_that_the_server_has_the_door_and_the_links_are_new() {
     let house = House::new();

@@ -156,27 +156,34 @@ fn retire(places: &Places, force: bool) -> Done {
     let done = match doors.new_door() {
         Some(new) => {
             may_retire(places, &doors, new, force)?;
+            // First the one that is put aside: while it is there, a door that all can move to is still to come.
+            files::remove(&burnt)?;
             files::rename(&new.path, &paths.native_key())?;
             true
+        }
+        None if burnt.exists() => {
+            let what = "no new door stands, and some may knock at none but the one that is put aside";
+            let mend = "make the door that all are to move to: portunus rotate --apart";
+            return Err(Failure::file(what, &burnt, mend));
         }
         // Killed after that step.
         None => false,
     };
-    let was_burnt = burnt.exists();
-    files::remove(&burnt)?;
     let gone = forgotten(places)?;
     for door in &gone {
         chains::erase(&places.state_dir, *door)?;
     }
     drop(lock);
-    if !done && !was_burnt && gone.is_empty() {
+    if !done && gone.is_empty() {
         let what = "no new door stands, so there is none that could take the old one's place";
         return Err(Failure::file(what, &paths.keys_dir(), "portunus rotate makes one"));
     }
     running::take_up(NAME, &places.run_dir);
-    line(
-        "the old door is no more, and its keys are erased: the new one is the only one at which clients knock",
-    );
+    line(if done {
+        "the old door is no more, and its keys are erased: the new one is the only one at which clients knock"
+    } else {
+        "what was left of a door that is no more is erased"
+    });
     Ok(())
 }
 
