@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use crate::say::{CONFIG, Failure};
 
@@ -15,12 +16,17 @@ pub(crate) struct Places {
     pub(crate) config_dir: PathBuf,
     /// What the server must remember over a restart
     #[arg(long, global = true, value_name = "DIR", env = "PORTUNUS_STATE_DIR", hide_env_values = true)]
-    #[arg(default_value = "/var/lib/portunus", help_heading = "Places")]
+    #[arg(default_value = "/var/lib/portunus", help_heading = "Places", value_parser = whole())]
     pub(crate) state_dir: PathBuf,
     /// The control socket of a running server
     #[arg(long, global = true, value_name = "DIR", env = "PORTUNUS_RUN_DIR", hide_env_values = true)]
     #[arg(default_value = "/run/portunus", help_heading = "Places")]
     pub(crate) run_dir: PathBuf,
+}
+
+/// A folder with all its path: files of the configuration name what lies there, wherever the next command is said.
+fn whole() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(std::path::absolute)
 }
 
 /// The user that the server's parts run as.

@@ -76,6 +76,10 @@ fn who_was_invited_makes_its_own_keys_and_comes_in() {
     let profile =
         fs::read_to_string(world.folder().join("alice/.config/portunus/profiles/home.toml")).expect("it");
     assert!(profile.contains("opens = [\"22/tcp\"]") && !profile.contains("fresh"), "{profile}");
+    // Nor does a copy of the link, which the store of chains overwrites each day.
+    let left = fs::read_dir(world.place("state/invitations")).expect("a folder");
+    let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(left.len() == 1 && !left[0].to_string_lossy().contains('.'), "{left:?}");
     // No draft with the same keys stays, and the private key is in no file of the server's.
     let mut left = fs::read_dir(world.folder().join("alice/.config/portunus/profiles")).expect("a folder");
     assert!(left.all(|entry| !entry.expect("an entry").file_name().to_string_lossy().contains("joining")));
@@ -209,18 +213,147 @@ fn who_is_revoked_is_out_and_the_code_brings_nobody_back() {
     assert_eq!(daemon.verdict(|| drop(knock(&world, "alice"))), "unknown-client", "the old key stays out");
 }
 
-/// Killed with every step half done, the daemon goes on from there.
+/// The disk refuses what is to follow, and the daemon dies: who came first is written down, and it goes on from there.
 #[test]
 fn a_daemon_that_dies_on_the_way_goes_on_from_there() {
     let (world, daemon, code) = house(&[]);
-    assert!(joined(&world, "alice", &code, &["--as", "home"]).status.success());
-    let state = world.place("state");
-    let enrolled =
-        fs::read_dir(state.join("enrolled")).expect("a folder").next().expect("a key").expect("a key").path();
+    let (chains, enrolled) = (world.place("state/chains.new"), world.place("state/enrolled"));
+    assert!(within(SOON, || fs::remove_dir(&chains).is_ok()), "what was left for it is taken up");
+    fs::write(&chains, "").expect("a file in its way");
+    let out = joined(&world, "alice", &code, &["--as", "home"]);
+    assert!(!out.status.success() && said(&out).contains("say the same again"), "{}", said(&out));
+    assert!(daemon.log().contains("who came with an invitation is not taken in"), "{}", daemon.log());
     daemon.kill_all();
-    // As if it had died after it wrote down who came first.
-    fs::remove_file(&enrolled).expect("it goes");
+    assert!(!enrolled.exists());
+    fs::remove_file(&chains).expect("it goes");
     let daemon = world.serve();
-    assert!(within(SOON, || enrolled.exists()), "{}", daemon.log());
+    assert!(fs::read_dir(&enrolled).expect("a folder").count() == 1, "{}", daemon.log());
+    let out = joined(&world, "mallory", &code, &["--as", "home"]);
+    assert!(said(&out).contains("another key came first"), "{}", said(&out));
+    assert!(joined(&world, "alice", &code, &["--as", "home"]).status.success(), "{}", daemon.log());
     assert_eq!(daemon.verdict(|| drop(knock(&world, "alice"))), "granted");
+}
+
+/// Those who have come take no place of those who are still to come.
+#[test]
+fn more_than_sixteen_come_in_on_one_day() {
+    let (world, daemon, _) = house(&["--expires", "1s"]);
+    for number in 1..=17 {
+        let name = format!("phone{number:02}");
+        let code = invite(&world, &name, &[]);
+        let out = joined(&world, &name, &code, &["--as", "home"]);
+        assert!(out.status.success(), "{name}: {}\n{}", said(&out), daemon.log());
+    }
+}
+
+/// Somebody who is a client is invited by another name, and brings the key that he has; and somebody copies a client's file.
+#[test]
+fn a_key_that_is_somebodys_already_locks_nobody_out() {
+    let (world, daemon, code) = house(&[]);
+    let clients = world.place("etc/clients");
+    fs::copy(clients.join("alice.toml"), clients.join("copy.toml")).expect("a copy");
+    assert!(joined(&world, "alice", &code, &["--as", "home"]).status.success(), "{}", daemon.log());
+    let code = invite(&world, "second", &[]);
+    world
+        .client
+        .nft("table inet deaf { chain in { type filter hook input priority 0; udp sport 54154 drop; }; }");
+    world
+        .server
+        .nft("table inet deaf { chain in { type filter hook input priority 0; udp dport 54154 drop; }; }");
+    assert!(!joined(&world, "alice", &code, &["--as", "other"]).status.success());
+    let profiles = world.folder().join("alice/.config/portunus/profiles");
+    let files = fs::read_dir(&profiles).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let draft = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "draft"));
+    fs::copy(profiles.join("home.toml"), draft.expect("a draft")).expect("it is written over");
+    world.client.nft("delete table inet deaf");
+    world.server.nft("delete table inet deaf");
+    let out = joined(&world, "alice", &code, &["--as", "other"]);
+    assert!(!out.status.success() && said(&out).contains("could not take it in"), "{}", said(&out));
+    daemon.until_logged("it came with a key that cannot be its own");
+    let checked = world.try_portunus(&["check"]);
+    assert!(checked.status.success() && said(&checked).contains("let in as nobody"), "{}", said(&checked));
+    drop(daemon);
+    let daemon = world.serve();
+    assert_eq!(daemon.verdict(|| drop(knock(&world, "alice"))), "granted");
+}
+
+/// A mistake in another file: she is busy, not every packet has all files read anew, and once it is mended she is in.
+#[test]
+fn while_the_files_do_not_load_nobody_is_taken_in_and_nothing_is_lost() {
+    let (world, daemon, code) = house(&[]);
+    let wrong = world.place("etc/clients/wrong.toml");
+    let refused = || daemon.log().matches("not reloaded; what was in force").count();
+    fs::write(&wrong, "rubbish").expect("it is written");
+    assert!(within(SOON, || refused() > 0));
+    std::thread::sleep(Duration::from_millis(300));
+    let before = refused();
+    let out = joined(&world, "alice", &code, &["--as", "home"]);
+    assert!(!out.status.success() && said(&out).contains("could not take it in"), "{}", said(&out));
+    assert_eq!(refused(), before + 1, "{}", daemon.log());
+    fs::remove_file(&wrong).expect("it goes");
+    daemon.until_logged("msg=reloaded clients=1");
+    assert!(joined(&world, "alice", &code, &["--as", "home"]).status.success(), "{}", daemon.log());
+    assert_eq!(daemon.verdict(|| drop(knock(&world, "alice"))), "granted");
+}
+
+/// Whoever is asked for a yes has not locked the files meanwhile.
+#[test]
+fn a_question_that_nobody_answers_keeps_nobody_from_revoking() {
+    let (world, daemon, code) = house(&["--confirm"]);
+    let mut waiting = join(&world, "alice", &code, &["--as", "home"]).spawn().expect("it runs");
+    daemon.until_logged("is to be confirmed");
+    let confirm = world.command(&["confirm", "alice"]);
+    let words: Vec<_> = std::iter::once(confirm.get_program()).chain(confirm.get_args()).collect();
+    let words = words.join(std::ffi::OsStr::new(" "));
+    let mut terminal = Command::new("script");
+    terminal.arg("-qec").arg(&words).arg("/dev/null");
+    terminal.envs(confirm.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let asked = world.folder().join("asked");
+    terminal.stdin(Stdio::piped()).stdout(fs::File::create(&asked).expect("a file"));
+    let mut terminal = terminal.spawn().expect("script runs");
+    let question = || fs::read_to_string(&asked).expect("what it says");
+    assert!(within(SOON, || question().contains("[y/N]")), "{}", question());
+    let revoked = world.command(&["revoke", "alice"]).spawn().expect("it runs");
+    daemon.until_logged("msg=reloaded clients=0");
+    assert!(ended(revoked).status.success());
+    std::io::Write::write_all(&mut terminal.stdin.take().expect("its input"), b"y\n").expect("it is said");
+    assert!(!terminal.wait().expect("it ends").success(), "{}", question());
+    assert!(question().contains("no client named alice"), "{}", question());
+    waiting.kill().expect("it ends");
+    let _ = waiting.wait();
+}
+
+/// The code is all that there is of an invitation: where it cannot be printed nobody is invited.
+#[test]
+fn a_code_that_cannot_be_printed_invites_nobody() {
+    let world = World::with_init(Firewall::None, &["--dialects", "native"]);
+    let full = fs::File::options().write(true).open("/dev/full").expect("a device");
+    let out = world.command(&["invite", "alice"]).stdout(full).output().expect("it runs");
+    assert!(out.status.code() == Some(1) && said(&out).contains("could not be printed"), "{}", said(&out));
+    let left = fs::read_dir(world.place("state/invitations")).expect("a folder");
+    assert_eq!((left.count(), world.portunus(&["list"]).as_str()), (0, ""));
+    let _code = invite(&world, "alice", &[]);
+}
+
+/// Under the shipped unit the state belongs to the daemon's own user, and root runs the commands: the daemon is down here, so what
+/// each has left is still there for the next.
+#[test]
+fn root_invites_where_the_state_is_another_users() {
+    let world = World::with_init(Firewall::None, &["--dialects", "native"]);
+    let state = world.place("state");
+    let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&state).status().expect("chown runs");
+    assert!(chown.success());
+    for name in ["alice", "bob"] {
+        let _code = invite(&world, name, &["--confirm"]);
+    }
+    world.portunus(&["add", "carl"]);
+    world.portunus(&["add", "dora"]);
+    let listed = world.portunus(&["list"]);
+    assert_eq!(listed.matches("invited until").count(), 2, "{listed}");
+    let nobody = world.try_portunus(&["confirm", "alice"]);
+    assert!(said(&nobody).contains("nobody has come yet"), "{}", said(&nobody));
+    let checked = world.try_portunus(&["check"]);
+    assert!(checked.status.success() && !said(&checked).contains("warning"), "{}", said(&checked));
+    world.portunus(&["revoke", "alice"]);
+    assert_eq!(fs::read_dir(state.join("invitations")).expect("a folder").count(), 1);
 }

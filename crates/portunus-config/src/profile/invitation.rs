@@ -68,7 +68,8 @@ impl Code {
         let check = blake2s::hash(&[&bytes]);
         bytes.extend_from_slice(check.get(..CHECK).unwrap_or_default());
         let encoded = Zeroizing::new(text::encode_bare(&bytes));
-        let mut line = Zeroizing::new(String::with_capacity(PREFIX.len() + encoded.len()));
+        // With room for the end of a line: what grows leaves a copy.
+        let mut line = Zeroizing::new(String::with_capacity(PREFIX.len() + encoded.len() + 1));
         line.push_str(PREFIX);
         line.push_str(&encoded);
         line

@@ -26,6 +26,8 @@ use crate::{chains, identity};
 /// How long the administrator's word is waited for, and how often it is asked for.
 const PATIENCE: Duration = Duration::from_mins(10);
 const ASKS_EVERY: Duration = Duration::from_secs(2);
+/// A server that is busy is asked again for so long: for a new client it reads all its files anew.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// Joins by the code in `text`.
 pub(super) fn enrol(text: &str, wish: &Join) -> Done {
@@ -84,6 +86,11 @@ fn until_taken_in(code: &Code, enroller: &mut Enroller, print: &str) -> Done {
                 told = true;
                 std::thread::sleep(ASKS_EVERY);
             }
+            Some((Status::Busy, _)) if began.elapsed() < if told { PATIENCE } else { BUSY } => {
+                std::thread::sleep(ASKS_EVERY);
+            }
+            // It was there before, and may be starting anew.
+            None if told && began.elapsed() < PATIENCE => (),
             other => return Err(refused(other.map(|(_, heard)| heard), print)),
         }
     }

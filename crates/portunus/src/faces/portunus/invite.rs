@@ -32,7 +32,7 @@ pub(super) fn invite(places: &Places, wish: &Invite) -> Done {
     let entries = clients::entries(places)?;
     has_room(places, &entries)?;
     let door = door(places, &before)?;
-    let place = Place::new(&absolute(places)?, drawn()?);
+    let place = Place::new(&places.state_dir, drawn()?);
     let client = new_client(wish, &place)?;
     let change = native::add_client(&RealFiles, dir, &client)?;
     // What the daemon would say of it, before a byte is written.
@@ -53,8 +53,9 @@ pub(super) fn invite(places: &Places, wish: &Invite) -> Done {
     if let Some(one_time) = &client.code {
         clients_native::show(one_time, &code.host, &client.name)?;
     }
-    let text = code.render();
-    let picture = (wish.qr || wish.qr_out.is_some()).then(|| Picture::new(&text)).transpose()?;
+    let mut text = code.render();
+    text.push('\n');
+    let picture = (wish.qr || wish.qr_out.is_some()).then(|| Picture::new(text.trim_end())).transpose()?;
     if let (Some(picture), Some(path)) = (&picture, &wish.qr_out) {
         picture.write(path)?;
     }
@@ -62,15 +63,14 @@ pub(super) fn invite(places: &Places, wish: &Invite) -> Done {
     files::make_folder(&places.state_dir.join(FOLDER), 0o700)?;
     let invitation = Invitation { name: wish.name.clone(), secret, until, confirm: wish.confirm };
     files::replace(&place.invitation(), invitation.line().as_bytes(), PRIVATE)?;
-    if let Err(failure) = edit::apply(&change) {
+    // A code that got lost would be nobody's.
+    if let Err(failure) = clients::hand_over(&text, &change, wish.qr_out.as_deref()) {
         // An invitation that no client's file names is nobody's; the failure that counts is the other one.
         let _ = invitations::take_away(&place);
         return Err(failure);
     }
     drop(lock);
     running::take_up(NAME, &places.run_dir);
-    say::shut_to_others(NAME);
-    line(&*text);
     remark(
         NAME,
         format_args!(
@@ -153,47 +153,18 @@ fn drawn() -> Result<[u8; 8], Failure> {
     Ok(id)
 }
 
-/// The client's file says where its key will lie, wherever the daemon is started from.
-fn absolute(places: &Places) -> Result<std::path::PathBuf, Failure> {
-    std::path::absolute(&places.state_dir)
-        .map_err(|error| Failure::file(error, &places.state_dir, "name it with its whole path"))
-}
-
 /// `portunus confirm`.
 pub(super) fn confirm(places: &Places, wish: &Confirm) -> Done {
-    let lock = edit::lock_folder(&places.config_dir)?;
-    let entries = clients::entries(places)?;
-    let Some(entry) = entries.iter().find(|entry| entry.name == wish.name) else {
-        return Err(clients::unknown(&wish.name));
-    };
-    let name = &wish.name;
-    if entry.key.is_some() {
-        return Err(Failure::new(format_args!("{name} is a client already"), "", "portunus show tells more"));
-    }
-    let place = entry.key_file.as_ref().and_then(|file| Place::of_key_file(&absolute(places).ok()?, file));
-    let standing = Standing::of(&absolute(places)?, entry)?;
-    let (public, place) = match (standing, place) {
-        (Standing::ToConfirm(public), Some(place)) => (public, place),
-        (Standing::Coming(_), _) => {
-            let mend = "start the daemon, which makes it a client";
-            return Err(Failure::new(format_args!("{name} needs no word any more"), "", mend));
-        }
-        (Standing::Out(_), _) => {
-            let mend = "wait until it has: the daemon's log and `portunus list` tell";
-            return Err(Failure::new(
-                format_args!("nobody has come yet with the invitation of {name}"),
-                "",
-                mend,
-            ));
-        }
-        (Standing::Over | Standing::ToConfirm(_), _) => {
-            let mend = "take it back with `portunus revoke`, and invite it anew";
-            return Err(Failure::new(format_args!("the invitation of {name} is over"), "", mend));
-        }
-    };
+    // Whoever is asked may think about it for long, and nobody else waits for that: least of all who revokes.
+    let (public, _) = to_confirm(places, wish)?;
     agreed(wish, &fingerprint(&public))?;
-    let Some(invitation) = invitations::invitation(&place)? else {
-        return Err(Failure::new(format_args!("the invitation of {name} was taken back meanwhile"), "", ""));
+    let lock = edit::lock_folder(&places.config_dir)?;
+    let name = &wish.name;
+    let (now, place) = to_confirm(places, wish)?;
+    let invitation = invitations::invitation(&place)?.filter(|_| now == public);
+    let Some(invitation) = invitation else {
+        let what = format_args!("the invitation of {name} was taken back meanwhile");
+        return Err(Failure::new(what, "", "portunus list tells more"));
     };
     let until = invitation.until.max(clock::wall().after(AFTER_CONFIRMING));
     let longer = Invitation { until, ..invitation };
@@ -203,6 +174,34 @@ pub(super) fn confirm(places: &Places, wish: &Confirm) -> Done {
     running::take_up(NAME, &places.run_dir);
     line(format_args!("{name} is confirmed"));
     Ok(())
+}
+
+/// The key that is to be confirmed, and its invitation's place.
+fn to_confirm(places: &Places, wish: &Confirm) -> Result<([u8; 32], Place), Failure> {
+    let entries = clients::entries(places)?;
+    let name = &wish.name;
+    let Some(entry) = entries.iter().find(|entry| entry.name == *name) else {
+        return Err(clients::unknown(name));
+    };
+    if entry.key.is_some() {
+        return Err(Failure::new(format_args!("{name} is a client already"), "", "portunus show tells more"));
+    }
+    let place = entry.key_file.as_ref().and_then(|file| Place::of_key_file(&places.state_dir, file));
+    let (what, mend) = match (Standing::of(&places.state_dir, entry)?, place) {
+        (Standing::ToConfirm(public), Some(place)) => return Ok((public, place)),
+        (Standing::Coming(_), _) => {
+            (format!("{name} needs no word any more"), "start the daemon, which makes it a client")
+        }
+        (Standing::Out(_), _) => (
+            format!("nobody has come yet with the invitation of {name}"),
+            "wait until it has: the daemon's log and `portunus list` tell",
+        ),
+        (Standing::Over | Standing::ToConfirm(_), _) => (
+            format!("the invitation of {name} is over"),
+            "take it back with `portunus revoke`, and invite it anew",
+        ),
+    };
+    Err(Failure::new(what, "", mend))
 }
 
 /// Whoever confirms has to have seen the fingerprint.

@@ -9,10 +9,14 @@ use crate::values;
 
 /// `portunus join`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:
+#[command(
+    after_help = "Other users of a machine see a command's words: there, give a code by standard input.
+
+Example:
   portunus join < alice.toml
   portunus join portunus-invite:AWqy…
-  portunus join ~/.openme/config.yaml --as work")]
+  portunus join ~/.openme/config.yaml --as work"
+)]
 pub(crate) struct Join {
     /// A profile of portunus or openme, or the code of an invitation (standard input when it is left out)
     #[arg(value_name = "FILE|CODE")]
