@@ -33,7 +33,9 @@ impl Standing {
     pub(crate) fn of(state_dir: &Path, entry: &Entry) -> Result<Self, Failure> {
         let place = entry.key_file.as_ref().and_then(|file| Place::of_key_file(state_dir, file));
         let Some(place) = place else { return Ok(Self::Over) };
-        let Some(invitation) = invitation(&place)? else { return Ok(Self::Over) };
+        // Of another name, it is of another client, and the daemon does not look out for it.
+        let invitation = invitation(&place)?.filter(|invitation| invitation.name == entry.name);
+        let Some(invitation) = invitation else { return Ok(Self::Over) };
         Ok(match taken(&place)? {
             Some(taken) if invitation.confirm && confirmed(&place)? != Some(taken.public) => {
                 Self::ToConfirm(taken.public)

@@ -187,12 +187,18 @@ fn an_invitation_that_is_over_taken_back_or_mistyped_lets_nobody_in() {
     assert!(world.portunus(&["list"]).contains("invitation over"));
     let checked = world.try_portunus(&["check"]);
     assert!(said(&checked).contains("its invitation is over"), "{}", said(&checked));
+    // One whose client's file was renamed is nobody's.
+    let _code = invite(&world, "bob", &[]);
+    let clients = world.place("etc/clients");
+    fs::rename(clients.join("bob.toml"), clients.join("robert.toml")).expect("it is renamed");
+    assert_eq!(world.portunus(&["list"]).matches("invitation over").count(), 2);
     // The name is free again once it is taken back, and the old code is worth nothing then.
     world.portunus(&["revoke", "alice"]);
     let code = invite(&world, "alice", &[]);
     world.portunus(&["revoke", "alice"]);
     let out = joined(&world, "alice", &code, &[]);
     assert!(!out.status.success() && said(&out).contains("no answer from the server"), "{}", said(&out));
+    world.portunus(&["revoke", "robert"]);
     let left = fs::read_dir(world.place("state").join("invitations")).expect("a folder");
     assert_eq!(left.count(), 0);
     let out = joined(&world, "alice", &code[..code.len() - 1], &[]);

@@ -192,7 +192,7 @@ fn client<'a>(
 }
 
 /// Where the key of who was invited lies, and the key: it is there once its client has come. `None`: its own file has it;
-/// `Some(None)`: it cannot be read, which is said.
+/// `Some(None)`: it cannot be read, or is no key, which is said.
 fn key_file(
     home: Home<'_>,
     c: Fields<'_, '_>,
@@ -222,9 +222,11 @@ fn key_file(
         };
         match keys::native_public("the key", text.trim_end()) {
             Ok(key) => Some((path, Key::Native(key), at)),
+            // It is the daemon's own, and what became of it on the disk keeps nobody else out.
             Err(fault) => {
-                let mend = "take the file away, and invite the client anew with `portunus invite`";
-                findings.push(Diagnostic::of_file(&path, fault.what, mend));
+                let what = format!("{}, so its client is let in as nobody", fault.what);
+                let mend = "revoke the client, and invite it anew with `portunus invite`";
+                findings.warnings.push(Diagnostic::of_file(&path, what, mend));
                 None
             }
         }

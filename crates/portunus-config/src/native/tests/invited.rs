@@ -66,3 +66,16 @@ fn who_was_invited_has_room_when_it_comes() {
     let refused = loaded(&few(invited(invited(house(), "dave", None), "erin", None))).unwrap_err();
     assert!(refused[0].contains("there are more than 3 clients"), "{refused:?}");
 }
+
+#[test]
+fn what_the_disk_has_made_of_a_key_keeps_nobody_else_out() {
+    for rubbish in ["", "xx\n", "AAAA"] {
+        let files = invited(house(), "dave", None).with("/var/lib/portunus/enrolled/dave", rubbish);
+        let settings = loaded(&files).unwrap();
+        assert_eq!(names(&settings), ["alice", "bob"]);
+        let said: Vec<_> = settings.warnings.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|line| line.contains("so its client is let in as nobody")), "{said:?}");
+        // Nor does anybody else come in its place.
+        assert!(settings.key_files.is_empty());
+    }
+}
