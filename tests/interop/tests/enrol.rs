@@ -363,3 +363,24 @@ fn root_invites_where_the_state_is_another_users() {
     world.portunus(&["revoke", "alice"]);
     assert_eq!(fs::read_dir(state.join("invitations")).expect("a folder").count(), 1);
 }
+
+/// Whoever was invited once knows the door of then, and not that of those who are invited when he is long in, or gone.
+#[test]
+fn who_was_invited_once_knows_no_door_of_later() {
+    let (world, daemon, _) = house(&[]);
+    let key = || fs::read_to_string(world.place("etc").join("keys/native-invite.key")).expect("a key");
+    let first = key();
+    world.portunus(&["revoke", "alice"]);
+    let bobs = invite(&world, "bob", &[]);
+    let second = key();
+    assert_ne!(first, second);
+    // Somebody is to come at this one.
+    let carols = invite(&world, "carol", &[]);
+    assert_eq!(key(), second);
+    for (whose, code) in [("bob", &bobs), ("carol", &carols)] {
+        let out = joined(&world, whose, code, &["--as", "home"]);
+        assert!(out.status.success(), "{}\n{}", said(&out), daemon.log());
+        assert_eq!(daemon.verdict(|| drop(knock(&world, whose))), "granted");
+        world.portunus(&["close", "--all"]);
+    }
+}

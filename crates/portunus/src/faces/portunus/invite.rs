@@ -7,6 +7,7 @@ use portunus_config::{Entry, NewClient, Settings, fingerprint, native, render_da
 use portunus_crypto::{Entropy, Secret, SystemEntropy};
 use portunus_model::{DoorRole, NativeRule, PortSpec};
 use portunus_store::invitations::{FOLDER, Invitation, MOST, Place, confirmation};
+use portunus_sys::files::FileError;
 use portunus_sys::{clock, files};
 
 use super::args::{Bind, Confirm, Invite};
@@ -97,11 +98,35 @@ fn door(places: &Places, before: &Settings) -> Result<Door, Failure> {
         return Err(clients::not_spoken("native"));
     }
     let server = match before.secrets.door(DoorRole::Invitations) {
-        Some(key) => identity::x25519_public(key)?,
+        Some(key) if is_in_use(places)? => identity::x25519_public(key)?,
+        Some(key) => renewed(places, key)?,
         None => rotate::make(places, before, DoorRole::Invitations)?,
     };
     let chain = chains::door_today(&places.state_dir, &server)?;
     Ok(Door { server, chain })
+}
+
+/// Whether somebody may still come, or ask again, at the door that stands.
+fn is_in_use(places: &Places) -> Result<bool, Failure> {
+    match files::list(&places.state_dir.join(FOLDER)) {
+        Ok(files) => Ok(!files.is_empty()),
+        Err(FileError::Missing(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whoever was ever invited knows the door of then, and could crowd it, and tell who comes there. So where nobody is to come
+/// at it any more, the next one has a new door.
+fn renewed(places: &Places, old: &Secret<32>) -> Result<[u8; 32], Failure> {
+    let path = native::Paths::new(&places.config_dir).keys_dir();
+    let path = path.join(DoorRole::Invitations.file_name().unwrap_or_default());
+    let key = identity::x25519_key()?;
+    chains::give_door(&places.state_dir, &key)?;
+    files::replace(&path, native::key_text(&key).as_bytes(), PRIVATE)?;
+    if let Err(failure) = chains::erase(&places.state_dir, identity::x25519_public(old)?) {
+        remark(NAME, format_args!("the chain of the door before, which is none any more, stays: {failure}"));
+    }
+    identity::x25519_public(&key)
 }
 
 fn has_room(places: &Places, entries: &[Entry]) -> Done {
